@@ -1,0 +1,200 @@
+"""The command line: one function per command; each parses, calls one library function, and prints.
+
+    difftalk animate PORTRAIT AUDIO -o OUT.mp4
+    difftalk dub VIDEO AUDIO -o OUT.mp4
+    difftalk prepare CLIPS OUT
+    difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
+    difftalk export OUT --first-stage RUN --denoiser RUN ...
+    difftalk evaluate DATA -o REPORT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from difftalk.errors import DifftalkError, InputError
+
+if TYPE_CHECKING:
+    from difftalk.talker import Result
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Make a portrait speak, or a video say something else.")
+
+_Out = Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write.")]
+_Model = Annotated[Optional[Path], typer.Option("--model", help="A model folder; without it, the shipped model.")]  # noqa: UP045
+_Steps = Annotated[Optional[int], typer.Option("--steps", help="Denoising steps, 1 to 64.")]  # noqa: UP045
+_Seed = Annotated[int, typer.Option("--seed", help="Fixes noise, head motion and blinks.")]
+_Articulation = Annotated[float, typer.Option("--articulation", help="Gain of the mouth's movement, 0 to 3.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+_Set = Annotated[Optional[list[str]], typer.Option("--set", help="A setting, a.b=value; may be given again.")]  # noqa: UP045
+
+
+@app.command()
+def animate(
+    portrait: Path, audio: Path, out: _Out, model: _Model = None, steps: _Steps = None, seed: _Seed = 0, articulation: _Articulation = 1.0,
+    size: Annotated[int, typer.Option("--size", help="Long side, px, to which a larger picture is shrunk.")] = 1080,
+    head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
+    as_json: _Json = False, overwrite: _Overwrite = False,
+) -> None:  # fmt: skip
+    """A portrait speaks. AUDIO is any audio or video file; its sound is kept as it is."""
+    with _progress(as_json) as progress:
+        from difftalk.talker import Talker
+
+        talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
+        result = talker.animate(portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress)
+    _print_result(result, as_json)
+
+
+@app.command()
+def dub(
+    video: Path, audio: Path, out: _Out, model: _Model = None, steps: _Steps = None, seed: _Seed = 0, articulation: _Articulation = 1.0,
+    fit: Annotated[str, typer.Option("--fit", help="When the audio is longer: bounce, loop or hold the video.")] = "bounce",
+    keep_tail: Annotated[bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")] = False,
+    as_json: _Json = False, overwrite: _Overwrite = False,
+) -> None:  # fmt: skip
+    """A video's person says something else. Frames without a usable face pass through untouched."""
+    with _progress(as_json) as progress:
+        from difftalk.talker import Talker
+
+        talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
+        result = talker.dub(video, audio, out, fit=fit, keep_tail=keep_tail, overwrite=overwrite, progress=progress)  # type: ignore[arg-type]
+    _print_result(result, as_json)
+
+
+@app.command()
+def prepare(clips: Path, out: Path, settings: _Set = None, workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0) -> None:
+    """Clips -> samples to train and evaluate on. CLIPS: a folder of videos, or one with a manifest.csv."""
+    from difftalk.model import Model
+    from difftalk.prepare import prepare as work
+
+    rights = _only(settings, "data.rights")
+    with _progress(False) as progress:
+        report = work(clips, out, model=Model.load(), rights=rights, workers=workers, progress=lambda _, i, n: progress("preparing", i, n))
+    kept = [record for record in report.records if record.kept]
+    for record in report.records:
+        if not record.kept:
+            print(f"dropped {record.name}: {record.reason}")
+    print(f"{len(kept)} of {len(report.records)} clips kept ({report.resumed} stood there already): {out}")
+
+
+@app.command()
+def train(
+    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter or geometry")],
+    data: Annotated[Optional[Path], typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="The run's folder; runs/KIND by default.")] = None,  # noqa: UP045
+    recipe: Annotated[str, typer.Option(help="debug, default, or linear for motion.")] = "default",
+    start: Annotated[Optional[Path], typer.Option("--from", help="A run whose weights to start from.")] = None,  # noqa: UP045
+    settings: _Set = None,
+    steps: Annotated[Optional[int], typer.Option(help="Stop at this step.")] = None,  # noqa: UP045
+    minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = float("inf"),
+    threads: Annotated[int, typer.Option(help="Threads; 0: as torch likes.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:  # fmt: skip
+    """Trains one net. A run that was stopped goes on where it was."""
+    from difftalk.training import run as runs
+
+    folder = out or Path("runs") / kind
+    done = runs.train_kind(
+        kind, data, folder, recipe=recipe, start_from=start, settings=settings or [], steps=steps, minutes=minutes, threads=threads, device=device
+    )
+    print(f"{done}: {folder}")
+
+
+@app.command()
+def export(
+    out: Path,
+    first_stage: Annotated[Optional[Path], typer.Option(help="Run of the first stage.")] = None,  # noqa: UP045
+    denoiser: Annotated[Optional[Path], typer.Option(help="Run of the denoiser.")] = None,  # noqa: UP045
+    painter: Annotated[Optional[Path], typer.Option(help="Run of the painter.")] = None,  # noqa: UP045
+    motion: Annotated[Optional[Path], typer.Option(help="Run of the motion network.")] = None,  # noqa: UP045
+    linear: Annotated[Optional[Path], typer.Option(help="Run of the linear motion.")] = None,  # noqa: UP045
+    base: Annotated[Optional[Path], typer.Option(help="Model folder that gives the rest; the shipped one by default.")] = None,  # noqa: UP045
+) -> None:  # fmt: skip
+    """Writes a model folder from training runs; what no run is given for comes from the base."""
+    from difftalk.training.export import export_model
+
+    given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
+    export_model(out, {kind: run for kind, run in given.items() if run is not None}, base=base)
+    print(f"model folder: {out}")
+
+
+@app.command()
+def evaluate(
+    data: Path, out: Annotated[Path, typer.Option("-o", "--out", help="The report's folder.")],
+    protocol: Annotated[Optional[list[str]], typer.Option(help="strict, teacher or silence; may be given again.")] = None,  # noqa: UP045
+    model: _Model = None, split: Annotated[str, typer.Option(help="People to measure on.")] = "val", as_json: _Json = False,
+    seconds: Annotated[float, typer.Option(help="At most so much of each clip.")] = 5.0,
+) -> None:  # fmt: skip
+    """Measures a model on people that training never saw."""
+    from difftalk.evaluation.report import evaluate as work
+
+    with _progress(as_json) as progress:
+        report = work(data, out, protocols=protocol or ["strict", "teacher"], model=model, split=split, seconds=seconds, progress=progress)
+    print(json.dumps(report.summary) if as_json else report.text)
+
+
+def _only(settings: list[str] | None, name: str) -> str | None:
+    """The value of the one setting that a command knows."""
+    value = None
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if key != name or not equals:
+            raise InputError(f"--set {setting}: allowed here is {name}=VALUE")
+        value = text
+    return value
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with frames/s and time left on standard error; nothing where it is no terminal or JSON was asked for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+        tasks: dict[str, Any] = {"loading": bar.add_task("loading", total=None, speed="")}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    bar.remove_task(task)
+                tasks.clear()
+                tasks[what] = bar.add_task(what, total=total, speed="")
+            rate = next(t.speed for t in bar.tasks if t.id == tasks[what])
+            bar.update(tasks[what], completed=done, total=total, speed=f"{rate:.1f}/s" if rate else "")
+
+        yield tell
+
+
+def _print_result(result: Result, as_json: bool) -> None:
+    if as_json:
+        content = asdict(result)
+        content["path"] = str(result.path)
+        print(json.dumps(content))
+        return
+    for note in result.notes:
+        print(note)
+    size, speed = f"{result.width} x {result.height}", f"{result.frames_per_second:.1f} frames/s"
+    print(f"{result.path}: {result.frames} frames, {result.seconds:.2f} s, {size}, {speed}, model {result.model}")
+
+
+def main() -> None:
+    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130."""
+    try:
+        app(standalone_mode=True)
+    except DifftalkError as error:
+        print(f"difftalk: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("difftalk: stopped; nothing was left under the output's name", file=sys.stderr)
+        raise SystemExit(130) from None

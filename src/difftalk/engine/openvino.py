@@ -1,0 +1,98 @@
+"""OpenVINO on the CPU: the default engine, tuned for the latency of one call.
+
+Caches compiled models in the user's cache folder where it can be written. Chooses no precision: it runs the one that is
+named, or f32 where the processor has no bf16.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache as remember
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.engine import Port, checked, unreadable
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, Core
+
+    from difftalk.engine import Graph, Precision
+
+
+@remember
+def _core() -> Core:
+    import openvino
+
+    return openvino.Core()
+
+
+@remember
+def _runnable(precision: Precision) -> Precision:
+    """bf16 only where the processor computes in it: elsewhere it would be emulated, slowly, or refused."""
+    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        return "f32"
+    return precision
+
+
+def default_cache() -> Path:
+    """`difftalk/openvino` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG rule: a relative path there is not to be used. expanduser, unlike Path.home, never raises.
+    root = base if os.path.isabs(base) else os.path.expanduser("~/.cache")
+    return Path(root) / "difftalk" / "openvino"
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # asks the file system: permission bits say too little
+            return True
+    except OSError:
+        return False
+
+
+def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path | None) -> Graph:
+    """Compiles for the CPU: lowest latency, one stream, precision as named."""
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": _runnable(precision),
+    }
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    folder = cache or default_cache()
+    if _writable(folder):
+        try:
+            return _Compiled(path, _core().compile_model(str(path), "CPU", options | {"CACHE_DIR": str(folder)}))
+        except RuntimeError:
+            pass  # a full disk or a damaged cache must stop nobody: the graph itself is tried below
+    try:
+        return _Compiled(path, _core().compile_model(str(path), "CPU", options))
+    except RuntimeError as error:
+        raise unreadable(path, "OpenVINO", error) from None
+
+
+class _Compiled:
+    """One compiled model with its one request."""
+
+    def __init__(self, path: Path, model: CompiledModel) -> None:
+        self._path = path
+        self._request = model.create_infer_request()
+        self._inputs = {
+            port.any_name: Port(
+                shape=tuple(None if length.is_dynamic else length.get_length() for length in port.partial_shape),
+                dtype=np.dtype(port.element_type.to_dtype()),
+            )
+            for port in model.inputs
+        }
+        self._outputs = [port.any_name for port in model.outputs]
+
+    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        given = checked(inputs, self._inputs, self._path)
+        # Inputs are read where they lie; outputs are copied out, because the next call writes over the request's own.
+        results = self._request.infer(given, share_inputs=True, share_outputs=False)
+        return {name: results[index] for index, name in enumerate(self._outputs)}

@@ -1,0 +1,96 @@
+"""Footage: the frames that an output shows, with what tracking found in each; a video is bounced, looped or held.
+
+Reads the video again and again and holds little of it: backwards it goes in runs of frames that fit in memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from difftalk import video
+from difftalk.errors import InputError
+from difftalk.face import Alignment, Array, Image, Pose
+from difftalk.face import UPPER
+from difftalk.face import POINTS
+
+if TYPE_CHECKING:
+    from difftalk.identity import Identity, Tracked
+
+FITS: Final = ("bounce", "loop", "hold")
+BACKWARD_BYTES: Final = 400_000_000  # of pictures held while going backwards
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame to draw on. pose, upper: source pixels, None where it is passed through. upper: (478, 3), only UPPER is set.
+
+    alignment: of the reference's space. placed: where the region is pasted, when that differs (a still's head motion).
+    cut: the frame does not follow the one before.
+    """
+
+    image: Image
+    seconds: float
+    pose: Pose | None
+    alignment: Alignment | None
+    upper: Array | None
+    placed: Alignment | None = None
+    cut: bool = False
+
+
+def shots(identity: Identity, fit: str) -> Iterator[Shot]:
+    """The video's frames, without end: at its end it turns round (bounce), starts again (loop), or stays (hold)."""
+    if identity.info is None:
+        raise InputError(f"{identity.path} is not a video; use animate")
+    step = float(1 / identity.info.frame_rate)
+    start, last = 0.0, None
+    for number, image, seconds in _forward(identity, 0):
+        last = _shot(identity, number, image, seconds, cut=False)
+        yield last
+    assert last is not None
+    if fit == "hold":
+        for count in itertools.count(1):
+            yield _later(last, last.seconds + count * step)
+    length = last.seconds + step
+    for turn in itertools.count(1):
+        start += length
+        if fit == "loop":
+            for number, image, seconds in _forward(identity, 0):
+                yield _shot(identity, number, image, start + seconds, cut=number == 0)
+        else:
+            backward = turn % 2 == 1
+            frames = _backward(identity) if backward else _forward(identity, 0)
+            for number, image, seconds in frames:
+                at = length - step - seconds if backward else seconds
+                yield _shot(identity, number, image, start + at, cut=False)
+
+
+def _later(shot: Shot, seconds: float) -> Shot:
+    return Shot(shot.image, seconds, shot.pose, shot.alignment, shot.upper)
+
+
+def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut: bool) -> Shot:
+    tracked: Tracked | None = identity.frames[number] if number < len(identity.frames) else None
+    if tracked is None:
+        return Shot(image, seconds, None, None, None, cut=True)
+    upper = np.zeros((POINTS, 3), np.float32)
+    upper[UPPER] = tracked.upper
+    return Shot(image, seconds, tracked.pose, tracked.alignment, upper, cut=cut)
+
+
+def _forward(identity: Identity, first: int, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:
+    for number, frame in enumerate(itertools.islice(video.read(identity.path), stop)):
+        if number >= first:
+            yield number, frame.image, frame.seconds
+
+
+def _backward(identity: Identity) -> Iterator[tuple[int, Image, float]]:
+    assert identity.info is not None
+    run = max(8, BACKWARD_BYTES // (identity.info.width * identity.info.height * 3))
+    for stop in range(len(identity.frames), 0, -run):
+        held = list(_forward(identity, max(0, stop - run), stop))
+        yield from reversed(held)

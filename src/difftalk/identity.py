@@ -1,0 +1,170 @@
+"""Who speaks: what is found once of a portrait or a video, before any audio.
+
+A still gives one reference and a neutral that does not depend on what its mouth does. A video is read once from end to
+end: every frame's pose and alignment, up to four references at different turns of the head, and one open mouth for the
+teeth. Pictures of the video itself are not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from difftalk import video
+from difftalk.composite import Reference
+from difftalk.errors import FaceError, InputError
+from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Alignment, Array, Followed, Image, Pose, Tracker, align, follow
+from difftalk.mouth import CHIN, LIPS, neutral_of_clip, opening
+
+if TYPE_CHECKING:
+    from difftalk.model import Model
+    from difftalk.video import VideoInfo
+
+YAW_BIN: Final = 12.0  # degrees a reference stands for
+MAX_REFERENCES: Final = 4
+YAW_STAY: Final = 4.0  # degrees another reference must be nearer before it takes over
+NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
+MOUTH: Final = np.concatenate([LIPS, CHIN])
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """One frame of a video. upper: (45, 3) source pixels. jaw_inside: whether the region holds the frame's own chin."""
+
+    pose: Pose  # source pixels
+    alignment: Alignment
+    upper: Array
+    jaw_inside: bool
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A portrait (`image` is set) or a video (`info` and `frames` are)."""
+
+    path: Path
+    neutral: Array  # (478, 3) pose-free
+    references: list[Reference]
+    yaws: list[float]
+    teeth: Reference
+    image: Image | None = None
+    points: Array | None = None  # (478, 3) source pixels, of the image
+    pose: Pose | None = None
+    info: VideoInfo | None = None
+    frames: list[Tracked | None] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def reference_for(self, yaw: float, before: int) -> int:
+        """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
+        distance = np.abs(np.array(self.yaws) - yaw)
+        best = int(distance.argmin())
+        return best if distance[best] + YAW_STAY < distance[before] else before
+
+
+def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
+    """The identity of a portrait. size: long side to which a larger picture is shrunk; None keeps it."""
+    image = video.read_still(path)
+    image, notes = _shrunk(image, size)
+    boxes = model.face_finder.detect(image)
+    faces = [(box, model.face_finder.from_box(image, box)) for box in boxes]
+    faces = [(box, face) for box, face in faces if face.score >= MIN_SCORE]
+    if not faces:
+        raise FaceError(f"{path}: no face found; give a picture of a face that looks towards the camera")
+    face = faces[0][1]
+    _check_size(path, face.eye_distance)
+    if len(faces) > 1:
+        x, y = (round(v) for v in faces[0][0].centre)
+        notes.append(f"{len(faces)} faces: took the largest, at x {x}, y {y}")
+    pose = model.geometry.pose(face.points)
+    if abs(pose.yaw) > MAX_YAW:
+        raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {MAX_YAW:.0f} are allowed")
+    free = pose.remove(face.points)
+    neutral = model.geometry.neutral_of_still(free, model.face_finder.blendshapes(face.points))
+    reference = Reference.of(image, align(pose), face.points)
+    return Identity(path, neutral, [reference], [pose.yaw], reference, image, face.points, pose, notes=notes)
+
+
+def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
+    import cv2
+
+    height, width = image.shape[:2]
+    if size is None or max(height, width) <= size:
+        return image, []
+    scale = size / max(height, width)
+    after = (round(width * scale), round(height * scale))
+    note = f"shrunk from {width} x {height} to {after[0]} x {after[1]}; --size sets the long side"
+    return np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8), [note]
+
+
+def _check_size(path: Path, eye_distance: float) -> None:
+    if eye_distance < MIN_EYE_DISTANCE:
+        raise FaceError(f"{path}: the eyes are {eye_distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
+
+
+@dataclass
+class _Candidates:
+    """The most closed frame of each turn of the head, and the most open one of all."""
+
+    closed: dict[int, tuple[float, float, Reference]] = field(default_factory=dict)  # bin -> opening, yaw, reference
+    counts: dict[int, int] = field(default_factory=dict)
+    opened: tuple[float, Reference] | None = None
+
+    def offer(self, frame: Followed, wide: float) -> None:
+        assert frame.face is not None and frame.pose is not None and frame.alignment is not None
+        turn = round(frame.pose.yaw / YAW_BIN)
+        self.counts[turn] = self.counts.get(turn, 0) + 1
+        best = self.closed.get(turn)
+        if best is None or wide < best[0]:
+            self.closed[turn] = (wide, frame.pose.yaw, Reference.of(frame.image, frame.alignment, frame.face.points))
+        if self.opened is None or wide > self.opened[0]:
+            self.opened = (wide, Reference.of(frame.image, frame.alignment, frame.face.points))
+
+
+def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Identity:
+    """The identity of a video, read once. progress: frames done, frames in all."""
+    if video.is_still(path):
+        raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
+    info = video.probe(path)
+    tracker, candidates = Tracker(model.face_finder), _Candidates()
+    tracked: list[Tracked | None] = []
+    shapes, distances = [], []
+    every = max(1, info.frame_count // NEUTRAL_FRAMES)
+    for frame in follow(((f.image, f.seconds) for f in video.read(path)), tracker, model.geometry.canonical):
+        tracked.append(_tracked(frame))
+        if tracked[-1] is not None and frame.pose is not None and frame.face is not None:
+            free = frame.pose.remove(frame.face.points)
+            candidates.offer(frame, float(opening(free)))
+            distances.append(frame.face.eye_distance)
+            if len(tracked) % every == 0 or len(shapes) < 8:
+                shapes.append(free.astype(np.float32))
+        if progress is not None:
+            progress(len(tracked), max(info.frame_count, len(tracked)))
+    if not shapes or candidates.opened is None:
+        raise FaceError(f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera")
+    _check_size(path, float(np.median(distances)))
+    turns = sorted(candidates.counts, key=lambda turn: -candidates.counts[turn])[:MAX_REFERENCES]
+    chosen = [candidates.closed[turn] for turn in turns]
+    notes = [f"up to {tracker.faces_seen} faces: took the largest"] if tracker.faces_seen > 1 else []
+    outside = sum(1 for t in tracked if t is not None and not t.jaw_inside)
+    if outside:
+        notes.append(f"in {outside} frames the source's own chin reaches beyond the mask")
+    return Identity(
+        path, neutral_of_clip(np.stack(shapes)), [c[2] for c in chosen], [c[1] for c in chosen], candidates.opened[1],
+        info=info, frames=tracked, notes=notes,
+    )  # fmt: skip
+
+
+def _tracked(frame: Followed) -> Tracked | None:
+    """None for a frame that is passed through: no face, turned away, or the mouth outside the picture."""
+    if frame.face is None or frame.pose is None or frame.alignment is None or abs(frame.pose.yaw) > MAX_YAW:
+        return None
+    mouth = frame.face.points[LIPS, :2]
+    height, width = frame.image.shape[:2]
+    if (mouth < 0).any() or (mouth > np.array([width, height])).any():
+        return None
+    low = frame.alignment.points(frame.face.points)[MOUTH, :2]
+    inside = bool((low[:, 1] < 240 - 8).all() and (low[:, 0] > 48).all() and (low[:, 0] < 208).all())
+    return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], inside)

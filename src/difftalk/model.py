@@ -1,0 +1,150 @@
+"""The model folder: what `Talker` and `prepare` run, as named callables.
+
+A folder holds ONNX graphs, `geometry.safetensors`, `mesh_topology.json` and `model_index.json`, which names each graph's
+file, precision and hash and the model's settings. A graph is compiled when it is first used. Knows nothing of how the
+graphs are trained or what their outputs mean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from difftalk.errors import ModelError
+
+if TYPE_CHECKING:
+    from difftalk.engine import Graph, Precision
+    from difftalk.face import FaceFinder
+    from difftalk.mouth import Geometry
+
+FORMAT: Final = 1
+INDEX: Final = "model_index.json"
+SHIPPED: Final = Path(__file__).parent / "weights"
+RENDERERS: Final = ("denoiser", "painter")
+MOTIONS: Final = ("motion", "linear")
+
+
+@dataclass(frozen=True)
+class GraphEntry:
+    """One graph of the folder."""
+
+    file: str
+    precision: Precision
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the folder's graphs are used.
+
+    renderer: denoiser or painter. motion: motion or linear. latent_mean, latent_std: per channel, of the first stage.
+    articulation: gain of each motion graph at which the opening's spread on validation people equals the true one.
+    """
+
+    renderer: str = "denoiser"
+    motion: str = "motion"
+    steps: int = 1
+    articulation: dict[str, float] = field(default_factory=dict)
+    shape_mean: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.renderer not in RENDERERS:
+            raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
+        if self.motion not in MOTIONS:
+            raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model folder."""
+
+    folder: Path
+    graphs: dict[str, GraphEntry]
+    settings: Settings
+    engine: str = "openvino"
+    threads: int = 0
+    _loaded: dict[str, Graph] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def load(cls, folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0) -> Model:
+        """The model in `folder`, or the shipped one. threads: 0 lets the engine choose. Raises ModelError."""
+        path = Path(folder) if folder is not None else SHIPPED
+        index = path / INDEX
+        if not index.is_file():
+            raise ModelError(f"{path} holds no {INDEX}; give a folder written by difftalk export or save_pretrained")
+        try:
+            content: dict[str, Any] = json.loads(index.read_text())
+            graphs = {name: GraphEntry(**entry) for name, entry in content["graphs"].items()}
+            settings = Settings(**content["settings"])
+            version = content["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{index} cannot be read ({error}); export the model again") from None
+        if version != FORMAT:
+            raise ModelError(f"{index} has format {version}, this version reads {FORMAT}; export the model again")
+        for entry in graphs.values():
+            if not (path / entry.file).is_file():
+                raise ModelError(f"{path} lacks {entry.file}; export or copy the whole folder again")
+        return cls(path, graphs, settings, engine, threads)
+
+    def graph(self, name: str) -> Graph:
+        """The named graph, compiled at first use."""
+        if name not in self._loaded:
+            if name not in self.graphs:
+                raise ModelError(f"{self.folder} has no graph {name!r}; it has {', '.join(sorted(self.graphs))}")
+            from difftalk.engine import load
+
+            entry = self.graphs[name]
+            path = self.folder / entry.file
+            self._loaded[name] = load(path, precision=entry.precision, threads=self.threads, engine=self.engine)
+        return self._loaded[name]
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        from difftalk.mouth import Geometry
+
+        return Geometry.load(self.folder)
+
+    @cached_property
+    def face_finder(self) -> FaceFinder:
+        from difftalk.face import FaceFinder
+
+        names = ("face_detector", "face_mesh", "face_blendshapes")
+        detector, mesh, blendshapes = (self.graph(name) for name in names)
+        return FaceFinder(detector=detector, mesh=mesh, blendshapes=blendshapes)
+
+    @cached_property
+    def hash(self) -> str:
+        """12 hex digits that change with any graph or setting."""
+        parts = {name: entry.sha256 for name, entry in self.graphs.items()}
+        text = json.dumps([parts, asdict(self.settings)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def save(self, folder: Path | str) -> None:
+        """Copies the folder's files to another folder, which must be empty or new."""
+        target = Path(folder)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ModelError(f"{target} is not an empty folder; give a new one")
+        target.mkdir(parents=True, exist_ok=True)
+        for name in [entry.file for entry in self.graphs.values()] + ["geometry.safetensors", "mesh_topology.json"]:
+            shutil.copyfile(self.folder / name, target / name)
+        write_index(target, self.graphs, self.settings)
+
+
+def entry_of(path: Path, precision: Precision) -> GraphEntry:
+    """The index entry of a graph file."""
+    return GraphEntry(path.name, precision, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def write_index(folder: Path, graphs: dict[str, GraphEntry], settings: Settings) -> None:
+    """Writes model_index.json; the other half of `Model.load`."""
+    content = {
+        "format": FORMAT,
+        "graphs": {name: asdict(entry) for name, entry in sorted(graphs.items())},
+        "settings": asdict(settings),
+    }
+    (folder / INDEX).write_text(json.dumps(content, indent=1) + "\n")

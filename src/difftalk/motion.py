@@ -1,0 +1,92 @@
+"""Motion: speech features -> mouth shapes at 25 frames/s, as they settle; and a clip's lip/audio offset.
+
+The graph is a valid convolution over a fixed window: 4 frames from their own 8 features, 30 before and 8 after. So a
+stream and a whole file give the same numbers. Knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, smooth_opening
+from difftalk.speech import BLOCK, FEATURE_SIZE, HOP_SECONDS, SETTLE_SECONDS
+
+if TYPE_CHECKING:
+    from difftalk.engine import Graph
+    from difftalk.model import Model
+    from difftalk.sample import Sample
+
+Array = NDArray[np.float32]
+
+MOTION_RATE: Final = 25  # mouth shapes a second
+PAST_FEATURES: Final = 30  # 0.6 s
+FUTURE_FEATURES: Final = BLOCK  # 0.16 s, so that a frame needs one speech block beyond its own
+FRAMES_A_BLOCK: Final = BLOCK // 2
+LOOK_AHEAD_SECONDS: Final = SETTLE_SECONDS + 2 * HOP_SECONDS  # audio needed beyond a frame's time before it can be shown
+
+
+class MotionStream:
+    """Mouth shapes of features that arrive in pieces."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._buffer = np.zeros((0, FEATURE_SIZE), np.float32)
+        self._started = False
+
+    def push(self, features: Array) -> Array:
+        """(m, 384) features -> (4 n, 16) mouth shapes that are now certain."""
+        if not len(features):
+            return np.zeros((0, COMPONENTS), np.float32)
+        if not self._started:
+            self._buffer = np.repeat(features[:1], PAST_FEATURES, 0)
+            self._started = True
+        self._buffer = np.concatenate([self._buffer, features])
+        window, shapes = PAST_FEATURES + BLOCK + FUTURE_FEATURES, []
+        while len(self._buffer) >= window:
+            shapes.append(self._graph(features=self._buffer[None, :window])["shape"][0])
+            self._buffer = self._buffer[BLOCK:]
+        return np.concatenate([np.zeros((0, COMPONENTS), np.float32), *shapes])
+
+
+def shapes_of(features: NDArray[np.floating], graph: Graph) -> Array:
+    """(n, 384) features -> mouth shapes (t, 16): the stream, run to its end."""
+    return MotionStream(graph).push(np.asarray(features, np.float32))
+
+
+def at_times(shapes: Array, seconds: NDArray[np.floating]) -> Array:
+    """Mouth shapes at 25/s -> mouth shapes at the given times, linear between neighbours."""
+    position = np.clip(np.asarray(seconds) * MOTION_RATE, 0, len(shapes) - 1)
+    low = np.floor(position).astype(int)
+    high = np.minimum(low + 1, len(shapes) - 1)
+    share = (position - low)[:, None].astype(np.float32)
+    return shapes[low] * (1 - share) + shapes[high] * share
+
+
+def opening_of(shapes: Array, geometry: Geometry) -> NDArray[np.float64]:
+    """Inner-lip opening that the shapes add to a neutral, eye distances, to first order."""
+    return np.asarray(shapes @ geometry.opening_row(), np.float64)
+
+
+def measure_offset(sample: Sample, model: Model, *, reach: int) -> tuple[int, float]:
+    """The shift in frames at 25/s by which the mouth leads its audio, and the correlation there.
+
+    truth[i] goes with generated[i + offset]; generated is the linear motion's opening.
+    """
+    free = clip_shapes(model.geometry, sample.meshes).free
+    times = np.arange(0, sample.seconds[-1], 1 / MOTION_RATE)
+    truth = smooth_opening(np.interp(times, sample.seconds, opening(free)))
+    generated = smooth_opening(opening_of(shapes_of(sample.speech, model.graph("linear")), model.geometry))
+    best = max((correlation_at(truth, generated, shift), -abs(shift), shift) for shift in range(-reach, reach + 1))
+    return best[2], best[0]
+
+
+def correlation_at(truth: NDArray[np.float64], generated: NDArray[np.float64], shift: int) -> float:
+    """Pearson correlation of truth[i] with generated[i + shift] where both exist; 0 where it is undefined."""
+    start, stop = max(0, -shift), min(len(truth), len(generated) - shift)
+    if stop - start < 3:
+        return 0.0
+    a, b = truth[start:stop], generated[start + shift : stop + shift]
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-9 and b.std() > 1e-9 else 0.0

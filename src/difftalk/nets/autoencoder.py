@@ -1,0 +1,113 @@
+"""The conditional first stage: the latent carries only what the composite lacks.
+
+The encoder sees a region's picture. The decoder sees the latent and, through a light path with skips, the composite at
+full resolution; texture passes through it. Nearest relative: `AsymmetricAutoencoderKL` (Zhu et al. 2023). The latent is
+normalised per channel by running statistics and, in training, noised: it has a rate (section 3 of Rombach et al. 2022
+uses a KL term for that) and the decoder learns to forgive a denoiser's small errors.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from difftalk.nets.blocks import Down, Paint, Residual, Up
+from difftalk.nets.sizes import COMPOSITE_CHANNELS, LATENT_CHANNELS, FirstStageSizes
+
+STATISTICS_MOMENTUM: Final = 0.01
+
+
+class Encoder(nn.Module):
+    """region (b, 3, 144, 176) in [-1, 1] -> normalised latent (b, 8, 18, 22), about unit variance a channel."""
+
+    def __init__(self, sizes: FirstStageSizes) -> None:
+        super().__init__()
+        a, b, c = sizes.encoder
+        self.stem = nn.Conv2d(12, a, 3, padding=1)
+        self.level2 = Residual(a)
+        self.level4, self.level8 = Down(a, b, blocks=1), Down(b, c, blocks=2)
+        self.out = nn.Conv2d(c, LATENT_CHANNELS, 3, padding=1)
+        self.register_buffer("mean", torch.zeros(LATENT_CHANNELS))
+        self.register_buffer("std", torch.ones(LATENT_CHANNELS))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, region: Tensor) -> Tensor:
+        x = self.level2(self.stem(F.pixel_unshuffle(region, 2)))
+        raw = self.out(F.silu(self.level8(self.level4(x)))).float()
+        if self.training:
+            self._track(raw.detach())
+        out: Tensor = (raw - self.mean[:, None, None]) / self.std[:, None, None]  # type: ignore[index]
+        return out
+
+    def _track(self, raw: Tensor) -> None:
+        momentum = 1.0 if self.seen == 0 else STATISTICS_MOMENTUM
+        self.mean.lerp_(raw.mean((0, 2, 3)), momentum)  # type: ignore[operator]
+        self.std.lerp_(raw.std((0, 2, 3)).clamp_min(1e-4), momentum)  # type: ignore[operator]
+        self.seen.fill_(1)  # type: ignore[operator]
+
+
+class CompositePath(nn.Module):
+    """composite (b, 5, 144, 176) -> features at /2, /4, /8."""
+
+    def __init__(self, sizes: FirstStageSizes) -> None:
+        super().__init__()
+        a, b, c = sizes.decoder
+        self.stem = nn.Conv2d(4 * COMPOSITE_CHANNELS, a, 3, padding=1)
+        self.level4, self.level8 = Down(a, b, blocks=0), Down(b, c, blocks=1)
+
+    def forward(self, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x2 = self.stem(F.pixel_unshuffle(composite, 2))
+        x4 = self.level4(F.silu(x2))
+        return x2, x4, self.level8(F.silu(x4))
+
+
+class Decoder(nn.Module):
+    """latent (b, 8, 18, 22), composite and its features -> picture (b, 3, 144, 176), about [-1, 1]."""
+
+    def __init__(self, sizes: FirstStageSizes) -> None:
+        super().__init__()
+        a, b, c = sizes.decoder
+        self.stem = nn.Conv2d(LATENT_CHANNELS, c, 3, padding=1)
+        self.level8 = nn.Sequential(Residual(c), Residual(c), Residual(c))
+        self.up4, self.up2 = Up(c, b, blocks=2), Up(b, a, blocks=2)
+        self.paint = Paint(a)
+
+    def forward(self, latent: Tensor, composite: Tensor, half: Tensor, quarter: Tensor, eighth: Tensor) -> Tensor:
+        return self.parts(latent, composite, half, quarter, eighth)[0]
+
+    def parts(self, latent: Tensor, composite: Tensor, half: Tensor, quarter: Tensor, eighth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Picture, residual and gate, for the loss."""
+        x = self.level8(self.stem(latent * mouth_window(composite)) + eighth)
+        out: tuple[Tensor, Tensor, Tensor] = self.paint(self.up2(self.up4(x, quarter), half), composite)
+        return out
+
+
+def mouth_window(composite: Tensor) -> Tensor:
+    """composite (b, 5, 144, 176) -> (b, 1, 18, 22) in [0, 1]: where the latent is heard, the mouth and 16-24 px around it.
+
+    Elsewhere the composite says all there is to say; a latent heard there carries background that no denoiser can know.
+    """
+    inner = F.max_pool2d(composite[:, 3:4], 8, 8)
+    return F.avg_pool2d(F.max_pool2d((4 * inner).clamp(max=1), 5, 1, 2), 3, 1, 1)
+
+
+class FirstStage(nn.Module):
+    """Encoder, composite path and decoder together."""
+
+    def __init__(self, sizes: FirstStageSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.encoder, self.composite_path, self.decoder = Encoder(sizes), CompositePath(sizes), Decoder(sizes)
+
+    def encode(self, region: Tensor) -> Tensor:
+        out: Tensor = self.encoder(region)
+        return out
+
+    def decode(self, latent: Tensor, composite: Tensor) -> Tensor:
+        return self.decode_parts(latent, composite)[0]
+
+    def decode_parts(self, latent: Tensor, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.decoder.parts(latent, composite, *self.composite_path(composite))

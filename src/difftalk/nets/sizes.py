@@ -1,0 +1,63 @@
+"""The named sizes of every net, as one literal table, and the tensor shapes they share.
+
+Budgets are multiply-adds a frame at 176 x 144; `tests/test_nets.py` holds them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from difftalk.face import UPPER
+from difftalk.speech import FEATURE_SIZE
+
+LATENT_CHANNELS: Final = 8
+LATENT_SIZE: Final = (18, 22)  # height, width: the region's by 8
+COMPOSITE_CHANNELS: Final = 5  # RGB, inner mouth, coverage
+LANDMARKS: Final = len(UPPER)
+AUDIO_TOKENS: Final = 20
+AUDIO_SIZE: Final = FEATURE_SIZE
+
+
+@dataclass(frozen=True)
+class PainterSizes:
+    """Widths at /2, /4, /8, /16."""
+
+    widths: tuple[int, int, int, int] = (40, 80, 160, 256)
+
+
+@dataclass(frozen=True)
+class FirstStageSizes:
+    """Widths at /2, /4, /8 of the encoder, and of composite path and decoder."""
+
+    encoder: tuple[int, int, int] = (40, 80, 128)
+    decoder: tuple[int, int, int] = (40, 80, 128)
+    noise: float = 0.3  # on the normalised latent, in training
+
+
+@dataclass(frozen=True)
+class DenoiserSizes:
+    """Widths at the latent's size and at half of it; composite is the first stage's width at /8, token the conditions'."""
+
+    widths: tuple[int, int] = (128, 256)
+    composite: int = 128
+    token: int = 192
+    heads: int = 4
+
+
+@dataclass(frozen=True)
+class MotionSizes:
+    """components: principal components of the features. width, past, future: of the residual net, frames a layer sees."""
+
+    components: int = 64
+    width: int = 128
+    past: tuple[int, ...] = (3, 3, 3, 3, 3)  # together 15 frames
+    future: tuple[int, ...] = (1, 1, 1, 1, 0)  # together 4 frames
+    input_dropout: float = 0.3
+    dropout: float = 0.3
+
+
+PAINTER: Final = {"default": PainterSizes(), "debug": PainterSizes((8, 8, 8, 8))}
+FIRST_STAGE: Final = {"default": FirstStageSizes(), "debug": FirstStageSizes((8, 8, 8), (8, 8, 8))}
+DENOISER: Final = {"default": DenoiserSizes(), "debug": DenoiserSizes((8, 16), 8, 16, 2)}
+MOTION: Final = {"default": MotionSizes(), "debug": MotionSizes(8, 8)}

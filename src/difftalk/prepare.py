@@ -1,0 +1,310 @@
+"""Clips -> samples: a pure function per clip, run over processes, resumable; every rejection has its reason.
+
+    difftalk prepare CLIPS OUT [--set data.rights=open]
+
+CLIPS is a folder with manifest.csv (path, person, split, rights; offsets.csv beside it) or any folder of videos, where
+the folder a video lies in names the person. Needs the extra `train` (the index is parquet). Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from difftalk import audio, video
+from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, MissingExtraError
+from difftalk.face import MIN_EYE_DISTANCE, REGION_X, REGION_Y, Array, Followed, Tracker, follow
+from difftalk.model import Model
+from difftalk.mouth import CHIN
+from difftalk.sample import FORMAT, FrameWriter, Record, Sample, load_record, save_record
+from difftalk.speech import features_of
+
+SUFFIXES: Final = {".mp4", ".mkv", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".m4v", ".mts", ".flv", ".wmv", ".ts"}
+MIN_FRAMES: Final = 25
+MIN_FACE_SHARE: Final = 0.5
+JAW_MARGIN: Final = 12.0  # px, aligned
+JAW_MARK: Final = 0.01  # share of frames over which a clip is marked
+MAX_OFFSET: Final = 10  # frames at 25/s searched for the lip/audio offset
+MIN_OFFSET_R: Final = 0.35
+SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip to prepare. offset: frames at 25/s by which the mouth leads its audio; None when it is to be measured."""
+
+    path: Path
+    name: str
+    person: str
+    split: str = "train"
+    rights: str = "own"
+    offset: int | None = None
+    offset_r: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `prepare` did. records: one a clip, kept or not. resumed: how many stood there already."""
+
+    records: list[Record]
+    resumed: int
+
+
+def find_clips(source: Path, *, rights: str | None = None) -> list[Clip]:
+    """The clips of a folder, by manifest.csv where there is one. rights: keep only these."""
+    if not source.is_dir():
+        raise InputError(f"{source} is not a folder; give a folder of videos or one with a manifest.csv")
+    clips = _from_manifest(source) if (source / "manifest.csv").is_file() else _from_folder(source)
+    chosen = [clip for clip in clips if rights is None or clip.rights == rights]
+    if not chosen:
+        kinds = ", ".join(sorted({clip.rights for clip in clips})) or "no clip at all"
+        raise InputError(f"{source} has no clip" + (f" with rights {rights!r}; it has {kinds}" if clips else "; videos are sought"))
+    return chosen
+
+
+def _name_of(path: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(path).with_suffix(""))).removeprefix("clips_")
+
+
+def _from_manifest(source: Path) -> list[Clip]:
+    offsets: dict[str, dict[str, str]] = {}
+    if (source / "offsets.csv").is_file():
+        with (source / "offsets.csv").open(newline="") as file:
+            offsets = {row["path"]: row for row in csv.DictReader(file)}
+    with (source / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    missing = {"path", "person", "split", "rights"} - set(rows[0] if rows else ())
+    if missing:
+        raise InputError(f"{source / 'manifest.csv'} lacks the columns {', '.join(sorted(missing))}")
+    clips = []
+    for row in rows:
+        known = offsets.get(row["path"])
+        clip = Clip(source / row["path"], _name_of(row["path"]), row["person"], row["split"], row["rights"])
+        if known is not None:
+            clip = replace(clip, offset=int(known["offset_frames"]), offset_r=float(known["r_at_offset"]))
+        clips.append(clip)
+    return clips
+
+
+def _from_folder(source: Path) -> list[Clip]:
+    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    people = {p: p.parent.name if p.parent != source else p.stem for p in files}
+    return [Clip(p, _name_of(str(p.relative_to(source))), people[p]) for p in files]
+
+
+def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
+    """One clip -> one sample folder under `out`, or a record that says why not. Depends on nothing but its arguments."""
+    folder, half = out / clip.name, out / f".{clip.name}.part"
+    mark = fingerprint(clip)
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    try:
+        record = _fill(clip, half, model, mark)
+    except DifftalkError as error:
+        shutil.rmtree(half)
+        half.mkdir()
+        record = _rejected(clip, str(error), mark)
+    save_record(record, half)
+    shutil.rmtree(folder, ignore_errors=True)
+    half.rename(folder)
+    return record
+
+
+def fingerprint(clip: Clip) -> str:
+    """Changes with the source file, the clip's row and the format."""
+    state = clip.path.stat() if clip.path.exists() else None
+    row = [clip.person, clip.split, clip.rights, clip.offset, FORMAT, state and state.st_size, state and int(state.st_mtime)]
+    return hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16]
+
+
+def _rejected(clip: Clip, reason: str, mark: str) -> Record:
+    return Record(
+        clip.name, str(clip.path), clip.person, clip.split, clip.rights, False, reason, 0, 0.0, 0.0, clip.offset or 0, clip.offset_r,
+        0.0, 0.0, 0.0, 0, 0.0, mark,
+    )  # fmt: skip
+
+
+def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
+    info = video.probe(clip.path)
+    waveform = audio.read(clip.path, from_video_start=True)
+    frames = ((frame.image, frame.seconds) for frame in video.read(clip.path))
+    writer, kept, sharpness, total = FrameWriter(folder), [], [], 0
+    for followed in follow(frames, Tracker(model.face_finder), model.geometry.canonical):
+        total += 1
+        if followed.alignment is None:
+            continue
+        aligned = followed.alignment.crop(followed.image)
+        writer.write(aligned)
+        sharpness.append(_sharpness(aligned))
+        kept.append(replace(followed, image=aligned[:1, :1]))  # the picture itself is not held
+    writer.close()
+    _check(kept, total)
+    meshes = np.stack([f.face.points for f in kept if f.face is not None])
+    _save_track(folder, kept, meshes, model)
+    speech = features_of(waveform, model.graph("speech_encoder"), extra=SPEECH_EXTRA)
+    np.save(folder / "speech.npy", speech.astype(np.float16))
+    np.save(folder / "audio.npy", (np.clip(waveform, -1, 1) * 32767).astype(np.int16))
+    poses = [f.pose for f in kept if f.pose is not None]
+    jaw_out = _jaw_out(kept, meshes)
+    note = f"marked: the jaw comes near the region's border in {jaw_out:.0%} of frames" if jaw_out > JAW_MARK else ""
+    record = Record(
+        clip.name, str(clip.path), clip.person, clip.split, clip.rights, True, note, len(kept), float(info.frame_rate),
+        kept[-1].seconds - kept[0].seconds, clip.offset or 0, clip.offset_r, float(np.median([p.scale for p in poses])),
+        float(np.median(sharpness)), float(np.max([abs(p.yaw) for p in poses])), total - len(kept), jaw_out, mark,
+    )  # fmt: skip
+    save_record(record, folder)
+    return record if clip.offset is not None else _measure_offset(Sample.load(folder), model)
+
+
+def _check(kept: Sequence[Followed], total: int) -> None:
+    if len(kept) < max(1, MIN_FACE_SHARE * total):
+        raise FaceError(f"a face in {len(kept)} of {total} frames; at least half are needed")
+    if len(kept) < MIN_FRAMES:
+        raise MediaError(f"{len(kept)} frames; at least {MIN_FRAMES} are needed")
+    distance = float(np.median([f.face.eye_distance for f in kept if f.face is not None]))
+    if distance < MIN_EYE_DISTANCE:
+        raise FaceError(f"eyes {distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
+
+
+def _sharpness(aligned: video.Image) -> float:
+    region = aligned[REGION_Y[0] : REGION_Y[1], REGION_X[0] : REGION_X[1]].astype(np.float32).mean(2)
+    return float(np.abs(np.diff(region, axis=0)).mean() + np.abs(np.diff(region, axis=1)).mean())
+
+
+def _save_track(folder: Path, kept: Sequence[Followed], meshes: Array, model: Model) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {
+        "meshes": meshes.astype(np.float32),
+        "blendshapes": np.stack([model.face_finder.blendshapes(points) for points in meshes]),
+        "alignments": np.stack([f.alignment.matrix for f in kept if f.alignment is not None]),
+        "seconds": np.array([f.seconds for f in kept]),
+    }
+    save_file(arrays, folder / "track.safetensors")
+
+
+def _jaw_out(kept: Sequence[Followed], meshes: Array) -> float:
+    """Share of frames in which chin or jaw comes within 12 px of the region's border."""
+    from difftalk.composite import OVAL
+
+    low = np.concatenate([CHIN, OVAL[10:27]])
+    out = 0
+    for frame, points in zip(kept, meshes, strict=True):
+        assert frame.alignment is not None
+        xy = frame.alignment.points(points)[low, :2]
+        inside_x = (xy[:, 0] > REGION_X[0] + JAW_MARGIN) & (xy[:, 0] < REGION_X[1] - JAW_MARGIN)
+        out += bool((~inside_x).any() or (xy[:, 1] > REGION_Y[1] - JAW_MARGIN).any())
+    return out / len(kept)
+
+
+def _measure_offset(sample: Sample, model: Model) -> Record:
+    """Finds the lip/audio offset with the linear motion; a clip whose offset is not clear is rejected."""
+    from difftalk.motion import measure_offset
+
+    if "linear" not in model.graphs:
+        return sample.record
+    offset, r = measure_offset(sample, model, reach=MAX_OFFSET)
+    if r < MIN_OFFSET_R:
+        return replace(sample.record, kept=False, reason=f"lips and audio do not go together (r {r:.2f} at best)", offset_r=r)
+    return replace(sample.record, offset=offset, offset_r=r)
+
+
+_worker_model: Model | None = None
+
+
+def _start_worker(folder: Path) -> None:
+    global _worker_model
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
+    os.nice(5)
+    _worker_model = Model.load(folder, threads=1)
+
+
+def _work(clip: Clip, out: Path) -> Record:
+    assert _worker_model is not None
+    return prepare_clip(clip, out, _worker_model)
+
+
+def prepare(
+    source: Path, out: Path, *, model: Model, rights: str | None = None, workers: int = 0, progress: Callable[[Record, int, int], None] | None = None
+) -> Report:
+    """Prepares every clip of `source` into `out`; what stands there already is left as it is.
+
+    workers: processes, 0 for one a core. progress: called with each record, its number and the total.
+    """
+    clips = find_clips(source, rights=rights)
+    samples = out / "samples"
+    samples.mkdir(parents=True, exist_ok=True)
+    done = {clip.name: record for clip in clips if (record := _resumable(clip, samples)) is not None}
+    todo = [clip for clip in clips if clip.name not in done]
+    records = dict(done)
+    for record in _run(todo, samples, model, workers or os.cpu_count() or 1):
+        records[record.name] = record
+        if progress is not None:
+            progress(record, len(records), len(clips))
+    ordered = [records[clip.name] for clip in clips]
+    write_index(ordered, out)
+    from difftalk.contact_sheet import prepared_sheet
+
+    prepared_sheet(ordered, out)
+    return Report(ordered, len(done))
+
+
+def _resumable(clip: Clip, samples: Path) -> Record | None:
+    folder = samples / clip.name
+    if not (folder / "sample.json").is_file():
+        return None
+    try:
+        record = load_record(folder)
+    except DifftalkError:
+        return None
+    return record if record.fingerprint == fingerprint(clip) and (record.kept or not record.reason.startswith("crashed")) else None
+
+
+def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> Iterator[Record]:
+    if not clips:
+        return
+    with ProcessPoolExecutor(min(workers, len(clips)), initializer=_start_worker, initargs=(model.folder,)) as pool:
+        jobs: dict[Future[Record], Clip] = {pool.submit(partial(_work, clip, samples)): clip for clip in clips}
+        try:
+            for job in as_completed(jobs):
+                error = job.exception()
+                clip = jobs[job]
+                yield job.result() if error is None else _rejected(clip, f"crashed: {type(error).__name__}: {error}", fingerprint(clip))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def write_index(records: Sequence[Record], out: Path) -> None:
+    """index.parquet and report.json."""
+    try:
+        import pyarrow
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise MissingExtraError("pyarrow", "train") from None
+    rows = [asdict(record) for record in records]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), out / "index.parquet")
+    kept = [record for record in records if record.kept]
+    summary = {
+        "clips": len(records),
+        "kept": len(kept),
+        "people": len({record.person for record in kept}),
+        "minutes": round(sum(record.seconds for record in kept) / 60, 2),
+        "frames": sum(record.frames for record in kept),
+        "dropped": {record.name: record.reason for record in records if not record.kept},
+        "marked": {record.name: record.reason for record in kept if record.reason},
+    }
+    (out / "report.json").write_text(json.dumps(summary, indent=1) + "\n")

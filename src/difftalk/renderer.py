@@ -1,0 +1,166 @@
+"""The renderer: a target mesh and its conditions -> the frame with the region drawn anew.
+
+Composes at 256, lets the denoiser (or the painter) draw what the composite lacks, and pastes at the source's own
+resolution: the composite is made again from the reference's full pixels, and only the network's difference is enlarged.
+Outside the mask the frame's own bytes stay. Knows nothing of audio or files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.composite import Reference, Warp, compose, warp
+from difftalk.errors import ModelError
+from difftalk.face import EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, UPPER, Alignment, Array, Image, crop_region, region_mask
+from difftalk.sampler import euler
+
+if TYPE_CHECKING:
+    from difftalk.model import Model
+
+LATENT_SHAPE: Final = (1, 8, 18, 22)
+CONTEXT_FEATURES: Final = 20  # speech features around a frame, ± 200 ms
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the denoiser hears and sees besides pixels. audio: (20, 384). shape: (16,)."""
+
+    audio: Array
+    shape: Array
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, and its warp."""
+
+    picture: Array
+    composite: Array
+    warp: Warp
+
+
+class Renderer:
+    """Draws the frames of one clip, one after the other. seed fixes the noise, which is shared along the clip."""
+
+    def __init__(self, model: Model, *, steps: int, seed: int) -> None:
+        self._model, self._steps = model, steps
+        self._kind = model.settings.renderer
+        self._noise = np.random.default_rng(seed).standard_normal(LATENT_SHAPE).astype(np.float32)
+        self._previous: Array | None = None
+        self._latents: dict[int, tuple[Reference, Array]] = {}
+
+    def reset(self) -> None:
+        """Forgets the previous output: at a cut, after a frame without a face, in a long silence."""
+        self._previous = None
+
+    def draw(self, reference: Reference, teeth: Reference, mesh: Array, conditions: Conditions, colour: Array | None = None) -> Drawn:
+        """The region for an aligned target mesh (478, 3). colour: (144, 176, 3) added to the composite, in [-1, 1] units."""
+        moved = warp(reference.points, mesh)
+        composite = compose(reference, moved)
+        if colour is not None:
+            composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * (1 - moved.inner), -1, 1)
+        picture = self._paint(composite, teeth) if self._kind == "painter" else self._denoise(composite, teeth, mesh, conditions)
+        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved)
+
+    def _paint(self, composite: Array, teeth: Reference) -> Array:
+        picture = crop_region(teeth.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
+        return self._model.graph("painter")(composite=composite[None], reference=picture)["picture"]
+
+    def _denoise(self, composite: Array, teeth: Reference, mesh: Array, conditions: Conditions) -> Array:
+        features = self._model.graph("composite_path")(composite=composite[None])
+        previous = self._previous if self._previous is not None else np.zeros(LATENT_SHAPE, np.float32)
+        landmarks = ((mesh[UPPER, :2] - np.array([128.0, EYE_LINE])) / EYE_DISTANCE).astype(np.float32)
+        denoiser, reference = self._model.graph("denoiser"), self._latent(teeth)
+
+        def velocity(x: Array, t: float) -> Array:
+            return denoiser(
+                noisy=x, time=np.array([t], np.float32), composite=features["eighth"], reference=reference, previous=previous,
+                audio=conditions.audio[None], landmarks=landmarks[None], shape=conditions.shape[None],
+            )["velocity"]  # fmt: skip
+
+        latent = euler(velocity, self._noise, self._steps)
+        self._previous = latent
+        return self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
+
+    def _latent(self, reference: Reference) -> Array:
+        """The reference's latent, made once."""
+        if id(reference) not in self._latents:
+            picture = crop_region(reference.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
+            self._latents[id(reference)] = (reference, self._model.graph("encoder")(region=picture)["latent"])
+        return self._latents[id(reference)][1]
+
+
+def check_renderer(model: Model) -> None:
+    """Raises ModelError unless the folder has the graphs that its renderer and motion need."""
+    needed = {"painter": ["painter"], "denoiser": ["encoder", "composite_path", "denoiser", "decoder"]}[model.settings.renderer]
+    missing = [name for name in [*needed, model.settings.motion, "speech_encoder"] if name not in model.graphs]
+    if missing:
+        raise ModelError(f"{model.folder} lacks {', '.join(missing)}; export the model again")
+
+
+def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn, colour: Array | None = None) -> Image:
+    """The frame (h, w, 3) with the drawn region in it, at the frame's own resolution.
+
+    The composite is sampled anew from the reference's own pixels; the network's picture minus its composite is enlarged
+    and added. Bytes where the mask is 0 are the frame's.
+    """
+    import cv2
+
+    box, to_box = _box(frame, alignment)
+    if box is None:
+        return frame
+    x0, y0, x1, y1 = box
+    size = (x1 - x0, y1 - y0)
+    source_map = _apply(reference.alignment.inverse, drawn.warp.map)
+    where = cv2.warpAffine(source_map, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    sharp = cv2.remap(reference.image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
+    if colour is not None:
+        change = change + colour * 127.5 * (1 - drawn.warp.inner[..., None])
+    layers = np.concatenate([change, drawn.warp.inner[..., None]], 2)
+    layers = cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    weight = cv2.warpAffine(region_mask(), to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
+    inner = layers[..., 3:]
+    picture = sharp * (1 - inner) + 127.5 * inner + layers[..., :3]
+    out = frame.copy()
+    old = out[y0:y1, x0:x1].astype(np.float32)
+    mixed = np.clip(np.rint(old + weight * (picture - old)), 0, 255).astype(np.uint8)
+    out[y0:y1, x0:x1] = np.where(weight > 0, mixed, out[y0:y1, x0:x1])
+    return out
+
+
+def _apply(matrix: NDArray[np.float64], points: Array) -> Array:
+    out = points @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
+    return out.astype(np.float32)
+
+
+def _box(frame: Image, alignment: Alignment) -> tuple[tuple[int, int, int, int] | None, NDArray[np.float64]]:
+    """The frame's pixels that the region covers, and the (2, 3) map from the region to that box."""
+    height, width = REGION_SIZE
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]) + [REGION_X[0], REGION_Y[0]]
+    inverse = alignment.inverse
+    placed = corners @ inverse[:, :2].T + inverse[:, 2]
+    low, high = np.floor(placed.min(0)).astype(int), np.ceil(placed.max(0)).astype(int) + 1
+    x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
+    x1, y1 = min(frame.shape[1], int(high[0])), min(frame.shape[0], int(high[1]))
+    shift = inverse[:, :2] @ np.array([REGION_X[0], REGION_Y[0]]) + inverse[:, 2] - np.array([x0, y0])
+    to_box = np.concatenate([inverse[:, :2], shift[:, None]], 1)
+    return ((x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None), to_box
+
+
+def rim_colour(frame: Image, alignment: Alignment, reference: Reference) -> Array:
+    """(144, 176, 3), [-1, 1] units: how the frame's light differs from the reference's, read off just above the mask.
+
+    No pixel inside the mask enters: the band is the 6 rows above the region. One offset for each third of its width.
+    """
+    import cv2
+
+    rows = slice(REGION_Y[0] - 6, REGION_Y[0])
+    now, then = alignment.crop(frame)[rows].astype(np.float32), reference.aligned[rows].astype(np.float32)
+    edges = np.linspace(REGION_X[0] + 32, REGION_X[1] - 32, 4).astype(int)
+    offsets = [np.median((now - then)[:, a:b], axis=(0, 1)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    band = np.clip(np.array(offsets, np.float32)[None] / 127.5, -0.15, 0.15)
+    return np.asarray(cv2.resize(band, (REGION_SIZE[1], REGION_SIZE[0]), interpolation=cv2.INTER_LINEAR), np.float32)

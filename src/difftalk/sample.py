@@ -1,0 +1,173 @@
+"""Samples: the prepared form of a clip on disk, one directory each.
+
+    frames.jpgs         aligned 256 x 256 frames, JPEG after JPEG; frames.npy their byte offsets
+    track.safetensors   meshes, blendshapes, alignments, frame times
+    speech.npy          speech features, (n, 384) float16 at 50 Hz
+    audio.npy           16 kHz waveform, int16
+    sample.json         person, split, rights, rate, offset, quality, decision and reason
+
+Reads one frame in about a millisecond and never a whole clip. Knows nothing of how a sample is made or used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.errors import DataError
+from difftalk.face import Alignment, Array, Image
+
+FORMAT: Final = 1
+JPEG_QUALITY: Final = 95
+
+
+@dataclass(frozen=True)
+class Record:
+    """What sample.json holds. offset: frames at 25/s by which the mouth leads its audio."""
+
+    name: str
+    source: str
+    person: str
+    split: str
+    rights: str
+    kept: bool
+    reason: str
+    frames: int
+    frame_rate: float
+    seconds: float
+    offset: int
+    offset_r: float
+    eye_distance: float  # median, source pixels
+    sharpness: float  # median gradient energy of the aligned region, 0-255 scale
+    max_yaw: float
+    missing: int  # frames without a face
+    jaw_out: float  # share of frames whose jaw comes within 12 px of the region's border
+    fingerprint: str  # of the source file and the way it was prepared
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A kept clip on disk."""
+
+    folder: Path
+    record: Record
+
+    @classmethod
+    def load(cls, folder: Path) -> Sample:
+        return cls(folder, load_record(folder))
+
+    @cached_property
+    def _track(self) -> dict[str, NDArray[np.float32]]:
+        from safetensors.numpy import load_file
+
+        return load_file(self.folder / "track.safetensors")
+
+    @property
+    def meshes(self) -> Array:
+        """(t, 478, 3) source pixels."""
+        return self._track["meshes"]
+
+    @property
+    def blendshapes(self) -> Array:
+        """(t, 52)."""
+        return self._track["blendshapes"]
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """(t,) time of each kept frame."""
+        return self._track["seconds"].astype(np.float64)
+
+    @cached_property
+    def alignments(self) -> NDArray[np.float64]:
+        """(t, 2, 3) source to aligned."""
+        return self._track["alignments"].astype(np.float64)
+
+    def alignment(self, index: int) -> Alignment:
+        return Alignment(self.alignments[index])
+
+    def aligned_mesh(self, index: int) -> Array:
+        """(478, 3) aligned pixels."""
+        return self.alignment(index).points(self.meshes[index])
+
+    @cached_property
+    def speech(self) -> NDArray[np.float16]:
+        """(n, 384) features at 50 Hz, memory-mapped."""
+        return np.load(self.folder / "speech.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+    @cached_property
+    def waveform(self) -> NDArray[np.int16]:
+        """(n,) 16 kHz."""
+        return np.load(self.folder / "audio.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+    @cached_property
+    def _offsets(self) -> NDArray[np.int64]:
+        return np.load(self.folder / "frames.npy")  # type: ignore[no-any-return]
+
+    @cached_property
+    def _bytes(self) -> NDArray[np.uint8]:
+        return np.memmap(self.folder / "frames.jpgs", np.uint8, "r")
+
+    def frame(self, index: int) -> Image:
+        """Aligned RGB frame (256, 256, 3)."""
+        import cv2
+
+        data = np.asarray(self._bytes[self._offsets[index] : self._offsets[index + 1]])
+        return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)  # type: ignore[return-value]
+
+
+class FrameWriter:
+    """Packs aligned frames into a sample's folder; the other half of `Sample.frame`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = (folder / "frames.jpgs").open("wb")
+        self._offsets = [0]
+
+    def write(self, frame: Image) -> None:
+        import cv2
+
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        data = cv2.imencode(".jpg", frame[:, :, ::-1], options)[1]
+        self._file.write(data.tobytes())
+        self._offsets.append(self._offsets[-1] + len(data))
+
+    def close(self) -> None:
+        self._file.close()
+        np.save(self._folder / "frames.npy", np.array(self._offsets, np.int64))
+
+
+def save_record(record: Record, folder: Path) -> None:
+    (folder / "sample.json").write_text(json.dumps(asdict(record), indent=1))
+
+
+def load_record(folder: Path) -> Record:
+    path = folder / "sample.json"
+    try:
+        return Record(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a sample's record ({type(error).__name__}); run difftalk prepare again") from None
+
+
+def load_samples(data: Path, *, split: str | None = None) -> list[Sample]:
+    """The kept samples of a prepared folder, in the index's order."""
+    from difftalk.errors import MissingExtraError
+
+    index = data / "index.parquet"
+    if not index.is_file():
+        raise DataError(f"{data} holds no index.parquet; give the OUT folder of difftalk prepare")
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise MissingExtraError("pyarrow", "train") from None
+    rows = parquet.read_table(index).to_pylist()
+    names = [row["name"] for row in rows if row["kept"] and (split is None or row["split"] == split)]
+    if not names:
+        raise DataError(f"{data} holds no kept sample" + (f" of split {split}" if split else "") + "; see its report.json")
+    return [Sample.load(data / "samples" / name) for name in names]

@@ -1,0 +1,105 @@
+"""Speech features: 16 kHz waveform -> 384 numbers at 50 Hz, the same whether the audio comes whole or in pieces.
+
+A frozen Whisper-tiny encoder (Radford et al. 2022) looks at windows of 3.0 s, one every 160 ms; only the 8 features that
+end 200 ms before a window's right edge are kept, since features settle with what follows them. Feature i stands for the
+20 ms that begin at i / 50 s. Knows nothing of faces.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.audio import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from difftalk.engine import Graph
+
+Array = NDArray[np.float32]
+
+FEATURE_RATE: Final = 50  # Hz
+FEATURE_SIZE: Final = 384
+WINDOW_SECONDS: Final = 3.0
+HOP_SECONDS: Final = 0.16
+SETTLE_SECONDS: Final = 0.2  # audio that must follow a feature inside its window
+SAMPLES_A_FEATURE: Final = SAMPLE_RATE // FEATURE_RATE
+BLOCK: Final = round(HOP_SECONDS * FEATURE_RATE)  # features a window gives
+_WINDOW: Final = round(WINDOW_SECONDS * SAMPLE_RATE)
+_HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)
+_SETTLE: Final = round(SETTLE_SECONDS * SAMPLE_RATE)
+_FFT: Final = 400
+_MEL_HOP: Final = 160
+_MELS: Final = 80
+
+
+class SpeechStream:
+    """Features of audio that arrives in pieces. `push` gives what has settled, `finish` the rest."""
+
+    def __init__(self, encoder: Graph) -> None:
+        self._encoder = encoder
+        self._buffer = np.zeros(_WINDOW - _HOP - _SETTLE, np.float32)  # the window before the first block
+        self._samples = 0  # of audio received
+        self._features = 0  # given out
+
+    def push(self, waveform: Array) -> Array:
+        """(n,) samples at 16 kHz in [-1, 1] -> (m, 384) newly settled features, m a multiple of 8."""
+        self._samples += len(waveform)
+        self._buffer = np.concatenate([self._buffer, waveform.astype(np.float32)])
+        blocks = []
+        while len(self._buffer) >= _WINDOW:
+            blocks.append(self._encode(self._buffer[:_WINDOW]))
+            self._buffer = self._buffer[_HOP:]
+        self._features += sum(map(len, blocks))
+        return np.concatenate([np.zeros((0, FEATURE_SIZE), np.float32), *blocks])
+
+    def finish(self, *, extra: int = 0) -> Array:
+        """Features up to the end of the audio and `extra` beyond it, silence following. No `push` after this."""
+        wanted = -(-self._samples // SAMPLES_A_FEATURE) + extra
+        missing = -(-(wanted - self._features) // BLOCK) if wanted > self._features else 0
+        samples = self._samples
+        settled = self._features * SAMPLES_A_FEATURE + missing * _HOP + _SETTLE
+        out = self.push(np.zeros(max(0, settled - samples), np.float32))
+        return out[: max(0, wanted - (self._features - len(out)))]
+
+    def _encode(self, window: Array) -> Array:
+        features = self._encoder(mel=log_mel(window)[None])["features"][0]
+        end = len(features) - round(SETTLE_SECONDS * FEATURE_RATE)
+        return features[end - BLOCK : end]
+
+
+def features_of(waveform: Array, encoder: Graph, *, extra: int = 0) -> Array:
+    """(n,) samples -> (ceil(n / 320) + extra, 384) features: the stream, run to its end."""
+    stream = SpeechStream(encoder)
+    return np.concatenate([stream.push(waveform), stream.finish(extra=extra)])
+
+
+@lru_cache(maxsize=1)
+def _mel_filters() -> Array:
+    """(80, 201) Slaney filter bank, as Whisper's mel_filters."""
+    step = np.log(6.4) / 27
+
+    def to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
+
+    top = 15 + np.log(SAMPLE_RATE / 2 / 1000) / step
+    points = to_hz(np.linspace(0, top, _MELS + 2))
+    width, ramps = np.diff(points), points[:, None] - np.linspace(0, SAMPLE_RATE / 2, _FFT // 2 + 1)[None]
+    weights = np.maximum(0, np.minimum(-ramps[:-2] / width[:-1, None], ramps[2:] / width[1:, None]))
+    return (weights * (2.0 / (points[2:] - points[:-2]))[:, None]).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _hann() -> Array:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_FFT) / _FFT)).astype(np.float32)
+
+
+def log_mel(waveform: Array) -> Array:
+    """(n,) samples -> (80, n / 160) log-mel, Whisper's scaling (Radford et al. 2022, section 2.2)."""
+    padded = np.pad(waveform, _FFT // 2, mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_MEL_HOP][: len(waveform) // _MEL_HOP]
+    power = np.abs(np.fft.rfft(frames * _hann(), axis=1)).astype(np.float32) ** 2
+    log = np.log10(np.maximum(_mel_filters() @ power.T, 1e-10))
+    return ((np.maximum(log, log.max() - 8.0) + 4.0) / 4.0).astype(np.float32)

@@ -1,0 +1,262 @@
+"""The talker: an identity once, then audio -> frames, lazily. Animates a still, dubs a video; every output passes here.
+
+    talker = Talker.from_pretrained()
+    identity = talker.identity("portrait.jpg")
+    for frame in talker.stream(identity, pieces):      # pieces of 16 kHz audio, as they come
+        show(frame.image)
+    talker.animate("portrait.jpg", "voice.wav", "out.mp4")
+
+A file is the stream, run to its end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk import __version__, audio, video
+from difftalk.errors import InputError
+from difftalk.face import Alignment, Image
+from difftalk.footage import FITS, Shot, shots
+from difftalk.identity import Identity, of_still, of_video
+from difftalk.life import Life
+from difftalk.model import Model
+from difftalk.mouth import target_mesh
+from difftalk.renderer import Renderer, check_renderer, paste, rim_colour
+from difftalk.voice import Voice
+
+Fit = Literal["bounce", "loop", "hold"]
+Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+
+STILL_RATE: Final = Fraction(25)
+STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
+PIECE_SAMPLES: Final = audio.SAMPLE_RATE // 2  # a file is fed in pieces of half a second
+COMMENT: Final = f"AI-generated: difftalk {__version__}"
+
+
+@dataclass(frozen=True)
+class TalkingFrame:
+    """One frame of the output. drawn: False where the source's frame was passed through."""
+
+    image: Image  # (h, w, 3) RGB
+    seconds: float
+    drawn: bool
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was written."""
+
+    path: Path
+    frames: int
+    seconds: float
+    frames_per_second: float  # of rendering, everything after loading included
+    first_frame_seconds: float  # from the call to the first frame, loading included
+    look_ahead: float  # seconds of audio that must follow a frame
+    width: int
+    height: int
+    frame_rate: float
+    passed_through: int
+    model: str  # the model's hash
+    notes: list[str]
+
+
+class Talker:
+    """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement."""
+
+    def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
+        check_renderer(model)
+        if steps is not None and not 1 <= steps <= 64:
+            raise InputError(f"steps was {steps}; allowed are 1 to 64")
+        if not 0 <= articulation <= 3:
+            raise InputError(f"articulation was {articulation}; allowed are 0 to 3, 1 is natural")
+        self.model, self._steps = model, steps or model.settings.steps
+        self._seed, self._articulation = seed, articulation
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0, steps: int | None = None, seed: int = 0,
+        articulation: float = 1.0,
+    ) -> Talker:  # fmt: skip
+        """The model in `folder`, or the shipped one; reads nothing from any network. Raises ModelError."""
+        return cls(Model.load(folder, engine=engine, threads=threads), steps=steps, seed=seed, articulation=articulation)
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes the model folder to a new or empty folder."""
+        self.model.save(folder)
+
+    def identity(self, source: Path | str, *, size: int | None = STILL_SIZE, progress: Callable[[int, int], None] | None = None) -> Identity:
+        """Who speaks, from a portrait or a video. size: long side to which a larger portrait is shrunk. Raises FaceError."""
+        path = Path(source)
+        audio.check_file(path)
+        return of_still(path, self.model, size=size) if video.is_still(path) else of_video(path, self.model, progress=progress)
+
+    def stream(
+        self, identity: Identity, pieces: Iterable[NDArray[np.float32]], *, head_motion: float = 1.0, frame_rate: Fraction = STILL_RATE,
+        fit: Fit = "bounce",
+    ) -> Iterator[TalkingFrame]:  # fmt: skip
+        """Frames as the audio allows, `round(seconds of audio × rate)` of them.
+
+        pieces: 16 kHz mono float32 in [-1, 1], of any lengths. head_motion, frame_rate: for stills. fit: for videos shorter
+        than the audio.
+        """
+        voice = Voice(self.model, articulation=self._articulation)
+        renderer = Renderer(self.model, steps=self._steps, seed=self._seed)
+        source = self._still_shots(identity, head_motion, frame_rate) if identity.image is not None else shots(identity, fit)
+        feed, heard, ended, reference = iter(pieces), 0, False, 0
+        for number, shot in enumerate(source):
+            while not ended and voice.settled <= shot.seconds:
+                piece = next(feed, None)
+                if piece is None:
+                    voice.finish()
+                    ended = True
+                else:
+                    voice.push(np.asarray(piece, np.float32))
+                    heard += len(piece)
+            if ended and _is_over(identity, number, shot.seconds, heard / audio.SAMPLE_RATE, frame_rate):
+                return
+            reference = identity.reference_for(shot.pose.yaw, reference) if shot.pose is not None else reference
+            yield self._frame(identity, shot, voice, renderer, reference)
+
+    def _frame(self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer, reference: int) -> TalkingFrame:
+        if shot.pose is None or shot.alignment is None or shot.upper is None:
+            renderer.reset()
+            return TalkingFrame(shot.image, shot.seconds, drawn=False)
+        if shot.cut or voice.silent(shot.seconds):
+            renderer.reset()
+        chosen, conditions = identity.references[reference], voice.at(shot.seconds)
+        geometry = self.model.geometry
+        mesh = shot.alignment.points(
+            target_mesh(geometry, pose=shot.pose, neutral=identity.neutral, shape=conditions.shape, upper=shot.upper)
+        )
+        colour = rim_colour(shot.image, shot.alignment, chosen) if identity.image is None else None
+        drawn = renderer.draw(chosen, identity.teeth, mesh, conditions, colour)
+        return TalkingFrame(paste(shot.image, shot.placed or shot.alignment, chosen, drawn, colour), shot.seconds, drawn=True)
+
+    def _still_shots(self, identity: Identity, head_motion: float, frame_rate: Fraction) -> Iterator[Shot]:
+        assert identity.image is not None and identity.points is not None
+        alignment = identity.references[0].alignment
+        life = Life(alignment, identity.points, head_motion, self._seed)
+        for number in itertools.count():
+            seconds = float(number / frame_rate)
+            image, placed = life.frame(identity.image, seconds)
+            yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed)
+
+    def animate(
+        self, portrait: Path | str, sound: Path | str, out: Path | str, *, size: int = STILL_SIZE, head_motion: float = 1.0, overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:  # fmt: skip
+        """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError."""
+        began = time.monotonic()
+        if not 64 <= size <= 8192:
+            raise InputError(f"size was {size}; allowed are 64 to 8192 px")
+        if not 0 <= head_motion <= 2:
+            raise InputError(f"head motion was {head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        path = Path(portrait)
+        audio.check_file(path)
+        if not video.is_still(path):
+            raise InputError(f"{path} is not a picture; use dub for videos")
+        waveform = audio.read(sound)
+        identity = of_still(path, self.model, size=size)
+        assert identity.image is not None
+        height, width = identity.image.shape[:2]
+        total = audio.frame_count(len(waveform) / audio.SAMPLE_RATE, STILL_RATE)
+        writer = video.Writer(out, width=width, height=height, frame_rate=STILL_RATE, sound=sound, overwrite=overwrite, comment=COMMENT)
+        with writer:
+            frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
+            return self._write(writer, frames, identity, total, STILL_RATE, began, progress, variable=False)
+
+    def dub(
+        self, footage: Path | str, sound: Path | str, out: Path | str, *, fit: Fit = "bounce", keep_tail: bool = False, overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:  # fmt: skip
+        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate."""
+        began = time.monotonic()
+        if fit not in FITS:
+            raise InputError(f"fit was {fit!r}; allowed are {', '.join(FITS)}")
+        path = Path(footage)
+        audio.check_file(path)
+        waveform = audio.read(sound)
+        if video.is_still(path):
+            raise InputError(f"{path} is a picture; use animate for pictures")
+        info = video.probe(path)
+        seconds = len(waveform) / audio.SAMPLE_RATE
+        writer = video.Writer(
+            out, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=sound, overwrite=overwrite, comment=COMMENT,
+            pixel_aspect=info.pixel_aspect,
+        )  # fmt: skip
+        with writer:  # so that nothing is left behind when the video turns out to have no face
+            identity = of_video(path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n))
+            longer = seconds > info.seconds + 0.5 / float(info.frame_rate)
+            if longer:
+                identity.notes.append(f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}")
+            frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit)
+            if keep_tail and not longer:
+                frames = _with_tail(frames, identity)
+            total = audio.frame_count(seconds, info.frame_rate)
+            return self._write(writer, frames, identity, total, info.frame_rate, began, progress, variable=not info.constant_rate)
+
+    def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
+        """`animate` for a picture, `dub` for a video."""
+        audio.check_file(Path(source))
+        work = self.animate if video.is_still(Path(source)) else self.dub
+        return work(source, sound, out, overwrite=overwrite)
+
+    def _write(
+        self, writer: video.Writer, frames: Iterator[TalkingFrame], identity: Identity, total: int, rate: Fraction, began: float,
+        progress: Progress | None, *, variable: bool,
+    ) -> Result:  # fmt: skip
+        started, first, count, passed = time.monotonic(), math.nan, 0, 0
+        last = 0.0
+        for frame in frames:
+            writer.write(frame.image, frame.seconds if variable else None)
+            if count == 0:
+                first = time.monotonic() - began
+            count, passed, last = count + 1, passed + (not frame.drawn), frame.seconds
+            if progress is not None:
+                progress("speaking", count, max(total, count))
+        spent = time.monotonic() - started
+        notes = list(identity.notes)
+        if writer.padded:
+            notes.append(f"padded to the even size {writer.size[0]} x {writer.size[1]} by one repeated row or column")
+        if passed:
+            notes.append(f"{passed} frames passed through untouched: no face, or turned away")
+        return Result(
+            writer.path, count, last + float(1 / rate), count / max(spent, 1e-9), first, Voice.look_ahead, *writer.size, float(rate), passed,
+            self.model.hash, notes,
+        )  # fmt: skip
+
+
+def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    return (waveform[i : i + PIECE_SAMPLES] for i in range(0, len(waveform), PIECE_SAMPLES))
+
+
+def _is_over(identity: Identity, number: int, seconds: float, heard: float, still_rate: Fraction) -> bool:
+    """Whether the audio has no frame of this number; at a variable rate, none at this time."""
+    if identity.info is not None and not identity.info.constant_rate:
+        return seconds >= heard
+    rate = still_rate if identity.info is None else identity.info.frame_rate
+    return number >= audio.frame_count(heard, rate)
+
+
+def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[TalkingFrame]:
+    """The frames, then those of the video that the audio did not reach, untouched."""
+    count = 0
+    for frame in frames:
+        count += 1
+        yield frame
+    for number, frame in enumerate(video.read(identity.path)):
+        if number >= count:
+            yield TalkingFrame(frame.image, frame.seconds, drawn=False)
+
+
+__all__ = ["Alignment", "Result", "Talker", "TalkingFrame"]

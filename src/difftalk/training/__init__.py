@@ -1,0 +1,1 @@
+"""Training (extra `train`): batches, losses, recipes, the one loop, export to ONNX."""

@@ -1,0 +1,112 @@
+"""Batches: what a data source gives and a loss takes. Also the fake source of the recipe `debug`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+from typing_extensions import Self
+
+import torch
+from torch import Tensor
+
+from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
+from difftalk.mouth import COMPONENTS
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
+
+
+@dataclass(frozen=True)
+class _Batch:
+    def to(self, device: torch.device) -> Self:
+        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+
+@dataclass(frozen=True)
+class RenderBatch(_Batch):
+    """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
+
+    target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1. audio: (b, 20,
+    384). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much a sample counts.
+    """
+
+    target: Tensor
+    composite: Tensor
+    reference: Tensor
+    previous: Tensor
+    has_previous: Tensor
+    audio: Tensor
+    landmarks: Tensor
+    shape: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class LatentBatch(_Batch):
+    """As RenderBatch, with pictures encoded: latent, reference, previous (b, 8, 18, 22)."""
+
+    target: Tensor
+    composite: Tensor
+    latent: Tensor
+    reference: Tensor
+    previous: Tensor
+    has_previous: Tensor
+    audio: Tensor
+    landmarks: Tensor
+    shape: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class MotionBatch(_Batch):
+    """features: (b, 2 t + 38, 384), 30 before the first frame's own and 8 after the last's. shape: (b, t, 16).
+
+    opening: (b, t) true inner-lip opening over the neutral's, eye distances. mask: (b, t), 1 where a frame counts.
+    """
+
+    features: Tensor
+    shape: Tensor
+    opening: Tensor
+    mask: Tensor
+
+
+Batch = RenderBatch | LatentBatch | MotionBatch
+
+
+class Source(Protocol):
+    """Batches as a pure function of the step, so that a resumed training sees what an unbroken one would."""
+
+    def batch(self, step: int) -> Batch: ...
+
+    def validation(self) -> list[Batch]: ...
+
+
+class FakeSource:
+    """Random batches of the right shapes: the recipe `debug`."""
+
+    def __init__(self, kind: str, *, batch_size: int = 2, seed: int = 0) -> None:
+        self._kind, self._batch_size, self._seed = kind, batch_size, seed
+
+    def batch(self, step: int) -> Batch:
+        random = torch.Generator().manual_seed(1000 * self._seed + step)
+        n = self._batch_size
+
+        def noise(*shape: int) -> Tensor:
+            return torch.rand(n, *shape, generator=random) * 2 - 1
+
+        if self._kind == "motion":
+            frames = 12
+            mask = torch.ones(n, frames)
+            return MotionBatch(noise(2 * frames + PAST_FEATURES + FUTURE_FEATURES, AUDIO_SIZE), noise(frames, COMPONENTS), noise(frames), mask)
+        target, composite = noise(3, 144, 176), noise(5, 144, 176)
+        composite[:, 3:] = composite[:, 3:].abs().round()
+        conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), torch.ones(n)
+        if self._kind == "denoiser":
+            latents = [noise(LATENT_CHANNELS, *LATENT_SIZE) for _ in range(3)]
+            return LatentBatch(target, composite, *latents, torch.ones(n), *conditions)
+        return RenderBatch(target, composite, noise(3, 144, 176), noise(3, 144, 176), torch.ones(n), *conditions)
+
+    def validation(self) -> list[Batch]:
+        return [self.batch(-1)]

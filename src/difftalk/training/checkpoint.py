@@ -1,0 +1,122 @@
+"""A checkpoint: one file that explains itself, written whole or not at all.
+
+Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, and the version
+of the code. `save_checkpoint` and `load_checkpoint` are inverses; `load_net` needs nothing but the path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from difftalk.errors import DataError
+from difftalk.training.recipes import Kind, Recipe, from_dict, to_dict
+
+FORMAT: Final = 1
+FILE: Final = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """net, average: state dicts. optimiser: its own state dict. step: steps done; seconds: spent on them."""
+
+    kind: Kind
+    recipe: Recipe
+    net: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    step: int
+    seconds: float
+    random: dict[str, Tensor]
+    code: str
+
+
+def save_checkpoint(checkpoint: Checkpoint, run: Path) -> None:
+    """Writes RUN/checkpoint.pt beside itself first, so that a crash leaves the one before."""
+    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    content |= {"recipe": to_dict(checkpoint.recipe), "format": FORMAT}
+    temporary = run / f".{FILE}.{os.getpid()}"
+    try:
+        torch.save(content, temporary)
+        os.replace(temporary, run / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """From a checkpoint file or the run's folder that holds one. Raises DataError."""
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"{path} holds no {FILE}; give the folder of a training run")
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+        found = content.pop("format")
+    except Exception as error:  # torch raises half a dozen kinds for a broken file
+        raise DataError(f"{file} is not a checkpoint or is damaged ({type(error).__name__})") from None
+    if found != FORMAT:
+        raise DataError(f"{file} has format {found}, this version reads {FORMAT}; train again or use the older version")
+    content["recipe"] = from_dict(content["kind"], content["recipe"])
+    return Checkpoint(**content)
+
+
+def load_state(net: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:
+    """Strict, with one line for what does not fit."""
+    own = net.state_dict()
+    odd = sorted(set(own) ^ set(state)) or sorted(key for key in own if own[key].shape != state[key].shape)
+    if odd:
+        raise DataError(f"{name} does not fit the net of this recipe: {odd[0]} and {len(odd) - 1} more; use its recipe")
+    net.load_state_dict(dict(state))
+
+
+def load_net(path: Path, *, average: bool = True) -> tuple[Checkpoint, nn.Module]:
+    """The trained net (its average as a rule) in evaluation mode."""
+    from difftalk.training.objectives import build
+
+    checkpoint = load_checkpoint(path)
+    net = build(checkpoint.recipe)
+    load_state(net, checkpoint.average if average else checkpoint.net, name=str(path))
+    return checkpoint, net.eval()
+
+
+def check_resumable(found: Checkpoint, kind: str, recipe: Recipe, run: Path) -> None:
+    """A run goes on only as what it was: same kind, same recipe but for its length and how often it reports."""
+    if found.kind != kind:
+        raise DataError(f"{run} holds a {found.kind} run, not {kind}; give another folder")
+    before, now = _comparable(found.recipe), _comparable(recipe)
+    changed = [key for key in before if before[key] != now.get(key)]
+    if changed:
+        raise DataError(f"{run} was trained with another {', '.join(changed)}; resume with its recipe or start from it")
+
+
+def _comparable(recipe: Recipe) -> dict[str, Any]:
+    values = to_dict(recipe)
+    for free in ("steps", "validate_every", "checkpoint_minutes"):
+        values["schedule"].pop(free)
+    values.pop("lpips", None)
+    return values
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """The package's version and a hash of the sources that decide training."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted([*(root / "nets").glob("*.py"), *(root / "training").glob("*.py")]):
+        digest.update(path.read_bytes())
+    try:
+        number = version("difftalk")
+    except PackageNotFoundError:
+        number = "0"
+    return f"{number}+{digest.hexdigest()[:12]}"
+
+

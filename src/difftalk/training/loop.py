@@ -1,0 +1,224 @@
+"""The one training loop, for every kind of net, from top to bottom.
+
+    train("painter", source, recipe, Path("runs/painter"), minutes=40)
+
+Writes to the run's folder: checkpoint.pt, metrics.jsonl, loss.png, and at every validation a sheet of samples. A run
+goes on exactly where it stopped. Knows nothing of files of clips: a source gives the batches.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from difftalk.contact_sheet import write_sheet
+from difftalk.errors import DataError
+from difftalk.nets.motion import LinearMotion, MotionNetwork
+from difftalk.training.batches import Batch, Source
+from difftalk.training.checkpoint import (
+    FILE,
+    Checkpoint,
+    check_resumable,
+    code_version,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+)
+from difftalk.training.motion_loss import fit_linear
+from difftalk.training.objectives import Tools, build, loss_of, validate
+from difftalk.training.recipes import Kind, MotionRecipe, Optimiser, Recipe
+
+PREFETCH = 3  # batches made ahead
+LOG_EVERY = 20  # steps
+
+
+def train(
+    kind: Kind, source: Source, recipe: Recipe, run: Path, *, steps: int | None = None, minutes: float = math.inf, start_from: Path | None = None,
+    threads: int = 0, device: str = "cpu",
+) -> Checkpoint:  # fmt: skip
+    """Trains until `steps` (the recipe's, if None) or `minutes` are reached, or Ctrl-C or SIGTERM asks to stop.
+
+    Goes on with the run in `run` where there is one; otherwise starts from `start_from`'s weights, if given.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    run.mkdir(parents=True, exist_ok=True)
+    where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
+    torch.manual_seed(recipe.schedule.seed)
+    tools = Tools.of(recipe, where)
+    net = build(recipe).to(where)
+    average = deepcopy(net).requires_grad_(False)
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, recipe.optimiser.lr, (0.9, recipe.optimiser.beta2), weight_decay=recipe.optimiser.weight_decay)
+    random = torch.Generator().manual_seed(recipe.schedule.seed)
+    step, seconds = 0, 0.0
+    if (run / FILE).is_file():
+        step, seconds = _restore(run, kind, recipe, net, average, optimiser, random)
+    else:
+        _start(net, source, recipe, start_from)
+        average.load_state_dict(net.state_dict())
+    stop = _StopFlag()
+    began, saved = time.monotonic() - seconds, time.monotonic()
+    autocast = torch.autocast(where.type, torch.bfloat16, enabled=recipe.schedule.precision == "bf16")
+    last = step if isinstance(net, LinearMotion) else last
+    for batch in _ahead(source, step, last):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(recipe.optimiser, step, recipe.schedule.steps, (time.monotonic() - began) / 60 / minutes)
+        net.train()
+        with autocast:
+            loss = loss_of(net, batch.to(where), recipe, tools, random)
+        optimiser.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip)
+        if bool(torch.isfinite(norm)):
+            optimiser.step()
+        _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
+        step += 1
+        seconds = time.monotonic() - began
+        ended = step == last or seconds > 60 * minutes or stop.asked
+        if step % LOG_EVERY == 0 or ended:
+            parts = {name: round(float(value.detach()), 5) for name, value in loss.parts.items()}
+            _log(run, {"step": step, "seconds": round(seconds, 1), "loss": round(float(loss.total.detach()), 5), **parts})
+        if step % recipe.schedule.validate_every == 0 or ended:
+            _validate(run, average, source, recipe, tools, step, where)
+        if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
+            save_checkpoint(_checkpoint(kind, recipe, net, average, optimiser, step, seconds, random), run)
+            saved = time.monotonic()
+        if ended:
+            break
+    stop.restore()
+    checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random)
+    if not (run / FILE).is_file() or isinstance(net, LinearMotion):
+        _validate(run, average, source, recipe, tools, step, where)
+        save_checkpoint(checkpoint, run)
+    return checkpoint
+
+
+def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> float:
+    """Linear warm-up, then a cosine over whichever ends first: the steps or the time (`spent` of it is gone)."""
+    warm = min(1.0, (step + 1) / max(1, optimiser.warm_up))
+    gone = min(1.0, max(step / max(1, last), spent))
+    low = optimiser.final_share
+    return optimiser.lr * warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * gone)))
+
+
+def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | None) -> None:
+    if start_from is not None:
+        load_state(net, load_checkpoint(start_from).average, name=str(start_from))
+    elif isinstance(recipe, MotionRecipe):
+        linear = net.linear if isinstance(net, MotionNetwork) else net
+        assert isinstance(linear, LinearMotion)
+        fit_linear(linear, source, recipe)
+
+
+def _restore(
+    run: Path, kind: Kind, recipe: Recipe, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, random: torch.Generator
+) -> tuple[int, float]:
+    found = load_checkpoint(run)
+    check_resumable(found, kind, recipe, run)
+    load_state(net, found.net, name=str(run))
+    load_state(average, found.average, name=str(run))
+    optimiser.load_state_dict(found.optimiser)
+    random.set_state(found.random["losses"])
+    torch.set_rng_state(found.random["torch"])
+    return found.step, found.seconds
+
+
+def _checkpoint(
+    kind: Kind, recipe: Recipe, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float,
+    random: torch.Generator,
+) -> Checkpoint:  # fmt: skip
+    states = {"losses": random.get_state(), "torch": torch.get_rng_state()}
+    return Checkpoint(
+        kind, recipe, net.state_dict(), average.state_dict(), optimiser.state_dict(), step, seconds, states, code_version()
+    )
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
+    """average <- decay average + (1 - decay) net; buffers are copied."""
+    for held, now in zip(average.parameters(), net.parameters(), strict=True):
+        held.lerp_(now, 1 - decay)
+    for held, now in zip(average.buffers(), net.buffers(), strict=True):
+        held.copy_(now)
+
+
+def _ahead(source: Source, start: int, stop: int) -> Iterator[Batch]:
+    """Batches start..stop in order, a few made ahead by one thread."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = [pool.submit(source.batch, i) for i in range(start, min(start + PREFETCH, stop))]
+        for i in range(start, stop):
+            if i + PREFETCH < stop:
+                waiting.append(pool.submit(source.batch, i + PREFETCH))
+            yield waiting.pop(0).result()
+
+
+def _validate(run: Path, net: nn.Module, source: Source, recipe: Recipe, tools: Tools, step: int, where: torch.device) -> None:
+    net.eval()
+    figures, rows = validate(net, [batch.to(where) for batch in source.validation()], recipe, tools)
+    _log(run, {"step": step, **{f"val_{name}": round(value, 5) for name, value in figures.items()}})
+    if rows:
+        write_sheet(run / "samples" / f"{step:07d}.png", rows)
+    _plot(run)
+
+
+def _log(run: Path, row: dict[str, Any]) -> None:
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _plot(run: Path) -> None:
+    """loss.png: every logged figure over the steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for line in (run / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for name, value in row.items():
+            if name not in ("step", "seconds"):
+                curves.setdefault(name, []).append((row["step"], value))
+    columns = min(4, max(1, len(curves)))
+    figure, axes = pyplot.subplots(math.ceil(len(curves) / columns) or 1, columns, figsize=(4 * columns, 9), squeeze=False)
+    for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
+        axis.plot(*zip(*points, strict=True), linewidth=0.8)
+        axis.set_title(name, fontsize=8)
+    figure.tight_layout()
+    figure.savefig(run / "loss.png", dpi=60)
+    pyplot.close(figure)
+
+
+class _StopFlag:
+    """Turns Ctrl-C and SIGTERM into a flag, so that a step is finished and saved; outside the main thread does nothing."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        except ValueError:
+            pass
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+__all__ = ["DataError", "learning_rate", "train"]

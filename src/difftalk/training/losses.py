@@ -1,0 +1,162 @@
+"""Losses, each beside nothing but tensors: LPIPS, the painted region, the first stage, the denoiser, the motion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from difftalk.errors import DataError
+from difftalk.nets.autoencoder import FirstStage, mouth_window
+from difftalk.nets.denoiser import CONDITIONS, Denoiser
+from difftalk.nets.painter import Painter
+from difftalk.training.batches import LatentBatch, RenderBatch
+
+INNER_WEIGHT: Final = 4.0  # the inner mouth counts so much more than skin
+MOUTH_BOX: Final = (48, 80)  # px, height and width of the box around the mouth that LPIPS sees enlarged
+MOUTH_PLACE: Final = (50, 88)  # px in the region: where the mouth is when the mask is empty
+RESIDUAL_PENALTY: Final = 0.3
+GATE_PENALTY: Final = 0.05
+COMPOSITE_DROP: Final = 0.3  # share of samples whose composite is emptied around the mouth
+COMPOSITE_DROP_REACH: Final = 25  # px
+DECODED_SHARE: Final = 0.25  # of a denoiser batch: starts at pure noise, is decoded and judged as a picture
+PREVIOUS_NOISE: Final = 0.3
+KEEP: Final = (0.9, 0.9, 0.5, 0.9)  # chance of each condition, in the order of CONDITIONS
+
+
+class LPIPS(nn.Module):
+    """LPIPS v0.1 with AlexNet (Zhang et al. 2018). Pictures (b, 3, h, w), RGB in [-1, 1] -> (b,)."""
+
+    _STRIDES: Final = (4, 1, 1, 1, 1)
+    _PADS: Final = (2, 2, 1, 1, 1)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        from safetensors.torch import load_file
+
+        if not path.is_file():
+            raise DataError(f"{path} does not exist; give the LPIPS weights (safetensors) with --set lpips=PATH")
+        self._weights = nn.ParameterDict(
+            {name.replace(".", "_"): nn.Parameter(value.float(), requires_grad=False) for name, value in load_file(path).items()}
+        )
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        x, out = (pictures - self.shift) / self.scale, []  # type: ignore[operator]
+        for i in range(5):
+            if i in (1, 2):
+                x = F.max_pool2d(x, 3, 2)
+            weight, bias = self._weights[f"conv{i}_weight"], self._weights[f"conv{i}_bias"]
+            x = F.relu(F.conv2d(x, weight, bias, self._STRIDES[i], self._PADS[i]))
+            out.append(x / (x.float().pow(2).sum(1, keepdim=True).sqrt() + 1e-10))
+        return out
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """b is taken as the truth: no gradient flows into it."""
+        with torch.no_grad():
+            truth = self.features(b)
+        total = torch.zeros(len(a), device=a.device)
+        for i, (fa, fb) in enumerate(zip(self.features(a), truth, strict=True)):
+            weight = self._weights[f"lin{i}_weight"].view(1, -1, 1, 1)
+            total = total + ((fa - fb).float().pow(2) * weight).sum(1).mean((1, 2))
+        return total
+
+
+def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
+    """(b, c, 144, 176) and the inner-mouth mask (b, 1, 144, 176) -> boxes around the mouth, enlarged, (b, c, 96, 160)."""
+    height, width = pictures.shape[-2:]
+    rows, columns = torch.arange(height, device=inner.device), torch.arange(width, device=inner.device)
+    mass = inner.sum((1, 2, 3))
+    y = torch.where(mass > 4, (inner.sum((1, 3)) * rows).sum(1) / mass.clamp_min(1e-6), float(MOUTH_PLACE[0]))
+    x = torch.where(mass > 4, (inner.sum((1, 2)) * columns).sum(1) / mass.clamp_min(1e-6), float(MOUTH_PLACE[1]))
+    box_height, box_width = MOUTH_BOX
+    boxes = []
+    for picture, cy, cx in zip(pictures, y.tolist(), x.tolist(), strict=True):
+        top = min(max(round(cy) - box_height // 2, 0), height - box_height)
+        left = min(max(round(cx) - box_width // 2, 0), width - box_width)
+        boxes.append(picture[:, top : top + box_height, left : left + box_width])
+    return F.interpolate(torch.stack(boxes), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised, and its parts for the log."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+def picture_loss(picture: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
+    """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box; each sample by its weight."""
+    target, inner, weight = batch.target[rows], batch.composite[rows, 3:4], batch.weight[rows]
+    near = 1 + (INNER_WEIGHT - 1) * F.max_pool2d(inner, 5, 1, 2)
+    l1 = ((picture - target).abs() * near).mean((1, 2, 3))
+    if lpips is None:
+        return Loss((2 * l1 * weight).mean(), {"l1": l1.mean()})
+    whole = lpips(picture, target)
+    mouth = lpips(mouth_boxes(picture, inner), mouth_boxes(target, inner))
+    total = ((2 * l1 + whole + mouth) * weight).mean()
+    return Loss(total, {"l1": l1.mean(), "lpips": whole.mean(), "mouth_lpips": mouth.mean()})
+
+
+def _restraint(residual: Tensor, gate: Tensor, batch: RenderBatch) -> Tensor:
+    outside = 1 - F.max_pool2d(batch.composite[:, 3:4], 9, 1, 4)
+    return RESIDUAL_PENALTY * residual.abs().mean() + GATE_PENALTY * (gate * outside).mean()
+
+
+def painter_loss(net: Painter, batch: RenderBatch, lpips: LPIPS | None) -> Loss:
+    """The painter's."""
+    picture, residual, gate = net.parts(batch.composite, batch.reference)
+    loss = picture_loss(picture.float(), batch, lpips)
+    return Loss(loss.total + _restraint(residual, gate, batch), loss.parts)
+
+
+def first_stage_loss(net: FirstStage, batch: RenderBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:
+    """The first stage's: noise on the latent, the composite emptied around the mouth in 30 % of samples."""
+    latent = net.encode(batch.target)
+    noise = torch.randn(latent.shape, generator=random).to(latent)
+    composite = _dropped(batch.composite, random)
+    picture, residual, gate = net.decode_parts(latent + net.sizes.noise * noise, composite)
+    loss = picture_loss(picture.float(), batch, lpips)
+    extent = 1e-3 * latent.pow(2).mean()
+    return Loss(loss.total + _restraint(residual, gate, batch) + extent, {**loss.parts, "latent": latent.pow(2).mean()})
+
+
+def _dropped(composite: Tensor, random: torch.Generator) -> Tensor:
+    reach = COMPOSITE_DROP_REACH
+    wide = F.max_pool2d(composite[:, 3:4], (1, reach), 1, (0, reach // 2))
+    around = F.max_pool2d(wide, (reach, 1), 1, (reach // 2, 0))
+    drop = (torch.rand(len(composite), generator=random) < COMPOSITE_DROP).to(composite)[:, None, None, None] * around
+    inner = torch.maximum(composite[:, 3:4], drop)
+    return torch.cat([composite[:, :3] * (1 - drop), inner, composite[:, 4:]], 1)
+
+
+def denoiser_loss(net: Denoiser, first_stage: FirstStage, batch: LatentBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:
+    """Flow matching; a quarter of the batch starts at pure noise and its one-step picture is judged as well.
+
+    Lipman et al. 2023; Liu et al. 2023. Noise in the previous latent and dropped conditions as CONDITIONS names them.
+    """
+    count = len(batch.latent)
+    decoded = max(1, round(DECODED_SHARE * count))
+    time = torch.sigmoid(torch.randn(count, generator=random)).to(batch.latent)
+    time[:decoded] = 1.0
+    noise = torch.randn(batch.latent.shape, generator=random).to(batch.latent)
+    shake = PREVIOUS_NOISE * torch.rand(count, 1, 1, 1, generator=random) * torch.randn(batch.latent.shape, generator=random)
+    previous = (batch.previous + shake.to(batch.latent)) * batch.has_previous[:, None, None, None]
+    keep = (torch.rand(count, len(CONDITIONS), generator=random) < torch.tensor(KEEP)).to(batch.latent)
+    at = time[:, None, None, None]
+    noisy = (1 - at) * batch.latent + at * noise
+    with torch.no_grad():
+        features = first_stage.composite_path(batch.composite)
+    velocity = net(noisy, time, features[2], batch.reference, previous, batch.audio, batch.landmarks, batch.shape, keep).float()
+    window = mouth_window(batch.composite)
+    flow = ((velocity - (noise - batch.latent)).pow(2).mean(1, keepdim=True) * window).sum() / window.sum().clamp_min(1)
+    clean = (noisy - at * velocity)[:decoded]
+    picture = first_stage.decoder(clean, batch.composite[:decoded], *(f[:decoded] for f in features))
+    seen = picture_loss(picture.float(), batch, lpips, slice(0, decoded))
+    return Loss(0.5 * flow + seen.total, {"flow": flow, **seen.parts})

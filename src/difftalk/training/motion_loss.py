@@ -1,0 +1,72 @@
+"""The motion's losses and the closed-form fit of its linear part."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from difftalk.nets.motion import FRAME_FEATURES, WINDOW, LinearMotion
+from difftalk.training.batches import MotionBatch, Source
+from difftalk.training.losses import Loss
+from difftalk.training.recipes import MotionRecipe
+
+
+def motion_loss(net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, opening_row: Tensor) -> Loss:
+    """Shape, velocity, lip opening, closure, and 1 - r of the opening over the stretch."""
+    weights = recipe.loss
+    noise = torch.randn_like(batch.features) * recipe.feature_noise if net.training else 0.0
+    shape = net(batch.features + noise)
+    mask = batch.mask[..., None]
+    count = mask.sum().clamp_min(1)
+    form = ((shape - batch.shape).pow(2) * mask).sum() / count / shape.shape[-1]
+    moves = (shape.diff(dim=1) - batch.shape.diff(dim=1)).pow(2) * mask[:, 1:] * mask[:, :-1]
+    velocity = moves.sum() / count / shape.shape[-1]
+    spread = opening_row.norm()
+    opened, truth = shape @ opening_row / spread, batch.shape @ opening_row / spread
+    error = (opened - truth).pow(2) * batch.mask
+    opening = error.sum() / count
+    closed = (truth < weights.closed_under).float()
+    closure = (error * closed).sum() / (batch.mask * closed).sum().clamp_min(1)
+    correlation = 1 - _correlation(opened, truth, batch.mask).mean()
+    total = form + weights.velocity * velocity + weights.opening * opening + weights.closure * closure + weights.correlation * correlation
+    return Loss(total, {"shape": form, "velocity": velocity, "opening": opening, "closure": closure, "correlation": correlation})
+
+
+def _correlation(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+    count = mask.sum(1, keepdim=True).clamp_min(1)
+    a = (a - (a * mask).sum(1, keepdim=True) / count) * mask
+    b = (b - (b * mask).sum(1, keepdim=True) / count) * mask
+    return (a * b).sum(1) / (a.pow(2).sum(1) * b.pow(2).sum(1)).clamp_min(1e-8).sqrt()
+
+
+def opening_correlation(shape: Tensor, batch: MotionBatch, opening_row: Tensor | None) -> float:
+    """Median over the batch of the correlation of generated and true opening."""
+    assert opening_row is not None
+    return float(_correlation(shape @ opening_row, batch.opening, batch.mask).median())
+
+
+@torch.no_grad()
+def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
+    """Principal components of the features, then ridge regression of the mouth shape on a window of them."""
+    batches = [source.batch(10**6 + i) for i in range(recipe.fit_batches)]
+    features = torch.cat([b.features.flatten(0, 1) for b in batches if isinstance(b, MotionBatch)])
+    net.mean.copy_(features.mean(0))
+    net.scale.copy_(features.std(0).clamp_min(1e-3))
+    centred = features - net.mean
+    vectors = torch.linalg.eigh((centred.T @ centred).double())[1].flip(1)[:, : net.basis.shape[1]].float()
+    spread = (centred @ vectors).std(0)
+    net.basis.copy_(vectors / spread)
+    width = WINDOW * net.basis.shape[1]
+    gram, cross = torch.zeros(width + 1, width + 1, dtype=torch.double), torch.zeros(width + 1, batches[0].shape.shape[-1], dtype=torch.double)  # type: ignore[union-attr]
+    for batch in batches:
+        assert isinstance(batch, MotionBatch)
+        seen = ((batch.features - net.mean) @ net.basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
+        rows = torch.cat([seen, torch.ones(*seen.shape[:2], 1)], 2)[batch.mask > 0].double()
+        gram += rows.T @ rows
+        cross += rows.T @ batch.shape[batch.mask > 0].double()
+    penalty = torch.full((width + 1,), recipe.ridge * float(gram[-1, -1]), dtype=torch.double)
+    penalty[-1] = 0
+    weight = torch.linalg.solve(gram + penalty.diag(), cross).float()
+    net.read.weight.copy_(weight[:-1].T.unflatten(1, (net.basis.shape[1], WINDOW)))
+    assert net.read.bias is not None
+    net.read.bias.copy_(weight[-1])

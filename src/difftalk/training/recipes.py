@@ -1,0 +1,210 @@
+"""Recipes: everything that decides a training run but the data, as frozen records in one table per kind.
+
+    recipe = RECIPES["painter"]["default"]
+    recipe = override(recipe, ["optimiser.lr=1e-4", "lpips=lpips.safetensors"])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from difftalk.errors import InputError
+from difftalk.nets import sizes
+from difftalk.nets.sizes import DenoiserSizes, FirstStageSizes, MotionSizes, PainterSizes
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW; the rate warms up, then falls by a cosine over `Schedule.steps` (or the run's minutes)."""
+
+    lr: float = 4e-4
+    warm_up: int = 200  # steps
+    final_share: float = 0.03  # of lr at the end
+    beta2: float = 0.98
+    weight_decay: float = 0.01
+    clip: float = 1.0  # of the gradient's norm
+    ema: float = 0.999  # reached by warm-up: min(ema, (1 + step) / (10 + step))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """steps: over which the rate falls. batch: samples a step, for whoever makes the source."""
+
+    steps: int = 20_000
+    batch: int = 8
+    seed: int = 0
+    precision: Literal["bf16", "f32"] = "bf16"
+    validate_every: int = 500  # steps
+    checkpoint_minutes: float = 5.0
+
+
+@dataclass(frozen=True)
+class PainterRecipe:
+    """lpips: path of the LPIPS weights; empty leaves LPIPS out."""
+
+    name: str
+    size: PainterSizes
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    lpips: str = ""
+
+
+@dataclass(frozen=True)
+class FirstStageRecipe:
+    name: str
+    size: FirstStageSizes
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    lpips: str = ""
+
+
+@dataclass(frozen=True)
+class DenoiserRecipe:
+    """first_stage: the run folder of the first stage whose latents are denoised."""
+
+    name: str
+    size: DenoiserSizes
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    lpips: str = ""
+    first_stage: str = ""
+
+
+@dataclass(frozen=True)
+class MotionLoss:
+    """Weights; the shape's own term counts 1."""
+
+    velocity: float = 2.0
+    opening: float = 4.0  # square error in units of the opening's spread
+    closure: float = 2.0  # opening where the mouth is closed
+    closed_under: float = 0.25  # of the opening's spread above its least: what counts as closed
+    correlation: float = 0.5  # 1 - r of the opening over the stretch
+
+
+@dataclass(frozen=True)
+class MotionRecipe:
+    """network: False trains nothing but the closed form. ridge is per sample, for features of spread 1."""
+
+    name: str
+    size: MotionSizes
+    network: bool = True
+    ridge: float = 0.03
+    fit_batches: int = 300  # batches from which the linear part is fitted
+    feature_noise: float = 0.1  # in units of each feature's spread
+    optimiser: Optimiser = Optimiser(lr=5e-4, weight_decay=0.05, warm_up=100)
+    schedule: Schedule = Schedule(steps=6_000, batch=32, precision="f32", validate_every=200)
+    loss: MotionLoss = MotionLoss()
+
+
+Recipe = PainterRecipe | FirstStageRecipe | DenoiserRecipe | MotionRecipe
+Kind = Literal["painter", "first-stage", "denoiser", "motion"]
+
+_DEBUG: Final = Schedule(steps=8, batch=2, precision="f32", validate_every=4)
+
+PAINTER: Final = {
+    "debug": PainterRecipe("debug", sizes.PAINTER["debug"], schedule=_DEBUG),
+    "default": PainterRecipe("default", sizes.PAINTER["default"]),
+}
+FIRST_STAGE: Final = {
+    "debug": FirstStageRecipe("debug", sizes.FIRST_STAGE["debug"], schedule=_DEBUG),
+    "default": FirstStageRecipe("default", sizes.FIRST_STAGE["default"]),
+}
+DENOISER: Final = {
+    "debug": DenoiserRecipe("debug", sizes.DENOISER["debug"], schedule=_DEBUG),
+    "default": DenoiserRecipe("default", sizes.DENOISER["default"], schedule=Schedule(batch=16)),
+}
+MOTION: Final = {
+    "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),
+    "linear": MotionRecipe("linear", sizes.MOTION["default"], network=False),
+    "default": MotionRecipe("default", sizes.MOTION["default"]),
+}
+RECIPES: Final[Mapping[Kind, Mapping[str, Recipe]]] = {
+    "painter": PAINTER,
+    "first-stage": FIRST_STAGE,
+    "denoiser": DENOISER,
+    "motion": MOTION,
+}
+
+
+def recipe_named(kind: str, name: str) -> Recipe:
+    """RECIPES[kind][name], or a clear error."""
+    for known, table in RECIPES.items():
+        if known == kind:
+            if name not in table:
+                raise InputError(f"{kind} has no recipe {name!r}; it has {', '.join(table)}")
+            return table[name]
+    raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(RECIPES)}")
+
+
+RecipeT = TypeVar("RecipeT", PainterRecipe, FirstStageRecipe, DenoiserRecipe, MotionRecipe)
+
+
+def override(recipe: RecipeT, settings: Sequence[str]) -> RecipeT:
+    """The recipe with values such as 'optimiser.lr=1e-4' put in their place, each parsed as its field's type."""
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set {setting}: give it as a.b=value")
+        recipe = _put(recipe, path.split("."), text, setting)
+    return recipe
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """Plain values for a checkpoint; the inverse of `from_dict`."""
+    return dataclasses.asdict(recipe)
+
+
+def from_dict(kind: Kind, values: Mapping[str, Any]) -> Recipe:
+    """The recipe that `to_dict` wrote."""
+    recipe: Recipe = _build(type(next(iter(RECIPES[kind].values()))), values)
+    return recipe
+
+
+def _build(record: type[Any], values: Mapping[str, Any]) -> Any:
+    hints, out = get_type_hints(record), {}
+    for name, value in values.items():
+        if name not in hints:
+            raise InputError(f"the recipe's {name!r} is not known to this version")
+        nested = dataclasses.is_dataclass(hints[name])
+        out[name] = _build(hints[name], value) if nested else tuple(value) if isinstance(value, list) else value
+    return record(**out)
+
+
+def _put(record: Any, path: list[str], text: str, setting: str) -> Any:
+    names = [field.name for field in dataclasses.fields(record)]
+    if path[0] not in names:
+        raise InputError(f"--set {setting}: {path[0]!r} is not known here; allowed: {', '.join(names)}")
+    held = getattr(record, path[0])
+    if dataclasses.is_dataclass(held):
+        if len(path) == 1:
+            inside = ", ".join(f"{path[0]}.{field.name}" for field in dataclasses.fields(held))
+            raise InputError(f"--set {setting}: name one value of it: {inside}")
+        value = _put(held, path[1:], text, setting)
+    elif len(path) > 1:
+        raise InputError(f"--set {setting}: {path[0]} is a value and has nothing inside")
+    else:
+        value = _parse(get_type_hints(type(record))[path[0]], text, setting)
+    return dataclasses.replace(record, **{path[0]: value})
+
+
+def _parse(wanted: Any, text: str, setting: str) -> Any:
+    origin = get_origin(wanted)
+    if origin is Literal:
+        if text not in get_args(wanted):
+            raise InputError(f"--set {setting}: allowed are {', '.join(get_args(wanted))}")
+        return text
+    if origin is tuple:
+        return tuple(_parse(get_args(wanted)[0], part, setting) for part in text.strip("()").split(",") if part.strip())
+    if wanted is bool:
+        truth = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if text.lower() not in truth:
+            raise InputError(f"--set {setting}: {text!r} is not true or false")
+        return truth[text.lower()]
+    try:
+        return wanted(text)
+    except ValueError:
+        kind = {int: "a whole number", float: "a number"}.get(wanted, wanted.__name__)
+        raise InputError(f"--set {setting}: {text!r} is not {kind}") from None

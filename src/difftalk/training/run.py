@@ -1,0 +1,84 @@
+"""What `difftalk train` does: from prepared data, a kind of net and a recipe to a finished run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from difftalk.errors import DataError, InputError
+from difftalk.model import Model
+from difftalk.sample import Sample, load_samples
+from difftalk.training.batches import FakeSource, Source
+from difftalk.training.data import LatentSource, MotionSource, RenderSource, silence_features
+from difftalk.training.geometry import TrackedClip, fit_geometry
+from difftalk.training.loop import train
+from difftalk.training.objectives import first_stage_of
+from difftalk.training.recipes import DenoiserRecipe, MotionRecipe, Recipe, override, recipe_named
+
+KINDS = ("first-stage", "motion", "denoiser", "painter", "geometry")
+
+
+def train_kind(
+    kind: str, data: Path | None, run: Path, *, recipe: str, start_from: Path | None = None, settings: Sequence[str] = (), steps: int | None = None,
+    minutes: float = math.inf, threads: int = 0, device: str = "cpu",
+) -> str:  # fmt: skip
+    """Trains one kind of net and says in a line what was done. settings: 'a.b=value' for the recipe, data.rights=KIND."""
+    if kind not in KINDS:
+        raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
+    rights, others = _split(settings)
+    if kind == "geometry":
+        return _train_geometry(_samples(data, "train", rights), run)
+    chosen = override(recipe_named(kind, recipe), others)
+    if threads:
+        torch.set_num_threads(threads)
+    source = _source(kind, chosen, data, rights)
+    done = train(kind, source, chosen, run, steps=steps, minutes=minutes, start_from=start_from, threads=threads, device=device)  # type: ignore[arg-type]
+    return f"{done.step} steps in {done.seconds / 60:.1f} minutes"
+
+
+def _split(settings: Sequence[str]) -> tuple[str | None, list[str]]:
+    rights = [s.partition("=")[2] for s in settings if s.startswith("data.rights=")]
+    return (rights[-1] if rights else None), [s for s in settings if not s.startswith("data.")]
+
+
+def _samples(data: Path | None, split: str, rights: str | None) -> list[Sample]:
+    if data is None:
+        raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
+    samples = [s for s in load_samples(data, split=split) if rights is None or s.record.rights == rights]
+    if not samples:
+        raise DataError(f"{data} has no kept {split} sample with rights {rights!r}")
+    return samples
+
+
+def _held_out(data: Path | None) -> list[Sample]:
+    """Validation people; with a folder of one's own that has none, the first training clips."""
+    assert data is not None
+    try:
+        return load_samples(data, split="val")
+    except DataError:
+        return load_samples(data)[:4]
+
+
+def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) -> Source:
+    schedule = recipe.schedule
+    if recipe.name == "debug" and data is None:
+        return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
+    samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
+    if isinstance(recipe, MotionRecipe):
+        silences = silence_features(model.graph("speech_encoder"))
+        return MotionSource(samples, model.geometry, batch_size=schedule.batch, silences=silences, seed=schedule.seed, validation=held_out)
+    plain = isinstance(recipe, DenoiserRecipe)  # its latents are made once, of the pictures as they are
+    render = RenderSource(samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out, augment=not plain)
+    return LatentSource(render, first_stage_of(recipe)) if isinstance(recipe, DenoiserRecipe) else render
+
+
+def _train_geometry(samples: Sequence[Sample], run: Path) -> str:
+    people: dict[str, list[TrackedClip]] = {}
+    for sample in samples:
+        people.setdefault(sample.record.person, []).append(TrackedClip(sample.meshes, sample.blendshapes))
+    run.mkdir(parents=True, exist_ok=True)
+    fit_geometry(people).save(run)
+    return f"geometry of {len(people)} people"

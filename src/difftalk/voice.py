@@ -1,0 +1,109 @@
+"""A voice: audio that arrives in pieces -> what a frame at any settled time needs to know of it.
+
+Keeps only what later frames can still ask for, so an hour of audio costs no more than a second. Knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.audio import SAMPLE_RATE
+from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream
+from difftalk.mouth import COMPONENTS
+from difftalk.renderer import CONTEXT_FEATURES, Conditions
+from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream
+
+if TYPE_CHECKING:
+    from difftalk.model import Model
+
+Array = NDArray[np.float32]
+
+SILENCE_LEVEL: Final = -50.0  # dBFS
+SILENCE_SECONDS: Final = 0.5
+LEVEL_SAMPLES: Final = SAMPLE_RATE // 50  # a level is kept for every 20 ms
+TAIL_FEATURES: Final = 48  # beyond the audio's end, silence following
+KEPT_SECONDS: Final = 2.0
+
+
+class _Rows:
+    """Rows that are appended at one end and forgotten at the other, addressed by their number from the start."""
+
+    def __init__(self, width: int) -> None:
+        self._rows = np.zeros((0, width), np.float32)
+        self._first = 0
+
+    @property
+    def end(self) -> int:
+        return self._first + len(self._rows)
+
+    def append(self, rows: Array) -> None:
+        self._rows = np.concatenate([self._rows, rows])
+
+    def forget_before(self, number: int) -> None:
+        if number - self._first > 256:
+            self._rows, self._first = self._rows[number - self._first :], number
+
+    def at(self, numbers: NDArray[np.int64]) -> Array:
+        """Rows by number; those outside are the nearest that there are."""
+        return self._rows[np.clip(numbers - self._first, 0, len(self._rows) - 1)]
+
+
+class Voice:
+    """articulation: gain of the mouth shapes."""
+
+    def __init__(self, model: Model, *, articulation: float) -> None:
+        motion = model.settings.motion
+        self._gain = articulation * model.settings.articulation.get(motion, 1.0)
+        self._speech, self._motion = SpeechStream(model.graph("speech_encoder")), MotionStream(model.graph(motion))
+        self._features, self._shapes, self._levels = _Rows(FEATURE_SIZE), _Rows(COMPONENTS), _Rows(1)
+        self._rest = np.zeros(0, np.float32)
+        self._ended = False
+
+    look_ahead: Final = LOOK_AHEAD_SECONDS
+
+    def push(self, waveform: Array) -> None:
+        """(n,) samples at 16 kHz."""
+        self._take(self._speech.push(waveform))
+        joined = np.concatenate([self._rest, waveform])
+        count = len(joined) // LEVEL_SAMPLES
+        self._rest = joined[count * LEVEL_SAMPLES :]
+        power = (joined[: count * LEVEL_SAMPLES].reshape(count, LEVEL_SAMPLES) ** 2).mean(1, keepdims=True)
+        self._levels.append((10 * np.log10(power + 1e-12)).astype(np.float32))
+
+    def finish(self) -> None:
+        """No more audio follows."""
+        self._take(self._speech.finish(extra=TAIL_FEATURES))
+        self._ended = True
+
+    def _take(self, features: Array) -> None:
+        self._features.append(features)
+        self._shapes.append(self._motion.push(features))
+
+    @property
+    def settled(self) -> float:
+        """Seconds: frames before this time can be drawn."""
+        return math.inf if self._ended else (self._shapes.end - 1) / MOTION_RATE
+
+    def at(self, seconds: float) -> Conditions:
+        """What a frame at a settled time hears. Times never go back by more than a second."""
+        place = seconds * MOTION_RATE
+        low = math.floor(place)
+        pair = self._shapes.at(np.array([low, low + 1]))
+        shape = pair[0] + np.float32(place - low) * (pair[1] - pair[0])
+        rows = np.arange(CONTEXT_FEATURES) - CONTEXT_FEATURES // 2 + round(seconds * FEATURE_RATE)
+        old = seconds - KEPT_SECONDS
+        self._features.forget_before(int(old * FEATURE_RATE))
+        self._shapes.forget_before(int(old * MOTION_RATE))
+        self._levels.forget_before(int(old * FEATURE_RATE))
+        return Conditions(self._features.at(rows), (self._gain * shape).astype(np.float32))
+
+    def silent(self, seconds: float) -> bool:
+        """Whether the half second before a time held no sound."""
+        last, count = int(seconds * 50), int(SILENCE_SECONDS * 50)
+        if last < count or self._levels.end == 0:
+            return False
+        return bool((self._levels.at(np.arange(last - count, last)) < SILENCE_LEVEL).all())

@@ -1,0 +1,167 @@
+"""The rules that keep the tree readable and the install small."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import difftalk
+from difftalk import errors
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "difftalk"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+WRITTEN = [*SOURCES, *sorted((ROOT / "tests").glob("*.py"))]
+TORCH_SIDE = ("nets", "training", "evaluation")
+LONGEST_FUNCTION = 80  # lines
+LONGEST_FILE = 400
+IMPORT_SECONDS = 0.5
+
+BLOCK = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+sys.meta_path.insert(0, Blocker())
+import importlib
+for module in {modules!r}:
+    importlib.import_module(module)
+"""
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints for `code`; a failure shows its traceback."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def names(path: Path) -> str:
+    return relative(path) if path.is_relative_to(PACKAGE) else path.name
+
+
+def test_inference_imports_without_what_training_needs() -> None:
+    modules = [module_name(path) for path in SOURCES if relative(path).split("/")[0] not in TORCH_SIDE]
+    assert "difftalk.cli" in modules
+    assert "difftalk.talker" in modules
+    blocked = ["torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pyarrow", "matplotlib", "diffusers"]
+    python(BLOCK.format(blocked=blocked, modules=modules))
+
+
+def test_base_install_is_what_inference_needs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = {re.split(r"[<>=!~ \[]", line)[0] for line in project["dependencies"]}
+    assert base == {
+        "av",
+        "numpy",
+        "opencv-python-headless",
+        "openvino",
+        "pillow",
+        "rich",
+        "safetensors",
+        "soxr",
+        "typer",
+    }
+
+
+def test_every_direct_dependency_has_an_exact_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for extra in project["optional-dependencies"].values() for line in extra),
+    ]
+    pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
+    normal = {re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    missing = {re.split(r"[<>=!~ \[]", line)[0] for line in wanted} - normal
+    assert not missing
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = {"numpy", "openvino", "cv2", "av", "PIL", "torch", "typer", "rich", "soxr", "safetensors"}
+    loaded = python("import sys, difftalk; print(*sys.modules)").split()
+    assert not heavy & set(loaded)
+
+
+def test_import_is_quick() -> None:
+    seconds = []
+    for _ in range(3):  # the quickest of three: other work on the machine is not ours
+        start = time.perf_counter()
+        python("import difftalk")
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < IMPORT_SECONDS
+
+
+def test_public_list() -> None:
+    tree = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+    assert set(difftalk.__all__) == tree | {"Talker", "__version__"}
+    assert sorted(difftalk.__all__) == difftalk.__all__ == dir(difftalk)
+    for name in difftalk.__all__:
+        assert getattr(difftalk, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'talk'"):
+        difftalk.talk  # noqa: B018
+
+
+def test_error_tree_in_the_docstring_is_the_tree() -> None:
+    drawn = re.findall(r"\b(\w+Error)\b", errors.__doc__ or "")
+    defined = [
+        node.name for node in ast.parse(Path(errors.__file__).read_text()).body if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted(drawn) == sorted(defined)
+
+
+def test_readme_lists_every_file() -> None:
+    """One line a file, its path from src/difftalk first: `engine/openvino.py  the default engine ...`."""
+    listed = re.findall(r"^[\s|*`-]*((?:\w+/)*\w+\.py)\b", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    tree = {relative(path) for path in SOURCES if path.name not in ("__init__.py", "__main__.py")}
+    assert {path for path in listed if not path.endswith(("__init__.py", "__main__.py"))} == tree
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=names)
+def test_lengths(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=names)
+def test_module_says_what_it_does(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    assert path.stem not in ("utils", "util", "common", "helpers", "misc")
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=names)
+def test_nothing_unfinished(path: Path) -> None:
+    markers = "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK", "NotImplemented" + "Error"))
+    assert not re.search(rf"\b({markers})\b", path.read_text())
+
+
+def test_notice_names_what_is_redistributed() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    entries = dict(re.findall(r"^\s+(src/difftalk/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE))
+    assert {path.relative_to(ROOT).as_posix() for path in (PACKAGE / "demo").iterdir()} <= entries.keys()
+    for path, digest in entries.items():
+        assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, f"{path} is not the file NOTICE names"

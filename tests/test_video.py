@@ -1,0 +1,456 @@
+"""Frames read and written, stills, the mp4's tags, and what happens to damaged or impossible files."""
+
+import logging
+import struct
+import wave
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+from PIL import Image
+
+from difftalk import audio, video
+from difftalk.errors import DifftalkError, MediaError, OutputError
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+NTSC = Fraction(30_000, 1001)
+
+
+def scene(number: int, width: int = 96, height: int = 64) -> video.Image:
+    """Smooth, every frame of another brightness, every corner of another colour."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    return np.stack([40 + 150 * x, 30 + 150 * y, np.full_like(x, 20 + 10 * number % 200)], axis=2).astype(np.uint8)
+
+
+def psnr(one: video.Image, other: video.Image) -> float:
+    return float(10 * np.log10(255**2 / np.square(one.astype(float) - other).mean()))
+
+
+def draw(path: Path, count: int = 12, rate: Fraction = Fraction(25), size: tuple[int, int] = (96, 64)) -> Path:
+    with video.Writer(path, width=size[0], height=size[1], frame_rate=rate) as writer:
+        for number in range(count):
+            writer.write(scene(number, *size))
+    return path
+
+
+def encode(
+    path: Path,
+    images: Sequence[video.Image],
+    codec: str,
+    pixels: str,
+    *,
+    times: Sequence[int] | None = None,
+    turn: tuple[float, bool] | None = None,
+    options: dict[str, str] | None = None,
+    color: tuple[int, int] | None = None,
+) -> Path:
+    """A file that `Writer` does not make; `times` in 1/100 s; `color` = matrix and range, converted and tagged."""
+    height, width = images[0].shape[:2]
+    with av.open(path, "w") as out:
+        stream = out.add_stream(codec, rate=25, options=options or {}, width=width, height=height, pix_fmt=pixels)
+        assert isinstance(stream, VideoStream)
+        if turn:
+            stream.set_display_rotation(turn[0], hflip=turn[1])
+        if times:
+            stream.codec_context.time_base = Fraction(1, 100)
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgba" if image.shape[2] == 4 else "rgb24")
+            if color:
+                stream.codec_context.colorspace, stream.codec_context.color_range = color
+                frame = frame.reformat(format=pixels, dst_colorspace=color[0], dst_color_range=color[1])
+            frame.pts, frame.time_base = times[number] if times else 4 * number, Fraction(1, 100)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def tone(path: Path, seconds: float = 1.0, rate: int = 44_100) -> Path:
+    samples = (9_000 * np.sin(np.arange(round(seconds * rate)) * 0.06)).astype("<i2")
+    with wave.open(str(path), "wb") as out:
+        out.setparams((2, 2, rate, 0, "NONE", ""))
+        out.writeframes(np.repeat(samples, 2).tobytes())
+    return path
+
+
+def hidden(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir() if entry.name.endswith(".part")]
+
+
+@pytest.mark.parametrize("rate", [Fraction(24), Fraction(25), NTSC, Fraction(50), Fraction(24_000, 1001)])
+def test_round_trip(tmp_path: Path, rate: Fraction) -> None:
+    path = draw(tmp_path / "a.mp4", 15, rate)
+    info = video.probe(path)
+    assert (info.width, info.height, info.frame_count) == (96, 64, 15)
+    assert (info.frame_rate, info.constant_rate, info.has_audio) == (rate, True, False)
+    assert info.seconds == pytest.approx(15 / rate)
+    frames = list(video.read(path))
+    assert [frame.seconds for frame in frames] == pytest.approx([float(i / rate) for i in range(15)])
+    assert min(psnr(frame.image, scene(i)) for i, frame in enumerate(frames)) > 40
+    assert not any(frame.damaged for frame in frames)
+    assert not hidden(tmp_path)
+
+
+def test_saturated_colours_and_brightness_survive(tmp_path: Path) -> None:
+    colours = [(200, 20, 30), (20, 180, 40), (30, 40, 200), (128, 128, 128), (255, 255, 255), (0, 0, 0)]
+    image = np.repeat(np.repeat(np.array([colours], np.uint8), 32, axis=0), 32, axis=1)
+    with video.Writer(tmp_path / "a.mp4", width=192, height=32) as writer:
+        for _ in range(3):
+            writer.write(image)
+    back = next(video.read(tmp_path / "a.mp4")).image[16, 16::32].astype(int)
+    assert np.abs(back - colours).max() <= 4  # 601 for 709 would be off by 15 and more
+    assert abs((back - colours).mean()) < 1.0
+
+
+def test_the_mp4_is_tagged_and_its_index_in_front(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with video.Writer(path, width=96, height=64, comment="AI-generated: x 1", pixel_aspect=Fraction(4, 3)) as writer:
+        writer.write(scene(0))
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        assert container.metadata["comment"] == "AI-generated: x 1"
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.colorspace, stream.color_primaries, stream.color_trc, stream.color_range) == (1, 1, 1, 1)
+    assert video.probe(path).pixel_aspect == Fraction(4, 3)
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+
+
+@pytest.mark.parametrize("size", [(97, 64), (96, 65), (97, 65)])
+def test_odd_sizes_are_padded_by_a_repeated_pixel(tmp_path: Path, size: tuple[int, int]) -> None:
+    image = scene(3, *size)
+    with video.Writer(tmp_path / "a.mp4", width=size[0], height=size[1], crf=1) as writer:
+        writer.write(image)
+    assert writer.padded
+    assert writer.size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    back = next(video.read(tmp_path / "a.mp4")).image
+    assert back.shape == (writer.size[1], writer.size[0], 3)
+    assert np.abs(back[-1, -1].astype(int) - image[-1, -1]).max() < 8
+    odd = encode(tmp_path / "b.mkv", [image], "ffv1", "bgr0")  # and read as they are
+    np.testing.assert_array_equal(next(video.read(odd)).image, image)
+
+
+def test_variable_rate_is_found_and_its_time_stamps_kept(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.05, 0.13, 0.17, 0.30, 0.31, 0.5]
+    with video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+        for number, seconds in enumerate(times):
+            writer.write(scene(number), seconds=seconds)
+    info = video.probe(tmp_path / "a.mp4")
+    assert not info.constant_rate
+    assert info.frame_count == len(times)
+    assert [frame.seconds for frame in video.read(tmp_path / "a.mp4")] == pytest.approx(times, abs=2e-5)
+
+
+def test_a_hole_in_a_constant_rate(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mkv", [scene(i) for i in range(6)], "ffv1", "bgr0", times=[0, 4, 8, 20, 24, 28])
+    info = video.probe(path)
+    assert (info.frame_rate, info.constant_rate) == (Fraction(25), False)
+    assert [frame.seconds for frame in video.read(path)] == pytest.approx([0, 0.04, 0.08, 0.20, 0.24, 0.28])
+
+
+def test_matroskas_milliseconds_are_a_constant_rate(tmp_path: Path) -> None:
+    with av.open(draw(tmp_path / "a.mp4", 40, NTSC)) as old, av.open(tmp_path / "a.mkv", "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    info = video.probe(tmp_path / "a.mkv")
+    assert (info.frame_rate, info.constant_rate, info.frame_count) == (NTSC, True, 40)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "shown"),
+    [
+        ([5.0, 5.04, 5.08], [0, 0.04, 0.08]),
+        ([0.0, None, 0.08], [0, 0.04, 0.08]),
+        ([None, None, None], [0, 0.04, 0.08]),
+        ([0.0, 0.04, 0.04, 0.08], [0, 0.04, 0.06, 0.08]),  # a repeated stamp moves only itself
+        ([0.0, 0.04, -50.0, -49.96], [0, 0.04, 0.08, 0.12]),  # a clock that was reset
+    ],
+)
+def test_bad_time_stamps_are_mended(stamps: list[float | None], shown: list[float]) -> None:
+    clock = video._Clock(0.04)
+    assert [clock.shown(stamp) for stamp in stamps] == pytest.approx(shown)
+
+
+def test_times_always_increase() -> None:
+    clock, random = video._Clock(0.04), np.random.default_rng(1)
+    shown = [clock.shown(None if random.random() < 0.2 else float(random.normal(i / 25, 0.2))) for i in range(300)]
+    shown += [clock.shown(3.0) for _ in range(100)]
+    assert min(np.diff(shown)) > 0
+
+
+@pytest.mark.parametrize(("angle", "mirrored"), [(90, False), (-90, False), (180, False), (0, True), (90, True)])
+def test_rotation_flag_is_applied(tmp_path: Path, angle: int, mirrored: bool) -> None:
+    image = scene(0)
+    path = encode(tmp_path / "a.mp4", [image] * 3, "libx264", "yuv420p", turn=(angle, mirrored))
+    shown = np.rot90(image, angle // 90)[:, :: -1 if mirrored else 1]
+    back = next(video.read(path)).image
+    assert back.shape == shown.shape
+    assert psnr(back, shown) > 35
+    info = video.probe(path)
+    assert (info.height, info.width) == shown.shape[:2]
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "name"),
+    [
+        ("mpeg4", "yuv420p", "a.avi"),
+        ("mjpeg", "yuvj422p", "a.mov"),
+        ("libvpx-vp9", "yuv420p", "a.webm"),
+        ("mpeg1video", "yuv420p", "a.mpg"),
+        ("mpeg2video", "yuv420p", "a.ts"),
+        ("prores_ks", "yuv422p10le", "a.mov"),
+        ("ffv1", "gray", "a.mkv"),
+        ("flv", "yuv420p", "a.flv"),
+        ("libx264", "yuv420p", "a.h264"),
+    ],
+)
+def test_reads_every_codec(tmp_path: Path, codec: str, pixels: str, name: str) -> None:
+    images = [scene(i) for i in range(10)]
+    path = encode(tmp_path / name, images, codec, pixels)
+    frames, info = list(video.read(path)), video.probe(path)
+    assert len(frames) == info.frame_count == 10
+    assert info.frame_rate == 25
+    assert info.constant_rate
+    assert np.diff([frame.seconds for frame in frames]) == pytest.approx(0.04, abs=2e-3)
+    truth = images[4] if pixels != "gray" else np.array(Image.fromarray(images[4]).convert("L").convert("RGB"))
+    assert psnr(frames[4].image, truth) > 28
+
+
+@pytest.mark.parametrize("color", [(1, 1), (5, 1), (1, 2), (5, 2)])
+def test_tagged_matrix_and_range_are_obeyed(tmp_path: Path, color: tuple[int, int]) -> None:
+    image = np.full((64, 64, 3), (180, 60, 40), np.uint8)
+    path = encode(tmp_path / "a.mkv", [image], "ffv1", "yuv420p", color=color)
+    assert np.abs(next(video.read(path)).image[30, 30].astype(int) - image[0, 0]).max() <= 3
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((1280, 720), 1), ((320, 240), 5)])
+def test_untagged_matrix_goes_by_size(tmp_path: Path, size: tuple[int, int], matrix: int) -> None:
+    frame = av.VideoFrame.from_ndarray(np.full((*size[::-1], 3), (180, 60, 40), np.uint8), "rgb24")
+    frame = frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=1)
+    frame.colorspace, frame.color_range = 2, 0
+    with av.open(tmp_path / "a.avi", "w") as out:
+        stream = out.add_stream("mpeg4", rate=25, width=size[0], height=size[1], options={"qscale": "1"})
+        out.mux([*stream.encode(frame), *stream.encode(None)])
+    assert np.abs(next(video.read(tmp_path / "a.avi")).image[99, 99].astype(int) - (180, 60, 40)).max() <= 4
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    image = np.zeros((32, 48, 4), np.uint8)
+    image[:, :16], image[:, 16:32] = (200, 40, 20, 255), (200, 40, 20, 0)
+    image[:, 32:] = (0, 0, 0, 128)
+    path = encode(tmp_path / "a.mov", [image], "png", "rgba")
+    back = next(video.read(path)).image
+    np.testing.assert_array_equal(back[5, [5, 20, 40]], [[200, 40, 20], [255, 255, 255], [127, 127, 127]])
+
+
+def test_damaged_bytes_lose_only_themselves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images = [scene(i) for i in range(20)]
+    path = encode(tmp_path / "a.mov", images, "png", "rgb24")
+    data = bytearray(path.read_bytes())
+    start = [i for i in range(len(data)) if data.startswith(b"\x89PNG", i)][8]
+    data[start : start + 40] = bytes(range(100, 140))
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        frames = list(video.read(path))
+    assert [round(frame.seconds * 25) for frame in frames] == [i for i in range(20) if i != 8]
+    np.testing.assert_array_equal(frames[8].image, images[9])
+    assert "damaged video packets skipped: 1" in caplog.text
+
+
+def test_a_truncated_file_gives_what_it_has(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.ts", [scene(i) for i in range(25)], "mpeg2video", "yuv420p")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert 8 < len(list(video.read(path))) < 25
+    assert 8 < video.probe(path).frame_count < 25
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
+def test_a_real_file_with_damaged_packets_reads() -> None:
+    path = SHARED / "odd" / "broken_audio_packet.mpg"
+    frames, info = list(video.read(path)), video.probe(path)
+    assert len(frames) >= 70
+    assert (info.frame_rate, info.constant_rate, info.has_audio) == (Fraction(25), False, True)
+    assert frames[-1].seconds == pytest.approx(2.96)
+
+
+def test_reading_is_lazy(tmp_path: Path) -> None:
+    frames = video.read(draw(tmp_path / "a.mp4"))
+    assert next(frames).seconds == 0
+    frames.close()  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_seen_says_so_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("this is not a video\n" * 50)
+    (tmp_path / "notes.txt").write_text("FFmpeg would draw this\n" * 50)
+    (tmp_path / "empty.mp4").touch()
+    tone(tmp_path / "sound.wav")
+    path = encode(tmp_path / "rubbish.mov", [scene(i) for i in range(4)], "png", "rgb24")
+    path.write_bytes(path.read_bytes().replace(b"\x89PNG", b"XXXX"))
+    said = {
+        "text.mp4": "cannot be read",
+        "notes.txt": "text|cannot be read",
+        "empty.mp4": "empty",
+        "sound.wav": "no video track",
+        "rubbish.mov": "no frame",
+        "nowhere.mp4": "no such file",
+        ".": "folder",
+    }
+    for name, reason in said.items():
+        for look in (video.probe, lambda path: next(video.read(path))):
+            with pytest.raises(MediaError, match=reason) as caught:
+                look(tmp_path / name)
+            assert "\n" not in str(caught.value)
+
+
+def test_sound_goes_with_the_pictures(tmp_path: Path) -> None:
+    sound, path = tone(tmp_path / "a.wav", 2.0), tmp_path / "a.mp4"
+    with video.Writer(path, width=96, height=64, sound=sound, seconds=1.2) as writer:
+        for number in range(30):
+            writer.write(scene(number))
+    assert not writer.sound_copied
+    assert video.probe(path).has_audio
+    assert len(audio.read(path, from_video_start=True)) / 16_000 == pytest.approx(1.2, abs=0.03)
+    with av.open(path) as container:  # interleaved: neither waits long for the other
+        order = [p.stream.type for p in container.demux() if p.size]
+        assert container.streams.audio[0].sample_rate == 44_100
+    assert "audio" in order[:4]
+    assert "video" in order[-25:]
+    with video.Writer(tmp_path / "b.mp4", width=96, height=64, sound=path, seconds=1.2) as writer:
+        for number in range(30):
+            writer.write(scene(number))
+    assert writer.sound_copied
+
+
+class Stop(BaseException):
+    """As Ctrl-C."""
+
+
+def interrupted(path: Path, error: type[BaseException], sound: Path | None = None) -> None:
+    """Half a video, then an error."""
+    with video.Writer(path, width=96, height=64, sound=sound, overwrite=True) as writer:
+        for number in range(30):
+            writer.write(scene(number))
+        assert hidden(path.parent)
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Stop])
+def test_nothing_is_left_after_an_error(tmp_path: Path, error: type[BaseException]) -> None:
+    sound = tone(tmp_path / "a.wav")
+    with pytest.raises(error):
+        interrupted(tmp_path / "a.mp4", error, sound)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_an_existing_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.mp4")
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="exists"):
+        video.Writer(path, width=96, height=64)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path, KeyboardInterrupt)
+    assert path.read_bytes() == before
+    with video.Writer(path, width=96, height=64, overwrite=True) as writer:
+        writer.write(scene(0))
+    assert video.probe(path).frame_count == 1
+    assert not hidden(tmp_path)
+
+
+def test_impossible_outputs_are_said_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    text = tmp_path / "text.wav"
+    text.write_text("no sound\n" * 50)
+    cases: list[tuple[str, Path | None, str]] = [
+        ("nowhere/a.mp4", None, "does not exist"),
+        ("folder.mp4", None, "folder"),
+        ("a.avi", None, "mp4"),
+        ("a.mp4", text, "cannot be read"),
+        ("a.mp4", draw(tmp_path / "mute.mp4"), "no audio track"),
+    ]
+    for name, sound, reason in cases:
+        with pytest.raises(DifftalkError, match=reason) as caught:
+            video.Writer(tmp_path / name, width=96, height=64, sound=sound)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(OutputError, match="no frames"), video.Writer(tmp_path / "a.mp4", width=96, height=64):
+        pass
+    with pytest.raises(OutputError, match="uint8"), video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+        writer.write(scene(0, 98, 64))
+    assert not (tmp_path / "a.mp4").exists()
+    assert not hidden(tmp_path)
+
+
+def test_an_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        video.Writer(tmp_path / "a.mp4", width=96, height=64)
+
+
+def test_stills_in_every_form(tmp_path: Path) -> None:
+    picture = Image.fromarray(scene(5))
+    truth, gray = scene(5), np.array(picture.convert("L").convert("RGB"))
+    forms: dict[str, tuple[Image.Image, video.Image, float]] = {
+        "a.png": (picture, truth, 90),
+        "a.jpg": (picture, truth, 35),
+        "a.webp": (picture, truth, 30),
+        "gray.png": (picture.convert("L"), gray, 90),
+        "palette.png": (picture.quantize(64), truth, 25),
+        "cmyk.jpg": (picture.convert("CMYK"), truth, 25),
+        "a.gif": (picture, truth, 20),
+    }
+    for name, (image, expected, least) in forms.items():
+        image.save(tmp_path / name)
+        assert video.is_still(tmp_path / name)
+        back = video.read_still(tmp_path / name)
+        assert back.dtype == np.uint8
+        assert back.shape == expected.shape
+        assert not np.array_equal(back, expected) or least
+        assert np.square(back.astype(float) - expected).mean() < 255**2 / 10 ** (least / 10) + 1e-9, name
+
+
+def test_a_still_is_turned_and_its_alpha_made_white(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    Image.fromarray(scene(1)).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(video.read_still(tmp_path / "turned.png"), np.rot90(scene(1), -1))
+    clear = np.full((4, 4, 4), (10, 20, 30, 0), np.uint8)
+    clear[0], clear[1] = (10, 20, 30, 255), (0, 0, 0, 128)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    np.testing.assert_array_equal(
+        video.read_still(tmp_path / "clear.png")[:, 0], [[10, 20, 30], [127] * 3, [255] * 3, [255] * 3]
+    )
+
+
+def test_sixteen_bits_and_several_frames(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 32_768, 65_535], [9, 120, 200]], np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(video.read_still(tmp_path / "deep.png")[..., 1], [[0, 128, 255], [0, 0, 1]])
+    frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (50, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert video.read_still(tmp_path / "a.gif")[0, 0].tolist() == [50, 50, 50]
+
+
+def test_stills_that_are_none(tmp_path: Path) -> None:
+    Image.fromarray(scene(1, 300, 200)).save(tmp_path / "cut.jpg")
+    cut = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 2])
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    huge = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + huge)
+    draw(tmp_path / "video.mp4")
+    for name in ("cut.jpg", "text.png", "empty.png", "bomb.png", "video.mp4", "nowhere.png", "."):
+        with pytest.raises(MediaError) as caught:
+            video.read_still(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    assert not video.is_still(tmp_path / "video.mp4")
+    assert not video.is_still(tmp_path / "text.png")
+    with pytest.raises(MediaError, match="no such file"):
+        video.is_still(tmp_path / "nowhere.png")
