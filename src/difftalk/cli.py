@@ -6,6 +6,8 @@
     difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
+
+Everything here can be done from Python as well.
 """
 
 from __future__ import annotations
@@ -25,7 +27,12 @@ from difftalk.errors import DifftalkError, InputError
 if TYPE_CHECKING:
     from difftalk.talker import Result
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="Make a portrait speak, or a video say something else.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Make a portrait speak, or a video say something else.",
+)
 
 _Out = Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write.")]
 _Model = Annotated[Optional[Path], typer.Option("--model", help="A model folder; without it, the shipped model.")]  # noqa: UP045
@@ -39,27 +46,47 @@ _Set = Annotated[Optional[list[str]], typer.Option("--set", help="A setting, a.b
 
 @app.command()
 def animate(
-    portrait: Path, audio: Path, out: _Out, model: _Model = None, steps: _Steps = None, seed: _Seed = 0, articulation: _Articulation = 1.0,
+    portrait: Path,
+    audio: Path,
+    out: _Out,
+    model: _Model = None,
+    steps: _Steps = None,
+    seed: _Seed = 0,
+    articulation: _Articulation = 1.0,
     size: Annotated[int, typer.Option("--size", help="Long side, px, to which a larger picture is shrunk.")] = 1080,
     head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
-    as_json: _Json = False, overwrite: _Overwrite = False,
-) -> None:  # fmt: skip
+    as_json: _Json = False,
+    overwrite: _Overwrite = False,
+) -> None:
     """A portrait speaks. AUDIO is any audio or video file; its sound is kept as it is."""
     with _progress(as_json) as progress:
         from difftalk.talker import Talker
 
         talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
-        result = talker.animate(portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress)
+        result = talker.animate(
+            portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress
+        )
     _print_result(result, as_json)
 
 
 @app.command()
 def dub(
-    video: Path, audio: Path, out: _Out, model: _Model = None, steps: _Steps = None, seed: _Seed = 0, articulation: _Articulation = 1.0,
-    fit: Annotated[str, typer.Option("--fit", help="When the audio is longer: bounce, loop or hold the video.")] = "bounce",
-    keep_tail: Annotated[bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")] = False,
-    as_json: _Json = False, overwrite: _Overwrite = False,
-) -> None:  # fmt: skip
+    video: Path,
+    audio: Path,
+    out: _Out,
+    model: _Model = None,
+    steps: _Steps = None,
+    seed: _Seed = 0,
+    articulation: _Articulation = 1.0,
+    fit: Annotated[
+        str, typer.Option("--fit", help="When the audio is longer: bounce, loop or hold the video.")
+    ] = "bounce",
+    keep_tail: Annotated[
+        bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")
+    ] = False,
+    as_json: _Json = False,
+    overwrite: _Overwrite = False,
+) -> None:
     """A video's person says something else. Frames without a usable face pass through untouched."""
     with _progress(as_json) as progress:
         from difftalk.talker import Talker
@@ -70,14 +97,26 @@ def dub(
 
 
 @app.command()
-def prepare(clips: Path, out: Path, settings: _Set = None, workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0) -> None:
+def prepare(
+    clips: Path,
+    out: Path,
+    settings: _Set = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0,
+) -> None:
     """Clips -> samples to train and evaluate on. CLIPS: a folder of videos, or one with a manifest.csv."""
     from difftalk.model import Model
     from difftalk.prepare import prepare as work
 
     rights = _only(settings, "data.rights")
     with _progress(False) as progress:
-        report = work(clips, out, model=Model.load(), rights=rights, workers=workers, progress=lambda _, i, n: progress("preparing", i, n))
+        report = work(
+            clips,
+            out,
+            model=Model.load(),
+            rights=rights,
+            workers=workers,
+            progress=lambda _, i, n: progress("preparing", i, n),
+        )
     kept = [record for record in report.records if record.kept]
     for record in report.records:
         if not record.kept:
@@ -88,7 +127,9 @@ def prepare(clips: Path, out: Path, settings: _Set = None, workers: Annotated[in
 @app.command()
 def train(
     kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter or geometry")],
-    data: Annotated[Optional[Path], typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")] = None,  # noqa: UP045
+    data: Annotated[
+        Path | None, typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")
+    ] = None,
     out: Annotated[Optional[Path], typer.Option("-o", "--out", help="The run's folder; runs/KIND by default.")] = None,  # noqa: UP045
     recipe: Annotated[str, typer.Option(help="debug, default, or linear for motion.")] = "default",
     start: Annotated[Optional[Path], typer.Option("--from", help="A run whose weights to start from.")] = None,  # noqa: UP045
@@ -97,13 +138,22 @@ def train(
     minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = float("inf"),
     threads: Annotated[int, typer.Option(help="Threads; 0: as torch likes.")] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-) -> None:  # fmt: skip
+) -> None:
     """Trains one net. A run that was stopped goes on where it was."""
     from difftalk.training import run as runs
 
     folder = out or Path("runs") / kind
     done = runs.train_kind(
-        kind, data, folder, recipe=recipe, start_from=start, settings=settings or [], steps=steps, minutes=minutes, threads=threads, device=device
+        kind,
+        data,
+        folder,
+        recipe=recipe,
+        start_from=start,
+        settings=settings or [],
+        steps=steps,
+        minutes=minutes,
+        threads=threads,
+        device=device,
     )
     print(f"{done}: {folder}")
 
@@ -116,8 +166,10 @@ def export(
     painter: Annotated[Optional[Path], typer.Option(help="Run of the painter.")] = None,  # noqa: UP045
     motion: Annotated[Optional[Path], typer.Option(help="Run of the motion network.")] = None,  # noqa: UP045
     linear: Annotated[Optional[Path], typer.Option(help="Run of the linear motion.")] = None,  # noqa: UP045
-    base: Annotated[Optional[Path], typer.Option(help="Model folder that gives the rest; the shipped one by default.")] = None,  # noqa: UP045
-) -> None:  # fmt: skip
+    base: Annotated[
+        Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
+    ] = None,
+) -> None:
     """Writes a model folder from training runs; what no run is given for comes from the base."""
     from difftalk.training.export import export_model
 
@@ -128,16 +180,27 @@ def export(
 
 @app.command()
 def evaluate(
-    data: Path, out: Annotated[Path, typer.Option("-o", "--out", help="The report's folder.")],
-    protocol: Annotated[Optional[list[str]], typer.Option(help="strict, teacher or silence; may be given again.")] = None,  # noqa: UP045
-    model: _Model = None, split: Annotated[str, typer.Option(help="People to measure on.")] = "val", as_json: _Json = False,
+    data: Path,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The report's folder.")],
+    protocol: Annotated[list[str] | None, typer.Option(help="strict, teacher or silence; may be given again.")] = None,
+    model: _Model = None,
+    split: Annotated[str, typer.Option(help="People to measure on.")] = "val",
+    as_json: _Json = False,
     seconds: Annotated[float, typer.Option(help="At most so much of each clip.")] = 5.0,
-) -> None:  # fmt: skip
+) -> None:
     """Measures a model on people that training never saw."""
     from difftalk.evaluation.report import evaluate as work
 
     with _progress(as_json) as progress:
-        report = work(data, out, protocols=protocol or ["strict", "teacher"], model=model, split=split, seconds=seconds, progress=progress)
+        report = work(
+            data,
+            out,
+            protocols=protocol or ["strict", "teacher"],
+            model=model,
+            split=split,
+            seconds=seconds,
+            progress=progress,
+        )
     print(json.dumps(report.summary) if as_json else report.text)
 
 

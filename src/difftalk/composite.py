@@ -18,15 +18,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.face import ALIGNED_SIZE, EYE_LINE, FEATHER, REGION_SIZE, REGION_X, REGION_Y, Alignment, Array, Image
+from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment
+from difftalk.face import Array, Image
 
 RINGS: Final = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
 RING_SHARES: Final = (0.6, 0.2, 0.0)  # of the oval's displacement
 OVAL: Final = np.array(
-    [10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397,
-     288, 361, 323, 454, 356, 389, 251, 284, 332, 297, 338]
+    [10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365,
+     397, 288, 361, 323, 454, 356, 389, 251, 284, 332, 297, 338]
 )  # fmt: skip
-INNER_LIPS: Final = np.array([78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191])
+INNER_LIPS: Final = np.array(
+    [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
+)
 MESH_POINTS: Final = 468
 _SUBPIXEL_BITS: Final = 4
 _TOPOLOGY: Final = Path(__file__).parent / "weights" / "mesh_topology.json"
@@ -126,7 +129,9 @@ def warp(reference: Array, target: Array) -> Warp:
     for label, triangle in enumerate(fixed, 1):
         cv2.fillConvexPoly(labels, triangle, label, cv2.LINE_8, _SUBPIXEL_BITS)
     offset = np.array([REGION_X[0], REGION_Y[0]])
-    maps = np.concatenate([[[[1.0, 0, 0], [0, 1.0, 0]]], _affine(source[topology.triangles[order]][..., :2], flat[order] + offset)])
+    maps = np.concatenate(
+        [[[[1.0, 0, 0], [0, 1.0, 0]]], _affine(source[topology.triangles[order]][..., :2], flat[order] + offset)]
+    )
     pixel = maps.astype(np.float32)[labels]
     x, y = _grid()
     where = pixel[..., 0] * x + pixel[..., 1] * y + pixel[..., 2]
@@ -162,13 +167,14 @@ def inner_mouth(points: Array) -> Array:
     polygon = points[INNER_LIPS, :2] - np.array([REGION_X[0], REGION_Y[0]]) + 0.5
     mask = np.zeros((height * 4, width * 4), np.uint8)
     cv2.fillPoly(mask, [np.round(polygon * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
-    return cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
 def compose(reference: Reference, moved: Warp) -> Array:
     """The network's composite (5, 144, 176): RGB in [-1, 1] with the inner mouth at 0, inner mouth, coverage."""
     import cv2
 
-    pixels = cv2.remap(reference.aligned, moved.map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    image, how, edge = reference.aligned, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    pixels = cv2.remap(image, moved.map, None, how, borderMode=edge)  # type: ignore[call-overload]
     colour = (pixels.astype(np.float32) / 127.5 - 1) * (1 - moved.inner[..., None])
     return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], moved.coverage[None]]).astype(np.float32)

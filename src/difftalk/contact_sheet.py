@@ -54,10 +54,14 @@ def prepared_sheet(records: Sequence[Record], out: Path) -> None:
     for record in records:
         if record.kept:
             frame = Sample.load(out / "samples" / record.name).frame(record.frames // 2)
-            pictures.append(np.asarray(cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8))
+            pictures.append(
+                np.asarray(cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
+            )
             names.append(record.name)
     rows = [pictures[i : i + COLUMNS] for i in range(0, len(pictures), COLUMNS)]
-    captions = [f"kept: {names[i * COLUMNS]} to {names[min((i + 1) * COLUMNS, len(names)) - 1]}" for i in range(len(rows))]
+    captions = [
+        f"kept: {names[i * COLUMNS]} to {names[min((i + 1) * COLUMNS, len(names)) - 1]}" for i in range(len(rows))
+    ]
     blank = np.zeros((1, THUMBNAIL * COLUMNS, 3), np.uint8)
     for record in records:
         if not record.kept:

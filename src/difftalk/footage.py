@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from difftalk import video
+from difftalk.align import Alignment, Pose
 from difftalk.errors import InputError
-from difftalk.face import Alignment, Array, Image, Pose
-from difftalk.face import UPPER
-from difftalk.face import POINTS
+from difftalk.face import POINTS, UPPER, Array, Image
 
 if TYPE_CHECKING:
     from difftalk.identity import Identity, Tracked
@@ -27,9 +26,10 @@ BACKWARD_BYTES: Final = 400_000_000  # of pictures held while going backwards
 
 @dataclass(frozen=True)
 class Shot:
-    """A frame to draw on. pose, upper: source pixels, None where it is passed through. upper: (478, 3), only UPPER is set.
+    """A frame to draw on.
 
-    alignment: of the reference's space. placed: where the region is pasted, when that differs (a still's head motion).
+    pose, upper: source pixels, None where it is passed through. upper: (478, 3), only UPPER is set. alignment: of the
+    reference's space. placed: where the region is pasted, when that differs (a still's head motion).
     cut: the frame does not follow the one before.
     """
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from difftalk import video
+from difftalk.align import Alignment, Followed, Pose, align, follow
 from difftalk.composite import Reference
 from difftalk.errors import FaceError, InputError
-from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Alignment, Array, Followed, Image, Pose, Tracker, align, follow
+from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
 from difftalk.mouth import CHIN, LIPS, neutral_of_clip, opening
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ class _Candidates:
     opened: tuple[float, Reference] | None = None
 
     def offer(self, frame: Followed, wide: float) -> None:
-        assert frame.face is not None and frame.pose is not None and frame.alignment is not None
+        assert frame.face is not None
+        assert frame.pose is not None
+        assert frame.alignment is not None
         turn = round(frame.pose.yaw / YAW_BIN)
         self.counts[turn] = self.counts.get(turn, 0) + 1
         best = self.closed.get(turn)
@@ -130,7 +133,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     info = video.probe(path)
     tracker, candidates = Tracker(model.face_finder), _Candidates()
     tracked: list[Tracked | None] = []
-    shapes, distances = [], []
+    shapes: list[Array] = []
+    distances: list[float] = []
     every = max(1, info.frame_count // NEUTRAL_FRAMES)
     for frame in follow(((f.image, f.seconds) for f in video.read(path)), tracker, model.geometry.canonical):
         tracked.append(_tracked(frame))
@@ -143,7 +147,9 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         if progress is not None:
             progress(len(tracked), max(info.frame_count, len(tracked)))
     if not shapes or candidates.opened is None:
-        raise FaceError(f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera")
+        raise FaceError(
+            f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
+        )
     _check_size(path, float(np.median(distances)))
     turns = sorted(candidates.counts, key=lambda turn: -candidates.counts[turn])[:MAX_REFERENCES]
     chosen = [candidates.closed[turn] for turn in turns]
@@ -152,9 +158,15 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     if outside:
         notes.append(f"in {outside} frames the source's own chin reaches beyond the mask")
     return Identity(
-        path, neutral_of_clip(np.stack(shapes)), [c[2] for c in chosen], [c[1] for c in chosen], candidates.opened[1],
-        info=info, frames=tracked, notes=notes,
-    )  # fmt: skip
+        path,
+        neutral_of_clip(np.stack(shapes)),
+        [c[2] for c in chosen],
+        [c[1] for c in chosen],
+        candidates.opened[1],
+        info=info,
+        frames=tracked,
+        notes=notes,
+    )
 
 
 def _tracked(frame: Followed) -> Tracked | None:

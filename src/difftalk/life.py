@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.face import EYE_DISTANCE, EYE_LINE, Alignment, Array, Image
+from difftalk.align import EYE_DISTANCE, Alignment
+from difftalk.face import Array, Image
 
 SWAY: Final = 0.055  # eye distances: largest shift of the head, below 3 % of a face's width
 ROLL: Final = 1.2  # degrees
@@ -85,14 +86,17 @@ class Life:
         where = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
         yy, xx = np.mgrid[:height, :width].astype(np.float32)
         where += np.stack([xx, yy], -1)
-        return cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), moved  # type: ignore[return-value]
+        out = cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        return out, moved
 
 
 def _ease(share: float) -> float:
     return float(0.5 - 0.5 * np.cos(np.pi * share))
 
 
-def _field(alignment: Alignment, undo: NDArray[np.float64], undo_shift: NDArray[np.float64], size: tuple[int, int]) -> Array:
+def _field(
+    alignment: Alignment, undo: NDArray[np.float64], undo_shift: NDArray[np.float64], size: tuple[int, int]
+) -> Array:
     """Where each pixel comes from, minus itself, on a coarse grid of the source."""
     height, width = size
     rows, columns = max(8, height // 8), max(8, width // 8)
@@ -104,14 +108,16 @@ def _field(alignment: Alignment, undo: NDArray[np.float64], undo_shift: NDArray[
     weight = np.clip((FADE - reach) / (FADE - 1), 0, 1)
     edge = np.minimum.reduce([source[..., 0], width - 1 - source[..., 0], source[..., 1], height - 1 - source[..., 1]])
     weight = weight * weight * (3 - 2 * weight) * np.clip(edge / (0.04 * max(size)), 0, 1)
-    return (delta * weight[..., None]).astype(np.float32)
+    return np.asarray(delta * weight[..., None], np.float32)
 
 
 def _close_lids(image: Image, points: Array, closed: float) -> Image:
     """Draws the skin of both upper lids down by `closed` of the eye's opening."""
     out = image.copy()
     for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
-        _close_lid(out, image, points[list(upper), :2].astype(np.float64), points[list(lower), :2].astype(np.float64), closed)
+        _close_lid(
+            out, image, points[list(upper), :2].astype(np.float64), points[list(lower), :2].astype(np.float64), closed
+        )
     return out
 
 
@@ -138,4 +144,5 @@ def _close_lid(out: Image, image: Image, upper: NDArray[np.float64], lower: NDAr
     share = np.clip((v - top) / np.maximum(edge - top, 1e-6), 0, 1)
     back = np.where((v > top) & (v < edge), v - (top + share * (lid - top)), 0.0)
     where = np.stack([xx - back * down[0], yy - back * down[1]], -1).astype(np.float32)
-    out[y0:y1, x0:x1] = cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    drawn = cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    out[y0:y1, x0:x1] = drawn

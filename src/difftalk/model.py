@@ -1,8 +1,8 @@
 """The model folder: what `Talker` and `prepare` run, as named callables.
 
-A folder holds ONNX graphs, `geometry.safetensors`, `mesh_topology.json` and `model_index.json`, which names each graph's
-file, precision and hash and the model's settings. A graph is compiled when it is first used. Knows nothing of how the
-graphs are trained or what their outputs mean.
+A folder holds ONNX graphs, `geometry.safetensors`, `mesh_topology.json` and `model_index.json`, which names each
+graph's file, precision and hash and the model's settings. A graph is compiled when it is first used. Knows nothing of
+how the graphs are trained or what their outputs mean.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class GraphEntry:
 class Settings:
     """How the folder's graphs are used.
 
-    renderer: denoiser or painter. motion: motion or linear. latent_mean, latent_std: per channel, of the first stage.
+    renderer: denoiser or painter. motion: motion or linear. steps: of denoising, unless told otherwise.
     articulation: gain of each motion graph at which the opening's spread on validation people equals the true one.
     """
 

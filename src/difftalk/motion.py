@@ -24,8 +24,7 @@ Array = NDArray[np.float32]
 MOTION_RATE: Final = 25  # mouth shapes a second
 PAST_FEATURES: Final = 30  # 0.6 s
 FUTURE_FEATURES: Final = BLOCK  # 0.16 s, so that a frame needs one speech block beyond its own
-FRAMES_A_BLOCK: Final = BLOCK // 2
-LOOK_AHEAD_SECONDS: Final = SETTLE_SECONDS + 2 * HOP_SECONDS  # audio needed beyond a frame's time before it can be shown
+LOOK_AHEAD_SECONDS: Final = SETTLE_SECONDS + 2 * HOP_SECONDS  # audio that must follow a frame before it is shown
 
 
 class MotionStream:
@@ -54,15 +53,6 @@ class MotionStream:
 def shapes_of(features: NDArray[np.floating], graph: Graph) -> Array:
     """(n, 384) features -> mouth shapes (t, 16): the stream, run to its end."""
     return MotionStream(graph).push(np.asarray(features, np.float32))
-
-
-def at_times(shapes: Array, seconds: NDArray[np.floating]) -> Array:
-    """Mouth shapes at 25/s -> mouth shapes at the given times, linear between neighbours."""
-    position = np.clip(np.asarray(seconds) * MOTION_RATE, 0, len(shapes) - 1)
-    low = np.floor(position).astype(int)
-    high = np.minimum(low + 1, len(shapes) - 1)
-    share = (position - low)[:, None].astype(np.float32)
-    return shapes[low] * (1 - share) + shapes[high] * share
 
 
 def opening_of(shapes: Array, geometry: Geometry) -> NDArray[np.float64]:

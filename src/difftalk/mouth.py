@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from difftalk.align import Pose, fit_pose, fit_poses
 from difftalk.errors import ModelError
-from difftalk.face import UPPER, Array, Pose, fit_pose, fit_poses
+from difftalk.face import UPPER, Array
 
 COMPONENTS: Final = 16
 LIP_TOP: Final = 13  # inner lips, middle
 LIP_BOTTOM: Final = 14
-LIP_CORNERS: Final = (78, 308)
 NEUTRAL_SHARE: Final = 0.25  # of a clip's frames, the most closed ones, that make its neutral
 NEUTRAL_MIN_FRAMES: Final = 8
 _GEOMETRY_FILE: Final = "geometry.safetensors"
@@ -47,16 +47,24 @@ class Geometry:
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
 
-        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in self.__dataclass_fields__}, folder / _GEOMETRY_FILE)
+        save_file(
+            {name: np.ascontiguousarray(getattr(self, name)) for name in self.__dataclass_fields__},
+            folder / _GEOMETRY_FILE,
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Geometry:
+        """The geometry of a model folder. Raises ModelError."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         path = folder / _GEOMETRY_FILE
         if not path.is_file():
             raise ModelError(f"{folder} holds no {_GEOMETRY_FILE}; give the folder of an exported model")
-        return cls(**load_file(path))
+        try:
+            return cls(**load_file(path))
+        except (SafetensorError, OSError, TypeError) as error:
+            raise ModelError(f"{path} cannot be read ({error}); export the model again") from None
 
     def pose(self, points: NDArray[np.floating]) -> Pose:
         """Rigid pose of (478, 3) mesh points, from the upper face alone."""
@@ -105,8 +113,8 @@ def point_weights(lower: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 LIPS: Final = np.array(
-    [0, 37, 39, 40, 185, 61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 13, 82, 81, 80, 191, 78, 95, 88,
-     178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312]
+    [0, 37, 39, 40, 185, 61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 13, 82, 81, 80, 191,
+     78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312]
 )  # fmt: skip
 CHIN: Final = np.array([152, 148, 377, 176, 400, 175, 199])
 
@@ -123,7 +131,12 @@ def neutral_of_clip(free: NDArray[np.floating]) -> Array:
 
 
 def target_mesh(
-    geometry: Geometry, *, pose: Pose, neutral: NDArray[np.floating], shape: NDArray[np.floating], upper: NDArray[np.floating] | None = None
+    geometry: Geometry,
+    *,
+    pose: Pose,
+    neutral: NDArray[np.floating],
+    shape: NDArray[np.floating],
+    upper: NDArray[np.floating] | None = None,
 ) -> Array:
     """Mesh (478, 3) in the space of `pose`: pose × (neutral + mouth shape).
 

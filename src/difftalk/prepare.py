@@ -20,13 +20,15 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from difftalk import audio, video
+from difftalk.align import REGION_X, REGION_Y, Followed, follow
 from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, MissingExtraError
-from difftalk.face import MIN_EYE_DISTANCE, REGION_X, REGION_Y, Array, Followed, Tracker, follow
+from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
 from difftalk.model import Model
 from difftalk.mouth import CHIN
 from difftalk.sample import FORMAT, FrameWriter, Record, Sample, load_record, save_record
@@ -71,7 +73,9 @@ def find_clips(source: Path, *, rights: str | None = None) -> list[Clip]:
     chosen = [clip for clip in clips if rights is None or clip.rights == rights]
     if not chosen:
         kinds = ", ".join(sorted({clip.rights for clip in clips})) or "no clip at all"
-        raise InputError(f"{source} has no clip" + (f" with rights {rights!r}; it has {kinds}" if clips else "; videos are sought"))
+        raise InputError(
+            f"{source} has no clip" + (f" with rights {rights!r}; it has {kinds}" if clips else "; videos are sought")
+        )
     return chosen
 
 
@@ -106,7 +110,7 @@ def _from_folder(source: Path) -> list[Clip]:
 
 
 def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
-    """One clip -> one sample folder under `out`, or a record that says why not. Depends on nothing but its arguments."""
+    """One clip -> one sample folder under `out`, or a record that says why not. Depends on its arguments alone."""
     folder, half = out / clip.name, out / f".{clip.name}.part"
     mark = fingerprint(clip)
     shutil.rmtree(half, ignore_errors=True)
@@ -126,15 +130,39 @@ def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
 def fingerprint(clip: Clip) -> str:
     """Changes with the source file, the clip's row and the format."""
     state = clip.path.stat() if clip.path.exists() else None
-    row = [clip.person, clip.split, clip.rights, clip.offset, FORMAT, state and state.st_size, state and int(state.st_mtime)]
+    row = [
+        clip.person,
+        clip.split,
+        clip.rights,
+        clip.offset,
+        FORMAT,
+        state and state.st_size,
+        state and int(state.st_mtime),
+    ]
     return hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16]
 
 
 def _rejected(clip: Clip, reason: str, mark: str) -> Record:
     return Record(
-        clip.name, str(clip.path), clip.person, clip.split, clip.rights, False, reason, 0, 0.0, 0.0, clip.offset or 0, clip.offset_r,
-        0.0, 0.0, 0.0, 0, 0.0, mark,
-    )  # fmt: skip
+        clip.name,
+        str(clip.path),
+        clip.person,
+        clip.split,
+        clip.rights,
+        False,
+        reason,
+        0,
+        0.0,
+        0.0,
+        clip.offset or 0,
+        clip.offset_r,
+        0.0,
+        0.0,
+        0.0,
+        0,
+        0.0,
+        mark,
+    )
 
 
 def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
@@ -161,10 +189,25 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
     jaw_out = _jaw_out(kept, meshes)
     note = f"marked: the jaw comes near the region's border in {jaw_out:.0%} of frames" if jaw_out > JAW_MARK else ""
     record = Record(
-        clip.name, str(clip.path), clip.person, clip.split, clip.rights, True, note, len(kept), float(info.frame_rate),
-        kept[-1].seconds - kept[0].seconds, clip.offset or 0, clip.offset_r, float(np.median([p.scale for p in poses])),
-        float(np.median(sharpness)), float(np.max([abs(p.yaw) for p in poses])), total - len(kept), jaw_out, mark,
-    )  # fmt: skip
+        clip.name,
+        str(clip.path),
+        clip.person,
+        clip.split,
+        clip.rights,
+        True,
+        note,
+        len(kept),
+        float(info.frame_rate),
+        kept[-1].seconds - kept[0].seconds,
+        clip.offset or 0,
+        clip.offset_r,
+        float(np.median([p.scale for p in poses])),
+        float(np.median(sharpness)),
+        float(np.max([abs(p.yaw) for p in poses])),
+        total - len(kept),
+        jaw_out,
+        mark,
+    )
     save_record(record, folder)
     return record if clip.offset is not None else _measure_offset(Sample.load(folder), model)
 
@@ -187,7 +230,7 @@ def _sharpness(aligned: video.Image) -> float:
 def _save_track(folder: Path, kept: Sequence[Followed], meshes: Array, model: Model) -> None:
     from safetensors.numpy import save_file
 
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "meshes": meshes.astype(np.float32),
         "blendshapes": np.stack([model.face_finder.blendshapes(points) for points in meshes]),
         "alignments": np.stack([f.alignment.matrix for f in kept if f.alignment is not None]),
@@ -218,7 +261,9 @@ def _measure_offset(sample: Sample, model: Model) -> Record:
         return sample.record
     offset, r = measure_offset(sample, model, reach=MAX_OFFSET)
     if r < MIN_OFFSET_R:
-        return replace(sample.record, kept=False, reason=f"lips and audio do not go together (r {r:.2f} at best)", offset_r=r)
+        return replace(
+            sample.record, kept=False, reason=f"lips and audio do not go together (r {r:.2f} at best)", offset_r=r
+        )
     return replace(sample.record, offset=offset, offset_r=r)
 
 
@@ -238,7 +283,13 @@ def _work(clip: Clip, out: Path) -> Record:
 
 
 def prepare(
-    source: Path, out: Path, *, model: Model, rights: str | None = None, workers: int = 0, progress: Callable[[Record, int, int], None] | None = None
+    source: Path,
+    out: Path,
+    *,
+    model: Model,
+    rights: str | None = None,
+    workers: int = 0,
+    progress: Callable[[Record, int, int], None] | None = None,
 ) -> Report:
     """Prepares every clip of `source` into `out`; what stands there already is left as it is.
 
@@ -270,7 +321,11 @@ def _resumable(clip: Clip, samples: Path) -> Record | None:
         record = load_record(folder)
     except DifftalkError:
         return None
-    return record if record.fingerprint == fingerprint(clip) and (record.kept or not record.reason.startswith("crashed")) else None
+    return (
+        record
+        if record.fingerprint == fingerprint(clip) and (record.kept or not record.reason.startswith("crashed"))
+        else None
+    )
 
 
 def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> Iterator[Record]:
@@ -282,7 +337,11 @@ def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> It
             for job in as_completed(jobs):
                 error = job.exception()
                 clip = jobs[job]
-                yield job.result() if error is None else _rejected(clip, f"crashed: {type(error).__name__}: {error}", fingerprint(clip))
+                yield (
+                    job.result()
+                    if error is None
+                    else _rejected(clip, f"crashed: {type(error).__name__}: {error}", fingerprint(clip))
+                )
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -8,14 +8,16 @@ Outside the mask the frame's own bytes stay. Knows nothing of audio or files.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from difftalk.align import EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region, region_mask
 from difftalk.composite import Reference, Warp, compose, warp
 from difftalk.errors import ModelError
-from difftalk.face import EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, UPPER, Alignment, Array, Image, crop_region, region_mask
+from difftalk.face import UPPER, Array, Image
 from difftalk.sampler import euler
 
 if TYPE_CHECKING:
@@ -56,13 +58,22 @@ class Renderer:
         """Forgets the previous output: at a cut, after a frame without a face, in a long silence."""
         self._previous = None
 
-    def draw(self, reference: Reference, teeth: Reference, mesh: Array, conditions: Conditions, colour: Array | None = None) -> Drawn:
-        """The region for an aligned target mesh (478, 3). colour: (144, 176, 3) added to the composite, in [-1, 1] units."""
+    def draw(
+        self, reference: Reference, teeth: Reference, mesh: Array, conditions: Conditions, colour: Array | None = None
+    ) -> Drawn:
+        """The region for an aligned target mesh (478, 3).
+
+        colour: (144, 176, 3) added to the composite, in [-1, 1] units.
+        """
         moved = warp(reference.points, mesh)
         composite = compose(reference, moved)
         if colour is not None:
             composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * (1 - moved.inner), -1, 1)
-        picture = self._paint(composite, teeth) if self._kind == "painter" else self._denoise(composite, teeth, mesh, conditions)
+        picture = (
+            self._paint(composite, teeth)
+            if self._kind == "painter"
+            else self._denoise(composite, teeth, mesh, conditions)
+        )
         return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved)
 
     def _paint(self, composite: Array, teeth: Reference) -> Array:
@@ -77,9 +88,15 @@ class Renderer:
 
         def velocity(x: Array, t: float) -> Array:
             return denoiser(
-                noisy=x, time=np.array([t], np.float32), composite=features["eighth"], reference=reference, previous=previous,
-                audio=conditions.audio[None], landmarks=landmarks[None], shape=conditions.shape[None],
-            )["velocity"]  # fmt: skip
+                noisy=x,
+                time=np.array([t], np.float32),
+                composite=features["eighth"],
+                reference=reference,
+                previous=previous,
+                audio=conditions.audio[None],
+                landmarks=landmarks[None],
+                shape=conditions.shape[None],
+            )["velocity"]
 
         latent = euler(velocity, self._noise, self._steps)
         self._previous = latent
@@ -95,7 +112,9 @@ class Renderer:
 
 def check_renderer(model: Model) -> None:
     """Raises ModelError unless the folder has the graphs that its renderer and motion need."""
-    needed = {"painter": ["painter"], "denoiser": ["encoder", "composite_path", "denoiser", "decoder"]}[model.settings.renderer]
+    needed = {"painter": ["painter"], "denoiser": ["encoder", "composite_path", "denoiser", "decoder"]}[
+        model.settings.renderer
+    ]
     missing = [name for name in [*needed, model.settings.motion, "speech_encoder"] if name not in model.graphs]
     if missing:
         raise ModelError(f"{model.folder} lacks {', '.join(missing)}; export the model again")
@@ -116,7 +135,9 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
     size = (x1 - x0, y1 - y0)
     source_map = _apply(reference.alignment.inverse, drawn.warp.map)
     where = cv2.warpAffine(source_map, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    sharp = cv2.remap(reference.image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    edge = cv2.BORDER_REPLICATE
+    sharp = cv2.remap(reference.image, where, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
+    sharp = sharp.astype(np.float32)
     change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
     if colour is not None:
         change = change + colour * 127.5 * (1 - drawn.warp.inner[..., None])
@@ -140,8 +161,9 @@ def _apply(matrix: NDArray[np.float64], points: Array) -> Array:
 def _box(frame: Image, alignment: Alignment) -> tuple[tuple[int, int, int, int] | None, NDArray[np.float64]]:
     """The frame's pixels that the region covers, and the (2, 3) map from the region to that box."""
     height, width = REGION_SIZE
-    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]) + [REGION_X[0], REGION_Y[0]]
+    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
     inverse = alignment.inverse
+    corners += np.array([REGION_X[0], REGION_Y[0]])
     placed = corners @ inverse[:, :2].T + inverse[:, 2]
     low, high = np.floor(placed.min(0)).astype(int), np.ceil(placed.max(0)).astype(int) + 1
     x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
@@ -161,6 +183,6 @@ def rim_colour(frame: Image, alignment: Alignment, reference: Reference) -> Arra
     rows = slice(REGION_Y[0] - 6, REGION_Y[0])
     now, then = alignment.crop(frame)[rows].astype(np.float32), reference.aligned[rows].astype(np.float32)
     edges = np.linspace(REGION_X[0] + 32, REGION_X[1] - 32, 4).astype(int)
-    offsets = [np.median((now - then)[:, a:b], axis=(0, 1)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    offsets = [np.median((now - then)[:, a:b], axis=(0, 1)) for a, b in pairwise(edges)]
     band = np.clip(np.array(offsets, np.float32)[None] / 127.5, -0.15, 0.15)
     return np.asarray(cv2.resize(band, (REGION_SIZE[1], REGION_SIZE[0]), interpolation=cv2.INTER_LINEAR), np.float32)

@@ -20,8 +20,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from difftalk.align import Alignment
 from difftalk.errors import DataError
-from difftalk.face import Alignment, Array, Image
+from difftalk.face import Array, Image
 
 FORMAT: Final = 1
 JPEG_QUALITY: Final = 95
@@ -133,7 +134,12 @@ class FrameWriter:
     def write(self, frame: Image) -> None:
         import cv2
 
-        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+        options = [
+            cv2.IMWRITE_JPEG_QUALITY,
+            JPEG_QUALITY,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+        ]
         data = cv2.imencode(".jpg", frame[:, :, ::-1], options)[1]
         self._file.write(data.tobytes())
         self._offsets.append(self._offsets[-1] + len(data))
@@ -152,7 +158,9 @@ def load_record(folder: Path) -> Record:
     try:
         return Record(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is not a sample's record ({type(error).__name__}); run difftalk prepare again") from None
+        raise DataError(
+            f"{path} is not a sample's record ({type(error).__name__}); run difftalk prepare again"
+        ) from None
 
 
 def load_samples(data: Path, *, split: str | None = None) -> list[Sample]:
@@ -169,5 +177,7 @@ def load_samples(data: Path, *, split: str | None = None) -> list[Sample]:
     rows = parquet.read_table(index).to_pylist()
     names = [row["name"] for row in rows if row["kept"] and (split is None or row["split"] == split)]
     if not names:
-        raise DataError(f"{data} holds no kept sample" + (f" of split {split}" if split else "") + "; see its report.json")
+        raise DataError(
+            f"{data} holds no kept sample" + (f" of split {split}" if split else "") + "; see its report.json"
+        )
     return [Sample.load(data / "samples" / name) for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,6 @@ def euler(velocity: Velocity, noise: Array, steps: int) -> Array:
     velocity(x, t) estimates noise - clean at x = (1 - t) clean + t noise. One step is a single call at t = 1.
     """
     x, times = noise, np.linspace(1.0, 0.0, steps + 1)
-    for now, after in zip(times[:-1], times[1:], strict=True):
+    for now, after in pairwise(times):
         x = (x + (after - now) * velocity(x, float(now))).astype(np.float32)
     return x

@@ -1,8 +1,8 @@
 """Speech features: 16 kHz waveform -> 384 numbers at 50 Hz, the same whether the audio comes whole or in pieces.
 
-A frozen Whisper-tiny encoder (Radford et al. 2022) looks at windows of 3.0 s, one every 160 ms; only the 8 features that
-end 200 ms before a window's right edge are kept, since features settle with what follows them. Feature i stands for the
-20 ms that begin at i / 50 s. Knows nothing of faces.
+A frozen Whisper-tiny encoder (Radford et al. 2022) looks at windows of 3.0 s, one every 160 ms; only the 8 features
+that end 200 ms before a window's right edge are kept, since features settle with what follows them. Feature i stands
+for the 20 ms that begin at i / 50 s. Knows nothing of faces.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SpeechStream:
     def _encode(self, window: Array) -> Array:
         features = self._encoder(mel=log_mel(window)[None])["features"][0]
         end = len(features) - round(SETTLE_SECONDS * FEATURE_RATE)
-        return features[end - BLOCK : end]
+        return np.asarray(features[end - BLOCK : end], np.float32)
 
 
 def features_of(waveform: Array, encoder: Graph, *, extra: int = 0) -> Array:
@@ -82,7 +82,7 @@ def _mel_filters() -> Array:
     step = np.log(6.4) / 27
 
     def to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
+        return np.asarray(np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15))))
 
     top = 15 + np.log(SAMPLE_RATE / 2 / 1000) / step
     points = to_hz(np.linspace(0, top, _MELS + 2))
@@ -102,4 +102,4 @@ def log_mel(waveform: Array) -> Array:
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_MEL_HOP][: len(waveform) // _MEL_HOP]
     power = np.abs(np.fft.rfft(frames * _hann(), axis=1)).astype(np.float32) ** 2
     log = np.log10(np.maximum(_mel_filters() @ power.T, 1e-10))
-    return ((np.maximum(log, log.max() - 8.0) + 4.0) / 4.0).astype(np.float32)
+    return np.asarray((np.maximum(log, log.max() - 8.0) + 4.0) / 4.0, np.float32)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from difftalk import __version__, audio, video
 from difftalk.errors import InputError
-from difftalk.face import Alignment, Image
+from difftalk.face import Image
 from difftalk.footage import FITS, Shot, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
@@ -84,34 +84,58 @@ class Talker:
 
     @classmethod
     def from_pretrained(
-        cls, folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0, steps: int | None = None, seed: int = 0,
+        cls,
+        folder: Path | str | None = None,
+        *,
+        engine: str = "openvino",
+        threads: int = 0,
+        steps: int | None = None,
+        seed: int = 0,
         articulation: float = 1.0,
-    ) -> Talker:  # fmt: skip
+    ) -> Talker:
         """The model in `folder`, or the shipped one; reads nothing from any network. Raises ModelError."""
-        return cls(Model.load(folder, engine=engine, threads=threads), steps=steps, seed=seed, articulation=articulation)
+        return cls(
+            Model.load(folder, engine=engine, threads=threads), steps=steps, seed=seed, articulation=articulation
+        )
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes the model folder to a new or empty folder."""
         self.model.save(folder)
 
-    def identity(self, source: Path | str, *, size: int | None = STILL_SIZE, progress: Callable[[int, int], None] | None = None) -> Identity:
-        """Who speaks, from a portrait or a video. size: long side to which a larger portrait is shrunk. Raises FaceError."""
+    def identity(
+        self, source: Path | str, *, size: int | None = STILL_SIZE, progress: Callable[[int, int], None] | None = None
+    ) -> Identity:
+        """Who speaks, from a portrait or a video. Raises FaceError.
+
+        size: long side to which a larger portrait is shrunk.
+        """
         path = Path(source)
         audio.check_file(path)
-        return of_still(path, self.model, size=size) if video.is_still(path) else of_video(path, self.model, progress=progress)
+        return (
+            of_still(path, self.model, size=size)
+            if video.is_still(path)
+            else of_video(path, self.model, progress=progress)
+        )
 
     def stream(
-        self, identity: Identity, pieces: Iterable[NDArray[np.float32]], *, head_motion: float = 1.0, frame_rate: Fraction = STILL_RATE,
+        self,
+        identity: Identity,
+        pieces: Iterable[NDArray[np.float32]],
+        *,
+        head_motion: float = 1.0,
+        frame_rate: Fraction = STILL_RATE,
         fit: Fit = "bounce",
-    ) -> Iterator[TalkingFrame]:  # fmt: skip
+    ) -> Iterator[TalkingFrame]:
         """Frames as the audio allows, `round(seconds of audio × rate)` of them.
 
-        pieces: 16 kHz mono float32 in [-1, 1], of any lengths. head_motion, frame_rate: for stills. fit: for videos shorter
-        than the audio.
+        pieces: 16 kHz mono float32 in [-1, 1], of any lengths. head_motion, frame_rate: for stills. fit: for videos
+        shorter than the audio.
         """
         voice = Voice(self.model, articulation=self._articulation)
         renderer = Renderer(self.model, steps=self._steps, seed=self._seed)
-        source = self._still_shots(identity, head_motion, frame_rate) if identity.image is not None else shots(identity, fit)
+        source = (
+            self._still_shots(identity, head_motion, frame_rate) if identity.image is not None else shots(identity, fit)
+        )
         feed, heard, ended, reference = iter(pieces), 0, False, 0
         for number, shot in enumerate(source):
             while not ended and voice.settled <= shot.seconds:
@@ -140,10 +164,13 @@ class Talker:
         )
         colour = rim_colour(shot.image, shot.alignment, chosen) if identity.image is None else None
         drawn = renderer.draw(chosen, identity.teeth, mesh, conditions, colour)
-        return TalkingFrame(paste(shot.image, shot.placed or shot.alignment, chosen, drawn, colour), shot.seconds, drawn=True)
+        return TalkingFrame(
+            paste(shot.image, shot.placed or shot.alignment, chosen, drawn, colour), shot.seconds, drawn=True
+        )
 
     def _still_shots(self, identity: Identity, head_motion: float, frame_rate: Fraction) -> Iterator[Shot]:
-        assert identity.image is not None and identity.points is not None
+        assert identity.image is not None
+        assert identity.points is not None
         alignment = identity.references[0].alignment
         life = Life(alignment, identity.points, head_motion, self._seed)
         for number in itertools.count():
@@ -152,9 +179,16 @@ class Talker:
             yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed)
 
     def animate(
-        self, portrait: Path | str, sound: Path | str, out: Path | str, *, size: int = STILL_SIZE, head_motion: float = 1.0, overwrite: bool = False,
+        self,
+        portrait: Path | str,
+        sound: Path | str,
+        out: Path | str,
+        *,
+        size: int = STILL_SIZE,
+        head_motion: float = 1.0,
+        overwrite: bool = False,
         progress: Progress | None = None,
-    ) -> Result:  # fmt: skip
+    ) -> Result:
         """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError."""
         began = time.monotonic()
         if not 64 <= size <= 8192:
@@ -170,15 +204,24 @@ class Talker:
         assert identity.image is not None
         height, width = identity.image.shape[:2]
         total = audio.frame_count(len(waveform) / audio.SAMPLE_RATE, STILL_RATE)
-        writer = video.Writer(out, width=width, height=height, frame_rate=STILL_RATE, sound=sound, overwrite=overwrite, comment=COMMENT)
+        writer = video.Writer(
+            out, width=width, height=height, frame_rate=STILL_RATE, sound=sound, overwrite=overwrite, comment=COMMENT
+        )
         with writer:
             frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
-            return self._write(writer, frames, identity, total, STILL_RATE, began, progress, variable=False)
+            return self._write(writer, frames, identity, total, STILL_RATE, began, progress)
 
     def dub(
-        self, footage: Path | str, sound: Path | str, out: Path | str, *, fit: Fit = "bounce", keep_tail: bool = False, overwrite: bool = False,
+        self,
+        footage: Path | str,
+        sound: Path | str,
+        out: Path | str,
+        *,
+        fit: Fit = "bounce",
+        keep_tail: bool = False,
+        overwrite: bool = False,
         progress: Progress | None = None,
-    ) -> Result:  # fmt: skip
+    ) -> Result:
         """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate."""
         began = time.monotonic()
         if fit not in FITS:
@@ -191,19 +234,29 @@ class Talker:
         info = video.probe(path)
         seconds = len(waveform) / audio.SAMPLE_RATE
         writer = video.Writer(
-            out, width=info.width, height=info.height, frame_rate=info.frame_rate, sound=sound, overwrite=overwrite, comment=COMMENT,
+            out,
+            width=info.width,
+            height=info.height,
+            frame_rate=info.frame_rate,
+            sound=sound,
+            overwrite=overwrite,
+            comment=COMMENT,
             pixel_aspect=info.pixel_aspect,
-        )  # fmt: skip
+        )
         with writer:  # so that nothing is left behind when the video turns out to have no face
-            identity = of_video(path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n))
+            identity = of_video(
+                path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n)
+            )
             longer = seconds > info.seconds + 0.5 / float(info.frame_rate)
             if longer:
-                identity.notes.append(f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}")
+                identity.notes.append(
+                    f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"
+                )
             frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit)
             if keep_tail and not longer:
                 frames = _with_tail(frames, identity)
             total = audio.frame_count(seconds, info.frame_rate)
-            return self._write(writer, frames, identity, total, info.frame_rate, began, progress, variable=not info.constant_rate)
+            return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
         """`animate` for a picture, `dub` for a video."""
@@ -212,13 +265,19 @@ class Talker:
         return work(source, sound, out, overwrite=overwrite)
 
     def _write(
-        self, writer: video.Writer, frames: Iterator[TalkingFrame], identity: Identity, total: int, rate: Fraction, began: float,
-        progress: Progress | None, *, variable: bool,
-    ) -> Result:  # fmt: skip
+        self,
+        writer: video.Writer,
+        frames: Iterator[TalkingFrame],
+        identity: Identity,
+        total: int,
+        rate: Fraction,
+        began: float,
+        progress: Progress | None,
+    ) -> Result:
         started, first, count, passed = time.monotonic(), math.nan, 0, 0
         last = 0.0
         for frame in frames:
-            writer.write(frame.image, frame.seconds if variable else None)
+            writer.write(frame.image, frame.seconds)
             if count == 0:
                 first = time.monotonic() - began
             count, passed, last = count + 1, passed + (not frame.drawn), frame.seconds
@@ -231,9 +290,18 @@ class Talker:
         if passed:
             notes.append(f"{passed} frames passed through untouched: no face, or turned away")
         return Result(
-            writer.path, count, last + float(1 / rate), count / max(spent, 1e-9), first, Voice.look_ahead, *writer.size, float(rate), passed,
-            self.model.hash, notes,
-        )  # fmt: skip
+            writer.path,
+            count,
+            last + float(1 / rate),
+            count / max(spent, 1e-9),
+            first,
+            Voice.look_ahead,
+            *writer.size,
+            float(rate),
+            passed,
+            self.model.hash,
+            notes,
+        )
 
 
 def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -254,9 +322,6 @@ def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[T
     for frame in frames:
         count += 1
         yield frame
-    for number, frame in enumerate(video.read(identity.path)):
+    for number, rest in enumerate(video.read(identity.path)):
         if number >= count:
-            yield TalkingFrame(frame.image, frame.seconds, drawn=False)
-
-
-__all__ = ["Alignment", "Result", "Talker", "TalkingFrame"]
+            yield TalkingFrame(rest.image, rest.seconds, drawn=False)

@@ -224,7 +224,9 @@ class Writer:
         self._mux(frame, until=float(self._last * self._tick))
 
     def close(self) -> None:
-        """Write what is left and give the file its name."""
+        """Write what is left and give the file its name; again, or after `discard`, nothing happens."""
+        if self._container is None:
+            return
         try:
             if self._last < 0:
                 raise OutputError(f"{self.path}: not written, there were no frames")

@@ -1,6 +1,7 @@
 """A voice: audio that arrives in pieces -> what a frame at any settled time needs to know of it.
 
-Keeps only what later frames can still ask for, so an hour of audio costs no more than a second. Knows nothing of pixels.
+Keeps only what later frames can still ask for, so an hour of audio costs no more than a second. Knows nothing of
+pixels.
 """
 
 from __future__ import annotations

@@ -37,16 +37,18 @@ class Encoder(nn.Module):
     def forward(self, region: Tensor) -> Tensor:
         x = self.level2(self.stem(F.pixel_unshuffle(region, 2)))
         raw = self.out(F.silu(self.level8(self.level4(x)))).float()
-        if self.training:
-            self._track(raw.detach())
-        out: Tensor = (raw - self.mean[:, None, None]) / self.std[:, None, None]  # type: ignore[index]
+        mean, std = self._batch_statistics(raw) if self.training else (self.mean, self.std)
+        out: Tensor = (raw - mean[:, None, None]) / std[:, None, None]  # type: ignore[index]
         return out
 
-    def _track(self, raw: Tensor) -> None:
+    def _batch_statistics(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch's own, gradient included: with statistics that lag behind, growing without end beats the noise."""
+        mean, std = raw.mean((0, 2, 3)), raw.std((0, 2, 3)).clamp_min(1e-4)
         momentum = 1.0 if self.seen == 0 else STATISTICS_MOMENTUM
-        self.mean.lerp_(raw.mean((0, 2, 3)), momentum)  # type: ignore[operator]
-        self.std.lerp_(raw.std((0, 2, 3)).clamp_min(1e-4), momentum)  # type: ignore[operator]
+        self.mean.lerp_(mean.detach(), momentum)  # type: ignore[operator]
+        self.std.lerp_(std.detach(), momentum)  # type: ignore[operator]
         self.seen.fill_(1)  # type: ignore[operator]
+        return mean, std
 
 
 class CompositePath(nn.Module):
@@ -78,7 +80,9 @@ class Decoder(nn.Module):
     def forward(self, latent: Tensor, composite: Tensor, half: Tensor, quarter: Tensor, eighth: Tensor) -> Tensor:
         return self.parts(latent, composite, half, quarter, eighth)[0]
 
-    def parts(self, latent: Tensor, composite: Tensor, half: Tensor, quarter: Tensor, eighth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def parts(
+        self, latent: Tensor, composite: Tensor, half: Tensor, quarter: Tensor, eighth: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Picture, residual and gate, for the loss."""
         x = self.level8(self.stem(latent * mouth_window(composite)) + eighth)
         out: tuple[Tensor, Tensor, Tensor] = self.paint(self.up2(self.up4(x, quarter), half), composite)
@@ -86,9 +90,10 @@ class Decoder(nn.Module):
 
 
 def mouth_window(composite: Tensor) -> Tensor:
-    """composite (b, 5, 144, 176) -> (b, 1, 18, 22) in [0, 1]: where the latent is heard, the mouth and 16-24 px around it.
+    """composite (b, 5, 144, 176) -> (b, 1, 18, 22) in [0, 1]: where the latent is heard.
 
-    Elsewhere the composite says all there is to say; a latent heard there carries background that no denoiser can know.
+    That is the mouth and 16 to 24 px around it. Elsewhere the composite says all there is to say; a latent heard there
+    carries background that no denoiser can know.
     """
     inner = F.max_pool2d(composite[:, 3:4], 8, 8)
     return F.avg_pool2d(F.max_pool2d((4 * inner).clamp(max=1), 5, 1, 2), 3, 1, 1)

@@ -14,7 +14,7 @@ GATE_REACH: Final = 5  # px by which the starting gate goes beyond the inner mou
 
 
 class Residual(nn.Module):
-    """x + two 3x3 convolutions; starts as the identity. No normalisation: dense narrow convolutions are what is fast."""
+    """x + two 3x3 convolutions; starts as the identity. No normalisation: plain narrow convolutions are fast."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Paint(nn.Module):
 
     def forward(self, features: Tensor, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> picture (b, 3, h, w), residual (b, 3, h, w), gate (b, 1, h, w)."""
-        colour, residual, gate = F.pixel_shuffle(self.out(F.silu(features)), 2).split([3, 3, 1], 1)
+        colour, residual, gate = torch.split(F.pixel_shuffle(self.out(F.silu(features)), 2), [3, 3, 1], 1)
         start = F.max_pool2d(composite[:, 3:4], GATE_REACH, 1, GATE_REACH // 2)
         opened = torch.sigmoid(gate + GATE_SHARPNESS * (start - 0.5))
         picture = (1 - opened) * (composite[:, :3] + residual) + opened * torch.tanh(colour)

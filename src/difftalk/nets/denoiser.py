@@ -56,7 +56,8 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         flat = self.norm(x).flatten(2).transpose(1, 2)
         q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query(flat), *self.key_value(tokens).chunk(2, -1))
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query(flat), *self.key_value(tokens).chunk(2, -1))
         )
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         out: Tensor = x + self.out(seen).transpose(1, 2).reshape(x.shape)
@@ -77,7 +78,9 @@ class Denoiser(nn.Module):
         self.audio_places = nn.Parameter(0.02 * torch.randn(AUDIO_TOKENS, sizes.token))
         self.landmarks = nn.Linear(2 * LANDMARKS, LANDMARK_TOKENS * sizes.token)
         self.shape = nn.Linear(COMPONENTS, sizes.token)
-        self.vector = nn.Sequential(nn.Linear(TIME_WIDTH + 2 * sizes.token, vector), nn.SiLU(), nn.Linear(vector, vector), nn.SiLU())
+        self.vector = nn.Sequential(
+            nn.Linear(TIME_WIDTH + 2 * sizes.token, vector), nn.SiLU(), nn.Linear(vector, vector), nn.SiLU()
+        )
         self.high = nn.ModuleList(ConditionedResidual(a, vector) for _ in range(2))
         self.down = nn.Conv2d(a, b, 3, stride=2, padding=1)
         self.low = nn.ModuleList(ConditionedResidual(b, vector) for _ in range(3))
@@ -89,13 +92,22 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
     def forward(
-        self, noisy: Tensor, time: Tensor, composite: Tensor, reference: Tensor, previous: Tensor, audio: Tensor, landmarks: Tensor,
-        shape: Tensor, keep: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        noisy: Tensor,
+        time: Tensor,
+        composite: Tensor,
+        reference: Tensor,
+        previous: Tensor,
+        audio: Tensor,
+        landmarks: Tensor,
+        shape: Tensor,
+        keep: Tensor | None = None,
+    ) -> Tensor:
         """Velocity (b, 8, 18, 22).
 
-        noisy, reference, previous: (b, 8, 18, 22) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 18, 22)
-        features at /8. audio: (b, 20, 384). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see CONDITIONS.
+        noisy, reference, previous: (b, 8, 18, 22) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 18,
+        22) features at /8. audio: (b, 20, 384). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see
+        CONDITIONS.
         """
         if keep is not None:
             audio = audio * keep[:, 0, None, None]

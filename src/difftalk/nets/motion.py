@@ -22,7 +22,6 @@ FRAME_FEATURES: Final = 2  # 50 Hz features, 25 Hz frames
 WINDOW: Final = PAST_FEATURES + FRAME_FEATURES + FUTURE_FEATURES
 PAST_FRAMES: Final = PAST_FEATURES // FRAME_FEATURES
 FUTURE_FRAMES: Final = FUTURE_FEATURES // FRAME_FEATURES
-EXPORT_FRAMES: Final = 4  # a call of the exported graph
 
 
 class LinearMotion(nn.Module):
@@ -66,7 +65,7 @@ class MotionNetwork(nn.Module):
 
     def __init__(self, size: MotionSizes) -> None:
         super().__init__()
-        assert sum(size.past) == PAST_FRAMES and sum(size.future) == FUTURE_FRAMES
+        assert (sum(size.past), sum(size.future)) == (PAST_FRAMES, FUTURE_FRAMES)
         self.linear = LinearMotion(size)
         self.input_dropout = nn.Dropout(size.input_dropout)
         self.stem = nn.Conv1d(FEATURES, size.width, FRAME_FEATURES, stride=FRAME_FEATURES)

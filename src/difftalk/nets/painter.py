@@ -1,4 +1,7 @@
-"""The plain painter: composite and reference -> picture in one pass. No latent, no diffusion, no audio: the row to beat."""
+"""The plain painter: composite and reference -> picture in one pass.
+
+No latent, no diffusion, no audio: the row to beat.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class FirstStageSizes:
 
 @dataclass(frozen=True)
 class DenoiserSizes:
-    """Widths at the latent's size and at half of it; composite is the first stage's width at /8, token the conditions'."""
+    """widths: at the latent's size and at half of it. composite: the first stage's at /8. token: of a condition."""
 
     widths: tuple[int, int] = (128, 256)
     composite: int = 128
@@ -47,7 +47,7 @@ class DenoiserSizes:
 
 @dataclass(frozen=True)
 class MotionSizes:
-    """components: principal components of the features. width, past, future: of the residual net, frames a layer sees."""
+    """components: principal ones of the features. width, past, future: of the residual net, frames a layer sees."""
 
     components: int = 64
     width: int = 128

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol
 
-from typing_extensions import Self
-
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.mouth import COMPONENTS
@@ -28,8 +28,8 @@ class _Batch:
 class RenderBatch(_Batch):
     """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
 
-    target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1. audio: (b, 20,
-    384). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much a sample counts.
+    target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1.
+    audio: (b, 20, 384). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much a sample counts.
     """
 
     target: Tensor
@@ -80,7 +80,7 @@ class Source(Protocol):
 
     def batch(self, step: int) -> Batch: ...
 
-    def validation(self) -> list[Batch]: ...
+    def validation(self) -> Sequence[Batch]: ...
 
 
 class FakeSource:
@@ -99,13 +99,18 @@ class FakeSource:
         if self._kind == "motion":
             frames = 12
             mask = torch.ones(n, frames)
-            return MotionBatch(noise(2 * frames + PAST_FEATURES + FUTURE_FEATURES, AUDIO_SIZE), noise(frames, COMPONENTS), noise(frames), mask)
+            return MotionBatch(
+                noise(2 * frames + PAST_FEATURES + FUTURE_FEATURES, AUDIO_SIZE),
+                noise(frames, COMPONENTS),
+                noise(frames),
+                mask,
+            )
         target, composite = noise(3, 144, 176), noise(5, 144, 176)
         composite[:, 3:] = composite[:, 3:].abs().round()
         conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), torch.ones(n)
         if self._kind == "denoiser":
-            latents = [noise(LATENT_CHANNELS, *LATENT_SIZE) for _ in range(3)]
-            return LatentBatch(target, composite, *latents, torch.ones(n), *conditions)
+            latent, reference, previous = (noise(LATENT_CHANNELS, *LATENT_SIZE) for _ in range(3))
+            return LatentBatch(target, composite, latent, reference, previous, torch.ones(n), *conditions)
         return RenderBatch(target, composite, noise(3, 144, 176), noise(3, 144, 176), torch.ones(n), *conditions)
 
     def validation(self) -> list[Batch]:

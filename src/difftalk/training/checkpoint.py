@@ -1,7 +1,7 @@
 """A checkpoint: one file that explains itself, written whole or not at all.
 
-Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, and the version
-of the code. `save_checkpoint` and `load_checkpoint` are inverses; `load_net` needs nothing but the path.
+Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, and the
+version of the code. `save_checkpoint` and `load_checkpoint` are inverses; `load_net` needs nothing but the path.
 """
 
 from __future__ import annotations
@@ -100,7 +100,6 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     values = to_dict(recipe)
     for free in ("steps", "validate_every", "checkpoint_minutes"):
         values["schedule"].pop(free)
-    values.pop("lpips", None)
     return values
 
 
@@ -118,5 +117,3 @@ def code_version() -> str:
     except PackageNotFoundError:
         number = "0"
     return f"{number}+{digest.hexdigest()[:12]}"
-
-

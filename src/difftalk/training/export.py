@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from difftalk.align import REGION_SIZE
 from difftalk.errors import DataError, ModelError
-from difftalk.face import REGION_SIZE
 from difftalk.model import Model, Settings, entry_of, write_index
 from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.mouth import COMPONENTS
@@ -129,22 +129,32 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
         return {
             "encoder": GraphSpec(net.encoder, {"region": picture}, ("latent",), "f32"),
             "composite_path": GraphSpec(net.composite_path, {"composite": composite}, tuple(features), "bf16"),
-            "decoder": GraphSpec(net.decoder, {"latent": latent, "composite": composite, **features}, ("picture",), "bf16"),
+            "decoder": GraphSpec(
+                net.decoder, {"latent": latent, "composite": composite, **features}, ("picture",), "bf16"
+            ),
         }
     if isinstance(net, Denoiser):
         conditions = {
-            "composite": torch.zeros(1, net.sizes.composite, *LATENT_SIZE), "reference": latent, "previous": latent,
-            "audio": torch.zeros(1, AUDIO_TOKENS, AUDIO_SIZE), "landmarks": torch.zeros(1, LANDMARKS, 2), "shape": torch.zeros(1, COMPONENTS),
-        }  # fmt: skip
-        return {"denoiser": GraphSpec(net, {"noisy": latent, "time": torch.ones(1), **conditions}, ("velocity",), "bf16")}
+            "composite": torch.zeros(1, net.sizes.composite, *LATENT_SIZE),
+            "reference": latent,
+            "previous": latent,
+            "audio": torch.zeros(1, AUDIO_TOKENS, AUDIO_SIZE),
+            "landmarks": torch.zeros(1, LANDMARKS, 2),
+            "shape": torch.zeros(1, COMPONENTS),
+        }
+        return {
+            "denoiser": GraphSpec(net, {"noisy": latent, "time": torch.ones(1), **conditions}, ("velocity",), "bf16")
+        }
     if isinstance(net, LinearMotion | MotionNetwork):
-        features = torch.zeros(1, PAST_FEATURES + BLOCK + FUTURE_FEATURES, AUDIO_SIZE)
+        window = torch.zeros(1, PAST_FEATURES + BLOCK + FUTURE_FEATURES, AUDIO_SIZE)
         name = "linear" if isinstance(net, LinearMotion) else "motion"
-        return {name: GraphSpec(net, {"features": features}, ("shape",), "f32")}
+        return {name: GraphSpec(net, {"features": window}, ("shape",), "f32")}
     raise DataError(f"{type(net).__name__} is no net that a model folder holds")
 
 
-def export_model(out: Path, runs: Mapping[str, Path], *, base: Path | None = None, settings: Settings | None = None) -> Model:
+def export_model(
+    out: Path, runs: Mapping[str, Path], *, base: Path | None = None, settings: Settings | None = None
+) -> Model:
     """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError."""
     source = Model.load(base)
     half = out.with_name(f".{out.name}.part")

@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.face import LEFT_EYE, RIGHT_EYE, UPPER, Array, fit_pose
+from difftalk.align import fit_pose
+from difftalk.face import LEFT_EYE, RIGHT_EYE, UPPER, Array
 from difftalk.mouth import COMPONENTS, Geometry, neutral_of_clip, point_weights
 
 MESH_POINTS: Final = 468  # without the irises
@@ -80,14 +81,18 @@ def _lower(canonical: NDArray[np.float64]) -> NDArray[np.int64]:
 def _components(offsets: NDArray[np.floating], lower: NDArray[np.int64]) -> Array:
     weight = point_weights(lower)[None, :, None]
     flat = (offsets * weight).reshape(len(offsets), -1)
-    values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
+    vectors = np.linalg.eigh(flat.T @ flat / len(flat))[1]
     rows = vectors[:, ::-1][:, :COMPONENTS].T
     spread = (flat @ rows.T).std(0)
-    rows = rows * np.sign((rows.reshape(COMPONENTS, -1, 3)[:, :, 1]).sum(1))[:, None]  # a sign that does not depend on LAPACK
-    return (rows.reshape(COMPONENTS, -1, 3) / weight * spread[:, None, None]).astype(np.float32)
+    rows = (
+        rows * np.sign((rows.reshape(COMPONENTS, -1, 3)[:, :, 1]).sum(1))[:, None]
+    )  # a sign that does not depend on LAPACK
+    return np.asarray(rows.reshape(COMPONENTS, -1, 3) / weight * spread[:, None, None], np.float32)
 
 
-def _fit_still(geometry: Geometry, offsets: NDArray[np.floating], free: NDArray[np.floating], blendshapes: Array) -> Geometry:
+def _fit_still(
+    geometry: Geometry, offsets: NDArray[np.floating], free: NDArray[np.floating], blendshapes: Array
+) -> Geometry:
     low = (free - geometry.canonical)[:, geometry.lower].reshape(len(free), -1)
     _, vectors = np.linalg.eigh(low.T @ low)
     still_basis = vectors[:, ::-1][:, :STILL_COMPONENTS].T.astype(np.float32)
@@ -100,6 +105,11 @@ def _fit_still(geometry: Geometry, offsets: NDArray[np.floating], free: NDArray[
     ridge = STILL_RIDGE * len(x) / 1000
     weight = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (shapes - shapes.mean(0))) / spread[:, None]
     return Geometry(
-        geometry.canonical, geometry.lower, geometry.basis, mean.astype(np.float32), weight.astype(np.float32),
-        shapes.mean(0).astype(np.float32), still_basis,
-    )  # fmt: skip
+        geometry.canonical,
+        geometry.lower,
+        geometry.basis,
+        mean.astype(np.float32),
+        weight.astype(np.float32),
+        shapes.mean(0).astype(np.float32),
+        still_basis,
+    )

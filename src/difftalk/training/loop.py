@@ -23,7 +23,6 @@ import torch
 from torch import nn
 
 from difftalk.contact_sheet import write_sheet
-from difftalk.errors import DataError
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.training.batches import Batch, Source
 from difftalk.training.checkpoint import (
@@ -44,9 +43,17 @@ LOG_EVERY = 20  # steps
 
 
 def train(
-    kind: Kind, source: Source, recipe: Recipe, run: Path, *, steps: int | None = None, minutes: float = math.inf, start_from: Path | None = None,
-    threads: int = 0, device: str = "cpu",
-) -> Checkpoint:  # fmt: skip
+    kind: Kind,
+    source: Source,
+    recipe: Recipe,
+    run: Path,
+    *,
+    steps: int | None = None,
+    minutes: float = math.inf,
+    start_from: Path | None = None,
+    threads: int = 0,
+    device: str = "cpu",
+) -> Checkpoint:
     """Trains until `steps` (the recipe's, if None) or `minutes` are reached, or Ctrl-C or SIGTERM asks to stop.
 
     Goes on with the run in `run` where there is one; otherwise starts from `start_from`'s weights, if given.
@@ -60,7 +67,9 @@ def train(
     net = build(recipe).to(where)
     average = deepcopy(net).requires_grad_(False)
     trained = [p for p in net.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, recipe.optimiser.lr, (0.9, recipe.optimiser.beta2), weight_decay=recipe.optimiser.weight_decay)
+    optimiser = torch.optim.AdamW(
+        trained, recipe.optimiser.lr, (0.9, recipe.optimiser.beta2), weight_decay=recipe.optimiser.weight_decay
+    )
     random = torch.Generator().manual_seed(recipe.schedule.seed)
     step, seconds = 0, 0.0
     if (run / FILE).is_file():
@@ -74,7 +83,9 @@ def train(
     last = step if isinstance(net, LinearMotion) else last
     for batch in _ahead(source, step, last):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(recipe.optimiser, step, recipe.schedule.steps, (time.monotonic() - began) / 60 / minutes)
+            group["lr"] = learning_rate(
+                recipe.optimiser, step, recipe.schedule.steps, (time.monotonic() - began) / 60 / minutes
+            )
         net.train()
         with autocast:
             loss = loss_of(net, batch.to(where), recipe, tools, random)
@@ -89,7 +100,9 @@ def train(
         ended = step == last or seconds > 60 * minutes or stop.asked
         if step % LOG_EVERY == 0 or ended:
             parts = {name: round(float(value.detach()), 5) for name, value in loss.parts.items()}
-            _log(run, {"step": step, "seconds": round(seconds, 1), "loss": round(float(loss.total.detach()), 5), **parts})
+            _log(
+                run, {"step": step, "seconds": round(seconds, 1), "loss": round(float(loss.total.detach()), 5), **parts}
+            )
         if step % recipe.schedule.validate_every == 0 or ended:
             _validate(run, average, source, recipe, tools, step, where)
         if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
@@ -123,7 +136,13 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
 
 
 def _restore(
-    run: Path, kind: Kind, recipe: Recipe, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, random: torch.Generator
+    run: Path,
+    kind: Kind,
+    recipe: Recipe,
+    net: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    random: torch.Generator,
 ) -> tuple[int, float]:
     found = load_checkpoint(run)
     check_resumable(found, kind, recipe, run)
@@ -136,12 +155,26 @@ def _restore(
 
 
 def _checkpoint(
-    kind: Kind, recipe: Recipe, net: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float,
+    kind: Kind,
+    recipe: Recipe,
+    net: nn.Module,
+    average: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    seconds: float,
     random: torch.Generator,
-) -> Checkpoint:  # fmt: skip
+) -> Checkpoint:
     states = {"losses": random.get_state(), "torch": torch.get_rng_state()}
     return Checkpoint(
-        kind, recipe, net.state_dict(), average.state_dict(), optimiser.state_dict(), step, seconds, states, code_version()
+        kind,
+        recipe,
+        net.state_dict(),
+        average.state_dict(),
+        optimiser.state_dict(),
+        step,
+        seconds,
+        states,
+        code_version(),
     )
 
 
@@ -150,8 +183,8 @@ def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
     """average <- decay average + (1 - decay) net; buffers are copied."""
     for held, now in zip(average.parameters(), net.parameters(), strict=True):
         held.lerp_(now, 1 - decay)
-    for held, now in zip(average.buffers(), net.buffers(), strict=True):
-        held.copy_(now)
+    for kept, new in zip(average.buffers(), net.buffers(), strict=True):
+        kept.copy_(new)
 
 
 def _ahead(source: Source, start: int, stop: int) -> Iterator[Batch]:
@@ -164,7 +197,9 @@ def _ahead(source: Source, start: int, stop: int) -> Iterator[Batch]:
             yield waiting.pop(0).result()
 
 
-def _validate(run: Path, net: nn.Module, source: Source, recipe: Recipe, tools: Tools, step: int, where: torch.device) -> None:
+def _validate(
+    run: Path, net: nn.Module, source: Source, recipe: Recipe, tools: Tools, step: int, where: torch.device
+) -> None:
     net.eval()
     figures, rows = validate(net, [batch.to(where) for batch in source.validation()], recipe, tools)
     _log(run, {"step": step, **{f"val_{name}": round(value, 5) for name, value in figures.items()}})
@@ -192,7 +227,9 @@ def _plot(run: Path) -> None:
             if name not in ("step", "seconds"):
                 curves.setdefault(name, []).append((row["step"], value))
     columns = min(4, max(1, len(curves)))
-    figure, axes = pyplot.subplots(math.ceil(len(curves) / columns) or 1, columns, figsize=(4 * columns, 9), squeeze=False)
+    figure, axes = pyplot.subplots(
+        math.ceil(len(curves) / columns) or 1, columns, figsize=(4 * columns, 9), squeeze=False
+    )
     for axis, (name, points) in zip(axes.flat, curves.items(), strict=False):
         axis.plot(*zip(*points, strict=True), linewidth=0.8)
         axis.set_title(name, fontsize=8)
@@ -202,7 +239,7 @@ def _plot(run: Path) -> None:
 
 
 class _StopFlag:
-    """Turns Ctrl-C and SIGTERM into a flag, so that a step is finished and saved; outside the main thread does nothing."""
+    """Turns Ctrl-C and SIGTERM into a flag, so that a step is finished and saved; in other threads does nothing."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -219,6 +256,3 @@ class _StopFlag:
     def restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-
-__all__ = ["DataError", "learning_rate", "train"]

@@ -39,12 +39,20 @@ class LPIPS(nn.Module):
         from safetensors.torch import load_file
 
         if not path.is_file():
-            raise DataError(f"{path} does not exist; give the LPIPS weights (safetensors) with --set lpips=PATH")
+            raise DataError(f"{path} does not exist; install the package again")
         self._weights = nn.ParameterDict(
-            {name.replace(".", "_"): nn.Parameter(value.float(), requires_grad=False) for name, value in load_file(path).items()}
+            {
+                name.replace(".", "_"): nn.Parameter(value.float(), requires_grad=False)
+                for name, value in load_file(path).items()
+            }
         )
         self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188]).view(1, 3, 1, 1))
         self.register_buffer("scale", torch.tensor([0.458, 0.448, 0.450]).view(1, 3, 1, 1))
+
+    @classmethod
+    def shipped(cls) -> LPIPS:
+        """With the weights that come with the package."""
+        return cls(Path(__file__).parent / "lpips_alex.fp16.safetensors")
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         x, out = (pictures - self.shift) / self.scale, []  # type: ignore[operator]
@@ -68,7 +76,7 @@ class LPIPS(nn.Module):
 
 
 def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
-    """(b, c, 144, 176) and the inner-mouth mask (b, 1, 144, 176) -> boxes around the mouth, enlarged, (b, c, 96, 160)."""
+    """(b, c, 144, 176) and inner-mouth masks (b, 1, 144, 176) -> boxes around the mouth, enlarged, (b, c, 96, 160)."""
     height, width = pictures.shape[-2:]
     rows, columns = torch.arange(height, device=inner.device), torch.arange(width, device=inner.device)
     mass = inner.sum((1, 2, 3))
@@ -91,7 +99,9 @@ class Loss:
     parts: dict[str, Tensor]
 
 
-def picture_loss(picture: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
+def picture_loss(
+    picture: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | None, rows: slice = slice(None)
+) -> Loss:
     """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box; each sample by its weight."""
     target, inner, weight = batch.target[rows], batch.composite[rows, 3:4], batch.weight[rows]
     near = 1 + (INNER_WEIGHT - 1) * F.max_pool2d(inner, 5, 1, 2)
@@ -136,7 +146,9 @@ def _dropped(composite: Tensor, random: torch.Generator) -> Tensor:
     return torch.cat([composite[:, :3] * (1 - drop), inner, composite[:, 4:]], 1)
 
 
-def denoiser_loss(net: Denoiser, first_stage: FirstStage, batch: LatentBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:
+def denoiser_loss(
+    net: Denoiser, first_stage: FirstStage, batch: LatentBatch, lpips: LPIPS | None, random: torch.Generator
+) -> Loss:
     """Flow matching; a quarter of the batch starts at pure noise and its one-step picture is judged as well.
 
     Lipman et al. 2023; Liu et al. 2023. Noise in the previous latent and dropped conditions as CONDITIONS names them.
@@ -146,14 +158,20 @@ def denoiser_loss(net: Denoiser, first_stage: FirstStage, batch: LatentBatch, lp
     time = torch.sigmoid(torch.randn(count, generator=random)).to(batch.latent)
     time[:decoded] = 1.0
     noise = torch.randn(batch.latent.shape, generator=random).to(batch.latent)
-    shake = PREVIOUS_NOISE * torch.rand(count, 1, 1, 1, generator=random) * torch.randn(batch.latent.shape, generator=random)
+    shake = (
+        PREVIOUS_NOISE
+        * torch.rand(count, 1, 1, 1, generator=random)
+        * torch.randn(batch.latent.shape, generator=random)
+    )
     previous = (batch.previous + shake.to(batch.latent)) * batch.has_previous[:, None, None, None]
     keep = (torch.rand(count, len(CONDITIONS), generator=random) < torch.tensor(KEEP)).to(batch.latent)
     at = time[:, None, None, None]
     noisy = (1 - at) * batch.latent + at * noise
     with torch.no_grad():
         features = first_stage.composite_path(batch.composite)
-    velocity = net(noisy, time, features[2], batch.reference, previous, batch.audio, batch.landmarks, batch.shape, keep).float()
+    velocity = net(
+        noisy, time, features[2], batch.reference, previous, batch.audio, batch.landmarks, batch.shape, keep
+    ).float()
     window = mouth_window(batch.composite)
     flow = ((velocity - (noise - batch.latent)).pow(2).mean(1, keepdim=True) * window).sum() / window.sum().clamp_min(1)
     clean = (noisy - at * velocity)[:decoded]

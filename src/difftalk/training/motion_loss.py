@@ -28,8 +28,16 @@ def motion_loss(net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, openin
     closed = (truth < weights.closed_under).float()
     closure = (error * closed).sum() / (batch.mask * closed).sum().clamp_min(1)
     correlation = 1 - _correlation(opened, truth, batch.mask).mean()
-    total = form + weights.velocity * velocity + weights.opening * opening + weights.closure * closure + weights.correlation * correlation
-    return Loss(total, {"shape": form, "velocity": velocity, "opening": opening, "closure": closure, "correlation": correlation})
+    total = (
+        form
+        + weights.velocity * velocity
+        + weights.opening * opening
+        + weights.closure * closure
+        + weights.correlation * correlation
+    )
+    return Loss(
+        total, {"shape": form, "velocity": velocity, "opening": opening, "closure": closure, "correlation": correlation}
+    )
 
 
 def _correlation(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
@@ -48,8 +56,9 @@ def opening_correlation(shape: Tensor, batch: MotionBatch, opening_row: Tensor |
 @torch.no_grad()
 def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     """Principal components of the features, then ridge regression of the mouth shape on a window of them."""
-    batches = [source.batch(10**6 + i) for i in range(recipe.fit_batches)]
-    features = torch.cat([b.features.flatten(0, 1) for b in batches if isinstance(b, MotionBatch)])
+    made = (source.batch(10**6 + i) for i in range(recipe.fit_batches))
+    batches = [batch for batch in made if isinstance(batch, MotionBatch)]
+    features = torch.cat([batch.features.flatten(0, 1) for batch in batches])
     net.mean.copy_(features.mean(0))
     net.scale.copy_(features.std(0).clamp_min(1e-3))
     centred = features - net.mean
@@ -57,9 +66,9 @@ def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     spread = (centred @ vectors).std(0)
     net.basis.copy_(vectors / spread)
     width = WINDOW * net.basis.shape[1]
-    gram, cross = torch.zeros(width + 1, width + 1, dtype=torch.double), torch.zeros(width + 1, batches[0].shape.shape[-1], dtype=torch.double)  # type: ignore[union-attr]
+    gram = torch.zeros(width + 1, width + 1, dtype=torch.double)
+    cross = torch.zeros(width + 1, batches[0].shape.shape[-1], dtype=torch.double)
     for batch in batches:
-        assert isinstance(batch, MotionBatch)
         seen = ((batch.features - net.mean) @ net.basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
         rows = torch.cat([seen, torch.ones(*seen.shape[:2], 1)], 2)[batch.mask > 0].double()
         gram += rows.T @ rows

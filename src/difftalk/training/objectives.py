@@ -47,8 +47,10 @@ class Tools:
 
         if isinstance(recipe, MotionRecipe):
             return cls(None, None, torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device))
-        lpips = LPIPS(Path(recipe.lpips)).to(device) if recipe.lpips else None
-        first_stage = first_stage_of(recipe).to(device).requires_grad_(False) if isinstance(recipe, DenoiserRecipe) else None
+        lpips = LPIPS.shipped().to(device) if recipe.lpips else None
+        first_stage = (
+            first_stage_of(recipe).to(device).requires_grad_(False) if isinstance(recipe, DenoiserRecipe) else None
+        )
         return cls(lpips, first_stage, None)
 
 
@@ -92,7 +94,9 @@ def loss_of(net: nn.Module, batch: Batch, recipe: Recipe, tools: Tools, random: 
 
 
 @torch.no_grad()
-def validate(net: nn.Module, batches: Sequence[Batch], recipe: Recipe, tools: Tools) -> tuple[dict[str, float], list[list[Image]]]:
+def validate(
+    net: nn.Module, batches: Sequence[Batch], recipe: Recipe, tools: Tools
+) -> tuple[dict[str, float], list[list[Image]]]:
     """Figures over the validation batches, and rows of pictures: true, composite, output, difference × 4."""
     totals: dict[str, list[float]] = {}
     rows: list[list[Image]] = []
@@ -117,11 +121,15 @@ def _pictures(net: nn.Module, batch: RenderBatch | LatentBatch, tools: Tools) ->
         latent = net.encode(batch.target)
         decoded = {"output": latent, "other": latent.roll(1, 0), "zeros": torch.zeros_like(latent)}
         return {name: net.decode(value, batch.composite) for name, value in decoded.items()}
-    assert isinstance(net, Denoiser) and isinstance(batch, LatentBatch) and tools.first_stage is not None
+    assert isinstance(net, Denoiser)
+    assert isinstance(batch, LatentBatch)
+    assert tools.first_stage is not None
     noise = torch.randn(batch.latent.shape, generator=torch.Generator().manual_seed(0)).to(batch.latent)
     features = tools.first_stage.composite_path(batch.composite)
     time = torch.ones(len(noise), device=noise.device)
-    velocity = net(noise, time, features[2], batch.reference, torch.zeros_like(noise), batch.audio, batch.landmarks, batch.shape)
+    velocity = net(
+        noise, time, features[2], batch.reference, torch.zeros_like(noise), batch.audio, batch.landmarks, batch.shape
+    )
     ceiling = tools.first_stage.decoder(batch.latent, batch.composite, *features)
     return {"output": tools.first_stage.decoder(noise - velocity, batch.composite, *features), "ceiling": ceiling}
 
@@ -139,7 +147,10 @@ def _figures(output: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | No
 def _latent_use(pictures: dict[str, Tensor], batch: RenderBatch | LatentBatch, lpips: LPIPS) -> dict[str, float]:
     inner = batch.composite[:, 3:4]
     truth = mouth_boxes(batch.target, inner)
-    return {f"mouth_lpips_{name}": float(lpips(mouth_boxes(pictures[name], inner), truth).mean()) for name in ("other", "zeros")}
+    return {
+        f"mouth_lpips_{name}": float(lpips(mouth_boxes(pictures[name], inner), truth).mean())
+        for name in ("other", "zeros")
+    }
 
 
 def _rows(pictures: dict[str, Tensor], batch: RenderBatch | LatentBatch) -> list[list[Image]]:

@@ -1,7 +1,9 @@
 """Recipes: everything that decides a training run but the data, as frozen records in one table per kind.
 
     recipe = RECIPES["painter"]["default"]
-    recipe = override(recipe, ["optimiser.lr=1e-4", "lpips=lpips.safetensors"])
+    recipe = override(recipe, ["optimiser.lr=1e-4", "lpips=false"])
+
+Knows nothing of data or nets' insides.
 """
 
 from __future__ import annotations
@@ -43,13 +45,13 @@ class Schedule:
 
 @dataclass(frozen=True)
 class PainterRecipe:
-    """lpips: path of the LPIPS weights; empty leaves LPIPS out."""
+    """lpips: whether the loss has an LPIPS term."""
 
     name: str
     size: PainterSizes
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
-    lpips: str = ""
+    lpips: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class FirstStageRecipe:
     size: FirstStageSizes
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
-    lpips: str = ""
+    lpips: bool = True
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class DenoiserRecipe:
     size: DenoiserSizes
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
-    lpips: str = ""
+    lpips: bool = True
     first_stage: str = ""
 
 
@@ -105,15 +107,15 @@ Kind = Literal["painter", "first-stage", "denoiser", "motion"]
 _DEBUG: Final = Schedule(steps=8, batch=2, precision="f32", validate_every=4)
 
 PAINTER: Final = {
-    "debug": PainterRecipe("debug", sizes.PAINTER["debug"], schedule=_DEBUG),
+    "debug": PainterRecipe("debug", sizes.PAINTER["debug"], schedule=_DEBUG, lpips=False),
     "default": PainterRecipe("default", sizes.PAINTER["default"]),
 }
 FIRST_STAGE: Final = {
-    "debug": FirstStageRecipe("debug", sizes.FIRST_STAGE["debug"], schedule=_DEBUG),
+    "debug": FirstStageRecipe("debug", sizes.FIRST_STAGE["debug"], schedule=_DEBUG, lpips=False),
     "default": FirstStageRecipe("default", sizes.FIRST_STAGE["default"]),
 }
 DENOISER: Final = {
-    "debug": DenoiserRecipe("debug", sizes.DENOISER["debug"], schedule=_DEBUG),
+    "debug": DenoiserRecipe("debug", sizes.DENOISER["debug"], schedule=_DEBUG, lpips=False),
     "default": DenoiserRecipe("default", sizes.DENOISER["default"], schedule=Schedule(batch=16)),
 }
 MOTION: Final = {
@@ -139,7 +141,7 @@ def recipe_named(kind: str, name: str) -> Recipe:
     raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(RECIPES)}")
 
 
-RecipeT = TypeVar("RecipeT", PainterRecipe, FirstStageRecipe, DenoiserRecipe, MotionRecipe)
+RecipeT = TypeVar("RecipeT", bound=Recipe)
 
 
 def override(recipe: RecipeT, settings: Sequence[str]) -> RecipeT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -12,20 +13,33 @@ from difftalk.errors import DataError, InputError
 from difftalk.model import Model
 from difftalk.sample import Sample, load_samples
 from difftalk.training.batches import FakeSource, Source
-from difftalk.training.data import LatentSource, MotionSource, RenderSource, silence_features
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
+from difftalk.training.motion_data import MotionSource, silence_features
 from difftalk.training.objectives import first_stage_of
-from difftalk.training.recipes import DenoiserRecipe, MotionRecipe, Recipe, override, recipe_named
+from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Recipe, override, recipe_named
+from difftalk.training.render_data import LatentSource, RenderSource
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "geometry")
 
 
 def train_kind(
-    kind: str, data: Path | None, run: Path, *, recipe: str, start_from: Path | None = None, settings: Sequence[str] = (), steps: int | None = None,
-    minutes: float = math.inf, threads: int = 0, device: str = "cpu",
-) -> str:  # fmt: skip
-    """Trains one kind of net and says in a line what was done. settings: 'a.b=value' for the recipe, data.rights=KIND."""
+    kind: str,
+    data: Path | None,
+    run: Path,
+    *,
+    recipe: str,
+    start_from: Path | None = None,
+    settings: Sequence[str] = (),
+    steps: int | None = None,
+    minutes: float = math.inf,
+    threads: int = 0,
+    device: str = "cpu",
+) -> str:
+    """Trains one kind of net and says in a line what was done.
+
+    settings: 'a.b=value' for the recipe, and data.rights=KIND.
+    """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
     rights, others = _split(settings)
@@ -35,7 +49,17 @@ def train_kind(
     if threads:
         torch.set_num_threads(threads)
     source = _source(kind, chosen, data, rights)
-    done = train(kind, source, chosen, run, steps=steps, minutes=minutes, start_from=start_from, threads=threads, device=device)  # type: ignore[arg-type]
+    done = train(
+        cast("Kind", kind),
+        source,
+        chosen,
+        run,
+        steps=steps,
+        minutes=minutes,
+        start_from=start_from,
+        threads=threads,
+        device=device,
+    )
     return f"{done.step} steps in {done.seconds / 60:.1f} minutes"
 
 
@@ -69,9 +93,18 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
     samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
     if isinstance(recipe, MotionRecipe):
         silences = silence_features(model.graph("speech_encoder"))
-        return MotionSource(samples, model.geometry, batch_size=schedule.batch, silences=silences, seed=schedule.seed, validation=held_out)
+        return MotionSource(
+            samples,
+            model.geometry,
+            batch_size=schedule.batch,
+            silences=silences,
+            seed=schedule.seed,
+            validation=held_out,
+        )
     plain = isinstance(recipe, DenoiserRecipe)  # its latents are made once, of the pictures as they are
-    render = RenderSource(samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out, augment=not plain)
+    render = RenderSource(
+        samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out, augment=not plain
+    )
     return LatentSource(render, first_stage_of(recipe)) if isinstance(recipe, DenoiserRecipe) else render
 
 

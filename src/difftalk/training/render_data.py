@@ -1,41 +1,37 @@
-"""Training data: prepared samples -> batches, each a pure function of (seed, step).
+"""Training data of pictures: prepared samples -> batches, each a pure function of (seed, step).
 
-A render sample is a true frame, the composite of another frame of the same clip warped to it, and the conditions. A
-motion sample is a stretch of speech features with the mouth shapes that go with it, the clip's lip/audio offset repaired.
-Knows nothing of nets.
+A render sample is a true frame, the composite of another frame of the same clip warped to it, and the conditions. For
+the denoiser the first stage's latents are added. Knows nothing of losses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
+from difftalk.align import EYE_DISTANCE, EYE_LINE, Alignment, Pose, crop_region
 from difftalk.composite import Reference, compose, warp
-from difftalk.face import EYE_DISTANCE, EYE_LINE, UPPER, Alignment, Array, Image, Pose, crop_region
-from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
+from difftalk.face import UPPER, Array, Image
+from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.sample import Sample
 from difftalk.nets.autoencoder import FirstStage
-from difftalk.speech import FEATURE_RATE, features_of
-from difftalk.training.batches import LatentBatch, MotionBatch, RenderBatch
-
-if TYPE_CHECKING:
-    from difftalk.engine import Graph
+from difftalk.sample import Sample
+from difftalk.speech import FEATURE_RATE
+from difftalk.training.batches import LatentBatch, RenderBatch
 
 AUDIO_TOKENS: Final = 20  # features, ± 200 ms around a frame
 REFERENCE_GAP: Final = 60  # frames between a frame and its reference
 CANDIDATES: Final = 6  # frames from which an open-mouth reference is taken
 SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
-STRETCH: Final = 40  # frames of a motion sample
-SILENCE_SHARE: Final = 0.1
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
+
+Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of RenderBatch
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ def audio_tokens(speech: NDArray[np.floating], position: float) -> Array:
 
 def landmarks_of(mesh: NDArray[np.floating]) -> Array:
     """Aligned mesh -> (len(UPPER), 2) upper-face landmarks in eye distances from the eyes' middle."""
-    return ((mesh[UPPER, :2] - np.array([128.0, EYE_LINE])) / EYE_DISTANCE).astype(np.float32)
+    return np.asarray((mesh[UPPER, :2] - np.array([128.0, EYE_LINE])) / EYE_DISTANCE, np.float32)
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,14 @@ class RenderSource:
     """Batches for first stage, denoiser and painter. people count by the square root of their frames."""
 
     def __init__(
-        self, samples: Sequence[Sample], geometry: Geometry, *, batch_size: int, seed: int = 0, validation: Sequence[Sample] = (), augment: bool = True
+        self,
+        samples: Sequence[Sample],
+        geometry: Geometry,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        validation: Sequence[Sample] = (),
+        augment: bool = True,
     ) -> None:
         self._geometry, self._batch_size, self._seed, self._augment = geometry, batch_size, seed, augment
         self._clips = [Clip.of(sample, geometry) for sample in samples]
@@ -159,7 +162,8 @@ class RenderSource:
 
     def validation(self) -> list[RenderBatch]:
         """Three frames of each validation clip's person, the same at every call; references at least 60 frames away."""
-        rows, seen = [], set()
+        rows: list[Row] = []
+        seen: set[str] = set()
         for clip in self._validation:
             if clip.sample.record.person in seen:
                 continue
@@ -172,7 +176,7 @@ class RenderSource:
                 rows.append(self._row(Chosen(clip, index, closed, closed), rng, held_out=True))
         return [_stack(rows[i : i + self._batch_size]) for i in range(0, len(rows), self._batch_size)]
 
-    def _row(self, frames: Chosen, rng: np.random.Generator, *, held_out: bool = False) -> dict[str, NDArray[np.float32]]:
+    def _row(self, frames: Chosen, rng: np.random.Generator, *, held_out: bool = False) -> Row:
         clip, index = frames.clip, frames.index
         mesh, shape = self._target(clip, index, rng, held_out=held_out)
         moved = warp(clip.meshes[frames.reference], mesh)
@@ -180,18 +184,18 @@ class RenderSource:
         seconds = clip.sample.seconds
         follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
         target = _picture(clip.sample.frame(index))
-        row = {
+        row: Row = {
             "target": target,
             "composite": composite,
             "reference": _picture(clip.sample.frame(frames.teeth)),
             "previous": _picture(clip.sample.frame(index - 1)) if follows else np.zeros_like(target),
-            "has_previous": np.float32(follows),
+            "has_previous": np.array(follows, np.float32),
             "audio": clip.audio(index),
             "landmarks": landmarks_of(mesh),
             "shape": shape,
-            "weight": np.float32(min(1.0, clip.sample.record.sharpness / SHARP)),
+            "weight": np.array(min(1.0, clip.sample.record.sharpness / SHARP), np.float32),
         }
-        return row if held_out or not self._augment else self._augmented(row, rng)  # type: ignore[return-value]
+        return row if held_out or not self._augment else self._augmented(row, rng)
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
         """The warp's reference and the teeth's; half of the time they are one, as with a still."""
@@ -206,10 +210,12 @@ class RenderSource:
         if held_out or rng.random() < TRUE_MESH_SHARE:
             return clip.meshes[index], clip.shapes[index]
         shape = clip.shapes[index] + SHAPE_JITTER * rng.standard_normal(COMPONENTS).astype(np.float32)
-        mesh = target_mesh(self._geometry, pose=clip.poses[index], neutral=clip.neutral, shape=shape, upper=clip.meshes[index])
+        mesh = target_mesh(
+            self._geometry, pose=clip.poses[index], neutral=clip.neutral, shape=shape, upper=clip.meshes[index]
+        )
         return mesh, shape
 
-    def _augmented(self, row: dict[str, NDArray[np.float32]], rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    def _augmented(self, row: Row, rng: np.random.Generator) -> Row:
         """Colour gain and shift for all pictures alike; half of the samples mirrored."""
         gain = (1 + 0.15 * rng.standard_normal(1) + 0.05 * rng.standard_normal(3)).astype(np.float32)[:, None, None]
         shift = (0.08 * rng.standard_normal(1) + 0.03 * rng.standard_normal(3)).astype(np.float32)[:, None, None]
@@ -231,10 +237,8 @@ def _picture(aligned: Image) -> Array:
     return (crop_region(aligned).astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
 
 
-def _stack(rows: Sequence[dict[str, NDArray[np.float32]]]) -> RenderBatch:
-    import torch
-
-    return RenderBatch(**{name: torch.from_numpy(np.stack([np.asarray(row[name], np.float32) for row in rows])) for name in rows[0]})
+def _stack(rows: Sequence[Row]) -> RenderBatch:
+    return RenderBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
 
 
 class LatentSource:
@@ -259,14 +263,27 @@ class LatentSource:
         def of(frames: Sequence[tuple[Clip, int]]) -> torch.Tensor:
             return torch.from_numpy(np.stack([self._latents[id(clip)][max(0, i)] for clip, i in frames])).float()
 
-        frames = ([(c.clip, c.index) for c in chosen], [(c.clip, c.teeth) for c in chosen], [(c.clip, c.index - 1) for c in chosen])
+        frames = (
+            [(c.clip, c.index) for c in chosen],
+            [(c.clip, c.teeth) for c in chosen],
+            [(c.clip, c.index - 1) for c in chosen],
+        )
         return _latent_batch(batch, [of(f) for f in frames])
 
 
 def _latent_batch(batch: RenderBatch, latents: Sequence[torch.Tensor]) -> LatentBatch:
     latent, reference, previous = latents
     return LatentBatch(
-        batch.target, batch.composite, latent, reference, previous, batch.has_previous, batch.audio, batch.landmarks, batch.shape, batch.weight
+        batch.target,
+        batch.composite,
+        latent,
+        reference,
+        previous,
+        batch.has_previous,
+        batch.audio,
+        batch.landmarks,
+        batch.shape,
+        batch.weight,
     )
 
 
@@ -277,91 +294,3 @@ def _encode(clip: Clip, first_stage: FirstStage) -> NDArray[np.float16]:
         pictures = [_picture(clip.sample.frame(i)) for i in range(start, min(start + 16, len(clip)))]
         out.append(first_stage.encode(torch.from_numpy(np.stack(pictures))).numpy().astype(np.float16))
     return np.concatenate(out)
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """One clip for the motion: features (n, 384) with the past's and future's edges added, shapes (t, 16) at 25/s."""
-
-    features: Array
-    shapes: Array
-    openings: Array
-
-
-class MotionSource:
-    """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
-
-    silences: (k, n, 384) features of silence and faint noise. Their shape is the neutral.
-    """
-
-    def __init__(
-        self, samples: Sequence[Sample], geometry: Geometry, *, batch_size: int, silences: Array, seed: int = 0, validation: Sequence[Sample] = ()
-    ) -> None:
-        self._batch_size, self._seed, self._silences = batch_size, seed, silences
-        self._stretches = [_stretch(Clip.of(sample, geometry), geometry) for sample in samples]
-        self._held_out = [_stretch(Clip.of(sample, geometry), geometry) for sample in validation]
-        frames = np.array([len(s.shapes) for s in self._stretches], float)
-        people = [sample.record.person for sample in samples]
-        total = {p: sum(f for f, q in zip(frames, people, strict=True) if q == p) for p in set(people)}
-        chance = np.array([f / np.sqrt(total[p]) for f, p in zip(frames, people, strict=True)])
-        self._chance = chance / chance.sum()
-
-    def batch(self, step: int) -> MotionBatch:
-        rng = np.random.default_rng((self._seed, step))
-        rows = []
-        for _ in range(self._batch_size):
-            if len(self._silences) and rng.random() < SILENCE_SHARE:
-                rows.append(self._silence(rng))
-                continue
-            stretch = self._stretches[int(rng.choice(len(self._stretches), p=self._chance))]
-            rows.append(_cut(stretch, int(rng.integers(max(1, len(stretch.shapes) - STRETCH + 1))), STRETCH))
-        return MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
-
-    def validation(self) -> list[MotionBatch]:
-        longest = max(len(s.shapes) for s in self._held_out)
-        rows = [_cut(stretch, 0, longest) for stretch in self._held_out]
-        return [MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))]
-
-    def _silence(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-        features = self._silences[int(rng.integers(len(self._silences)))]
-        length = 2 * STRETCH + PAST_FEATURES + FUTURE_FEATURES
-        start = int(rng.integers(len(features) - length + 1))
-        still = np.zeros((STRETCH, COMPONENTS), np.float32)
-        return features[start : start + length], still, still[:, 0], np.ones(STRETCH, np.float32)
-
-
-def _stretch(clip: Clip, geometry: Geometry) -> _Stretch:
-    speech = np.asarray(clip.sample.speech, np.float32)
-    times = np.arange(0, clip.sample.seconds[-1] + 1e-6, 1 / MOTION_RATE)
-    shapes = np.stack([np.interp(times, clip.sample.seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
-    openings = np.interp(times, clip.sample.seconds, clip.openings).astype(np.float32)
-    rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + 2 * clip.sample.record.offset
-    features = speech[np.clip(rows, 0, len(speech) - 1)]
-    return _Stretch(features, shapes, openings)
-
-
-def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Array, Array]:
-    """`frames` frames from `start`; past the end nothing counts."""
-    stop = min(start + frames, len(stretch.shapes))
-    missing = frames - (stop - start)
-    features = stretch.features[2 * start : 2 * stop + PAST_FEATURES + FUTURE_FEATURES]
-    mask = np.concatenate([np.ones(stop - start, np.float32), np.zeros(missing, np.float32)])
-    return (
-        np.pad(features, ((0, 2 * missing), (0, 0)), mode="edge"),
-        np.pad(stretch.shapes[start:stop], ((0, missing), (0, 0)), mode="edge"),
-        np.pad(stretch.openings[start:stop], (0, missing), mode="edge"),
-        mask,
-    )
-
-
-def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
-    """(k, n, 384): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
-    rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
-    for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
-        for brown in (False, True):
-            noise = rng.standard_normal(count)
-            noise = np.cumsum(noise) if brown else noise
-            noise = noise - np.convolve(noise, np.ones(400) / 400, mode="same") if brown else noise
-            gain = 0.0 if level is None else 10 ** (level / 20) / noise.std()
-            out.append(features_of((gain * noise).astype(np.float32), encoder))
-    return np.stack(out)

@@ -1,0 +1,1 @@
+"""Measuring: metrics, protocols, report. Nothing else imports this."""

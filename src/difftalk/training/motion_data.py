@@ -1,0 +1,124 @@
+"""Training data of motion: prepared samples -> batches, each a pure function of (seed, step).
+
+A motion sample is a stretch of speech features with the mouth shapes that go with it, the clip's lip/audio offset
+repaired. Some samples are silence, where the mouth rests. Knows nothing of pictures or nets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from difftalk.audio import SAMPLE_RATE
+from difftalk.face import Array
+from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
+from difftalk.mouth import COMPONENTS, Geometry
+from difftalk.sample import Sample
+from difftalk.speech import features_of
+from difftalk.training.batches import MotionBatch
+from difftalk.training.render_data import Clip
+
+if TYPE_CHECKING:
+    from difftalk.engine import Graph
+
+STRETCH: Final = 40  # frames of a motion sample
+SILENCE_SHARE: Final = 0.1
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """One clip for the motion: features (n, 384) with the past's and future's edges added, shapes (t, 16) at 25/s."""
+
+    features: Array
+    shapes: Array
+    openings: Array
+
+
+class MotionSource:
+    """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
+
+    silences: (k, n, 384) features of silence and faint noise. Their shape is the neutral.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        geometry: Geometry,
+        *,
+        batch_size: int,
+        silences: Array,
+        seed: int = 0,
+        validation: Sequence[Sample] = (),
+    ) -> None:
+        self._batch_size, self._seed, self._silences = batch_size, seed, silences
+        self._stretches = [_stretch(Clip.of(sample, geometry), geometry) for sample in samples]
+        self._held_out = [_stretch(Clip.of(sample, geometry), geometry) for sample in validation]
+        frames = np.array([len(s.shapes) for s in self._stretches], float)
+        people = [sample.record.person for sample in samples]
+        total = {p: sum(f for f, q in zip(frames, people, strict=True) if q == p) for p in set(people)}
+        chance = np.array([f / np.sqrt(total[p]) for f, p in zip(frames, people, strict=True)])
+        self._chance = chance / chance.sum()
+
+    def batch(self, step: int) -> MotionBatch:
+        rng = np.random.default_rng((self._seed, step))
+        rows = []
+        for _ in range(self._batch_size):
+            if len(self._silences) and rng.random() < SILENCE_SHARE:
+                rows.append(self._silence(rng))
+                continue
+            stretch = self._stretches[int(rng.choice(len(self._stretches), p=self._chance))]
+            rows.append(_cut(stretch, int(rng.integers(max(1, len(stretch.shapes) - STRETCH + 1))), STRETCH))
+        return MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+
+    def validation(self) -> list[MotionBatch]:
+        longest = max(len(s.shapes) for s in self._held_out)
+        rows = [_cut(stretch, 0, longest) for stretch in self._held_out]
+        return [MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))]
+
+    def _silence(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+        features = self._silences[int(rng.integers(len(self._silences)))]
+        length = 2 * STRETCH + PAST_FEATURES + FUTURE_FEATURES
+        start = int(rng.integers(len(features) - length + 1))
+        still = np.zeros((STRETCH, COMPONENTS), np.float32)
+        return features[start : start + length], still, still[:, 0], np.ones(STRETCH, np.float32)
+
+
+def _stretch(clip: Clip, geometry: Geometry) -> _Stretch:
+    speech = np.asarray(clip.sample.speech, np.float32)
+    times = np.arange(0, clip.sample.seconds[-1] + 1e-6, 1 / MOTION_RATE)
+    shapes = np.stack([np.interp(times, clip.sample.seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
+    openings = np.interp(times, clip.sample.seconds, clip.openings).astype(np.float32)
+    rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + 2 * clip.sample.record.offset
+    features = speech[np.clip(rows, 0, len(speech) - 1)]
+    return _Stretch(features, shapes, openings)
+
+
+def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Array, Array]:
+    """`frames` frames from `start`; past the end nothing counts."""
+    stop = min(start + frames, len(stretch.shapes))
+    missing = frames - (stop - start)
+    features = stretch.features[2 * start : 2 * stop + PAST_FEATURES + FUTURE_FEATURES]
+    mask = np.concatenate([np.ones(stop - start, np.float32), np.zeros(missing, np.float32)])
+    return (
+        np.pad(features, ((0, 2 * missing), (0, 0)), mode="edge"),
+        np.pad(stretch.shapes[start:stop], ((0, missing), (0, 0)), mode="edge"),
+        np.pad(stretch.openings[start:stop], (0, missing), mode="edge"),
+        mask,
+    )
+
+
+def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
+    """(k, n, 384): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
+    rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
+    for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
+        for brown in (False, True):
+            noise = rng.standard_normal(count)
+            noise = np.cumsum(noise) if brown else noise
+            noise = noise - np.convolve(noise, np.ones(400) / 400, mode="same") if brown else noise
+            gain = 0.0 if level is None else 10 ** (level / 20) / noise.std()
+            out.append(features_of((gain * noise).astype(np.float32), encoder))
+    return np.stack(out)

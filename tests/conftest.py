@@ -1,0 +1,137 @@
+"""What the tests share: the demo's portrait and voice, clips drawn from them, a model folder with tiny graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from difftalk import audio, video
+from difftalk.align import Alignment, align
+from difftalk.face import Face, Image
+from difftalk.identity import Identity
+from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
+from difftalk.talker import Talker
+from drawn import DEMO, draw_clip, moving, write_wav
+from tiny_graphs import (
+    composite_path_graph,
+    decoder_graph,
+    denoiser_graph,
+    encoder_graph,
+    motion_graph,
+    painter_graph,
+)
+
+SIDE = 256  # px of a drawn clip; the demo portrait's eyes are 42 px apart
+CORNER = (98, 10)  # x, y of the drawn clip in the demo portrait
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Image:
+    """(256, 256, 3): the demo portrait's head, eyes 42 px apart."""
+    x, y = CORNER
+    return np.ascontiguousarray(video.read_still(DEMO / "portrait.jpg")[y : y + SIDE, x : x + SIDE])
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is drawn once."""
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="session")
+def waveform() -> NDArray[np.float32]:
+    """(16000,): one second of the demo voice."""
+    return audio.read(DEMO / "voice.wav")[8000:24000]
+
+
+@pytest.fixture(scope="session")
+def voice(media: Path, waveform: NDArray[np.float32]) -> Path:
+    """The second of voice as a file, 16 kHz mono."""
+    return write_wav(media / "voice.wav", waveform)
+
+
+@pytest.fixture(scope="session")
+def still(media: Path, portrait: Image) -> Path:
+    """The portrait as a file without loss."""
+    Pillow.fromarray(portrait).save(media / "portrait.png")
+    return media / "portrait.png"
+
+
+@pytest.fixture(scope="session")
+def clip(media: Path, voice: Path, portrait: Image) -> Path:
+    """28 frames at 25/s with sound: the portrait moves right by a pixel a frame."""
+    return draw_clip(media / "clip.mp4", moving(portrait, 28), sound=voice)
+
+
+# --- the shipped face nets, and what they see in the portrait ---------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    """The shipped model folder."""
+    return Model.load()
+
+
+@pytest.fixture(scope="session")
+def face(model: Model, portrait: Image) -> Face:
+    return model.face_finder.from_box(portrait, model.face_finder.detect(portrait)[0])
+
+
+@pytest.fixture(scope="session")
+def alignment(model: Model, face: Face) -> Alignment:
+    return align(model.geometry.pose(face.points))
+
+
+# --- a model folder with tiny graphs ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped folder with tiny graphs for all that is trained; draws with the painter, moves with `linear`."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    shutil.copytree(SHIPPED, folder)
+    entries = dict(Model.load(folder).graphs)
+    paths = [
+        painter_graph(folder / "painter.onnx"),
+        motion_graph(folder / "linear.onnx", seed=1),
+        motion_graph(folder / "motion.onnx", seed=2),
+        encoder_graph(folder / "encoder.onnx"),
+        composite_path_graph(folder / "composite_path.onnx"),
+        denoiser_graph(folder / "denoiser.onnx"),
+        decoder_graph(folder / "decoder.onnx"),
+    ]
+    entries |= {path.stem: entry_of(path, "f32") for path in paths}
+    write_index(folder, entries, Settings(renderer="painter", motion="linear"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def painter_model(model_folder: Path) -> Model:
+    return Model.load(model_folder)
+
+
+@pytest.fixture(scope="session")
+def denoiser_model(painter_model: Model) -> Model:
+    """The same folder with the other renderer and the other motion."""
+    return dataclasses.replace(painter_model, settings=Settings(renderer="denoiser", motion="motion"))
+
+
+@pytest.fixture(scope="session")
+def talker(painter_model: Model) -> Talker:
+    return Talker(painter_model)
+
+
+@pytest.fixture(scope="session")
+def still_identity(talker: Talker, still: Path) -> Identity:
+    return talker.identity(still)
+
+
+@pytest.fixture(scope="session")
+def clip_identity(talker: Talker, clip: Path) -> Identity:
+    return talker.identity(clip)

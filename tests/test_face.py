@@ -1,0 +1,134 @@
+"""Detector, mesh and tracker on the demo portrait: found at any place and size, the largest first, then held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from difftalk.face import MIN_SCORE, POINTS, Box, Face, Image, Tracker, roi_of
+from difftalk.model import Model
+from drawn import without_face
+
+SMILES = (44, 45)  # blendshapes
+BLINKS = (9, 10)
+
+
+def grey(height: int, width: int) -> Image:
+    return np.full((height, width, 3), 128, np.uint8)
+
+
+def placed(picture: Image, x: int, y: int, *, size: int, on: Image) -> Image:
+    """The picture at `size` px with its corner at x, y."""
+    out = on.copy()
+    out[y : y + size, x : x + size] = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    return out
+
+
+@pytest.fixture(scope="module")
+def find(model: Model) -> Callable[[Image], Face]:
+    finder = model.face_finder
+    return lambda image: finder.from_box(image, finder.detect(image)[0])
+
+
+def test_one_face_with_its_eyes(model: Model, portrait: Image, face: Face) -> None:
+    boxes = model.face_finder.detect(portrait)
+    assert len(boxes) == 1
+    assert face.points.shape == (POINTS, 3)
+    assert face.score > MIN_SCORE
+    assert 38 < face.eye_distance < 46
+    for eye, corners in ((boxes[0].right_eye, (33, 133)), (boxes[0].left_eye, (362, 263))):
+        assert np.hypot(*(face.points[list(corners), :2].mean(0) - eye)) < 6
+
+
+def test_mesh_follows_the_picture(face: Face, portrait: Image, find: Callable[[Image], Face]) -> None:
+    moved = placed(portrait, 31, 17, size=256, on=grey(400, 400))
+    np.testing.assert_allclose(find(moved).points[:, :2] - [31, 17], face.points[:, :2], atol=1.5)
+    twice = find(cv2.resize(portrait, (512, 512), interpolation=cv2.INTER_CUBIC).astype(np.uint8))
+    np.testing.assert_allclose(twice.points[:, :2] / 2, face.points[:, :2], atol=1.5)
+
+
+def test_tilted_face(face: Face, portrait: Image, find: Callable[[Image], Face]) -> None:
+    turn = cv2.getRotationMatrix2D((128, 128), -25, 1.0)
+    tilted = cv2.warpAffine(portrait, turn, (256, 256), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+    expected = face.points[:, :2] @ turn[:, :2].T + turn[:, 2]
+    assert np.abs(find(tilted).points[:, :2] - expected).mean() < 1.5
+
+
+def test_small_face_is_found_in_tiles(model: Model, portrait: Image) -> None:
+    picture = placed(portrait, 700, 600, size=120, on=grey(1000, 1200))
+    assert not model.face_finder._detect_once(picture, 0, 0)
+    boxes = model.face_finder.detect(picture)
+    assert len(boxes) == 1
+    x, y = boxes[0].centre
+    assert 700 < x < 820
+    assert 600 < y < 720
+
+
+def test_largest_first(model: Model, portrait: Image) -> None:
+    picture = placed(portrait, 0, 0, size=180, on=placed(portrait, 200, 0, size=256, on=grey(256, 456)))
+    boxes = model.face_finder.detect(picture)
+    assert [box.centre[0] > 200 for box in boxes] == [True, False]
+    assert boxes[0].size > boxes[1].size
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (1, 1), (1, 4000), (3000, 2)])
+def test_no_face(model: Model, shape: tuple[int, int]) -> None:
+    assert model.face_finder.detect(grey(*shape)) == []
+
+
+def test_tracker_gives_none_without_a_face(model: Model, portrait: Image) -> None:
+    assert Tracker(model.face_finder)(without_face(portrait)) is None
+
+
+def test_blendshapes(model: Model, face: Face) -> None:
+    scores = model.face_finder.blendshapes(face.points)
+    assert scores.shape == (52,)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert min(scores[list(SMILES)]) > 0.4
+    assert max(scores[list(BLINKS)]) < 0.5
+
+
+def test_next_square_holds_the_face(face: Face) -> None:
+    x, y, size, angle = roi_of(face.points)
+    assert np.hypot(*(face.points[:, :2] - [x, y]).T).max() < size * 0.75
+    assert abs(angle) < 0.3
+
+
+def test_tracker_takes_the_largest_and_holds_its_place(model: Model, portrait: Image) -> None:
+    tracker = Tracker(model.face_finder)
+    left = placed(portrait, 0, 0, size=256, on=placed(portrait, 300, 40, size=180, on=grey(256, 500)))
+    right = placed(portrait, 30, 40, size=180, on=placed(portrait, 240, 0, size=256, on=grey(256, 500)))
+    found = [tracker(image) for image in (left, grey(256, 500), right)]
+    assert found[0] is not None
+    assert found[0].points[:, 0].mean() < 250
+    assert found[1] is None
+    assert found[2] is not None
+    assert found[2].points[:, 0].mean() < 250  # the other one is larger now
+    assert tracker.faces_seen == 2
+
+
+def test_tracker_follows_without_detecting(model: Model, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = Tracker(model.face_finder)
+    first = tracker(portrait)
+    monkeypatch.setattr(type(model.face_finder), "detect", lambda *_: pytest.fail("detected again"))
+    second = tracker(np.roll(portrait, 4, axis=1))
+    assert first is not None
+    assert second is not None
+    np.testing.assert_allclose((second.points - first.points)[:, :2].mean(0), [4, 0], atol=0.5)
+
+
+def test_tracker_finds_the_face_again_after_a_cut(model: Model, portrait: Image) -> None:
+    tracker = Tracker(model.face_finder)
+    tracker(placed(portrait, 0, 0, size=256, on=grey(400, 700)))
+    face = tracker(placed(portrait, 420, 120, size=256, on=grey(400, 700)))
+    assert face is not None
+    assert face.points[:, 0].mean() > 450
+
+
+def test_box_measures() -> None:
+    box = Box(0.9, 10, 20, 40, 90, (15, 40), (35, 40))
+    assert box.size == 70
+    assert box.centre == (25, 55)

@@ -1,0 +1,98 @@
+"""A voice in pieces: the same conditions as whole, no sooner than they are certain, and silence told from speech."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from difftalk.audio import SAMPLE_RATE
+from difftalk.model import Model
+from difftalk.motion import LOOK_AHEAD_SECONDS
+from difftalk.renderer import CONTEXT_FEATURES
+from difftalk.speech import FEATURE_SIZE
+from difftalk.voice import Voice
+
+Array = NDArray[np.float32]
+PIECE = SAMPLE_RATE // 50
+
+
+def spoken(model: Model, waveform: Array, *, piece: int, articulation: float = 1.0) -> Voice:
+    voice = Voice(model, articulation=articulation)
+    for start in range(0, len(waveform), piece):
+        voice.push(waveform[start : start + piece])
+    voice.finish()
+    return voice
+
+
+def test_pieces_are_the_whole(painter_model: Model, waveform: Array) -> None:
+    whole, parts = (spoken(painter_model, waveform, piece=piece) for piece in (SAMPLE_RATE, PIECE))
+    for seconds in np.arange(25) / 25:
+        one, other = whole.at(seconds), parts.at(seconds)
+        assert one.audio.shape == (CONTEXT_FEATURES, FEATURE_SIZE)
+        np.testing.assert_array_equal(one.audio, other.audio)
+        np.testing.assert_array_equal(one.shape, other.shape)
+
+
+def test_what_has_settled_is_final(painter_model: Model, waveform: Array) -> None:
+    """Every frame taken as soon as it is settled is that of the whole; and it settles within the stated look-ahead."""
+    whole, live, taken = spoken(painter_model, waveform, piece=SAMPLE_RATE), Voice(painter_model, articulation=1), 0
+    for start in range(0, len(waveform), PIECE):
+        live.push(waveform[start : start + PIECE])
+        while live.settled > taken / 25:
+            np.testing.assert_array_equal(live.at(taken / 25).audio, whole.at(taken / 25).audio)
+            np.testing.assert_array_equal(live.at(taken / 25).shape, whole.at(taken / 25).shape)
+            taken += 1
+        assert taken / 25 >= (start + PIECE) / SAMPLE_RATE - LOOK_AHEAD_SECONDS - 0.08
+    assert 8 < taken < 25
+    live.finish()
+    assert live.settled == math.inf
+
+
+def test_between_two_frames_shapes_are_mixed(painter_model: Model, waveform: Array) -> None:
+    voice = spoken(painter_model, waveform, piece=SAMPLE_RATE)
+    low, middle, high = (voice.at(seconds).shape for seconds in (0.4, 0.41, 0.44))
+    np.testing.assert_allclose(middle, low * 0.75 + high * 0.25, atol=1e-5)
+    assert np.abs(high - low).max() > 0.05
+
+
+def test_articulation_is_a_gain(painter_model: Model, waveform: Array) -> None:
+    one, two, none = (spoken(painter_model, waveform, piece=SAMPLE_RATE, articulation=a) for a in (1.0, 2.0, 0.0))
+    np.testing.assert_allclose(two.at(0.5).shape, 2 * one.at(0.5).shape, atol=1e-6)
+    assert (none.at(0.5).shape == 0).all()
+    assert np.abs(one.at(0.5).shape).max() > 0.1
+    settings = dataclasses.replace(painter_model.settings, articulation={"linear": 1.5, "motion": 9.0})
+    tuned = spoken(dataclasses.replace(painter_model, settings=settings), waveform, piece=SAMPLE_RATE)
+    np.testing.assert_allclose(tuned.at(0.5).shape, 1.5 * one.at(0.5).shape, atol=1e-6)
+
+
+def test_silence_of_half_a_second(painter_model: Model, waveform: Array) -> None:
+    rng = np.random.default_rng(0)
+    loud = waveform / np.abs(waveform).max()
+    noise = rng.normal(0, 10 ** (-60 / 20), 12_800).astype(np.float32)  # 0.8 s at -60 dBFS
+    voice = spoken(painter_model, np.concatenate([loud[:8000], noise, loud[:8000]]), piece=PIECE)
+    assert [voice.silent(seconds) for seconds in (0.2, 0.4, 0.9, 1.01, 1.2, 1.4, 1.7)] == [
+        False, False, False, True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_memory_is_bounded(painter_model: Model) -> None:
+    """What lies more than two seconds back is forgotten, and what is asked for is still right."""
+    rng = np.random.default_rng(0)
+    waveform = rng.normal(0, 0.1, 12 * SAMPLE_RATE).astype(np.float32)
+    voice, fresh = Voice(cheap(), articulation=1), Voice(cheap(), articulation=1)
+    for second in range(12):
+        for one in (voice, fresh):
+            one.push(waveform[second * SAMPLE_RATE : (second + 1) * SAMPLE_RATE])
+        while voice.settled > voice_time(voice):
+            voice.at(voice_time(voice))
+
+
+@pytest.mark.parametrize("samples", [0, 100])
+def test_hardly_any_audio(painter_model: Model, samples: int) -> None:
+    voice = spoken(painter_model, np.zeros(samples, np.float32), piece=PIECE)
+    assert np.isfinite(voice.at(0.0).shape).all()
+    assert not voice.silent(0.0)

@@ -1,0 +1,122 @@
+"""Tiny ONNX graphs with the names and shapes of the trained ones; every input changes the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from difftalk.mouth import COMPONENTS
+from difftalk.speech import FEATURE_SIZE
+
+Shapes = Mapping[str, tuple[int, ...]]
+Nodes = list[onnx.NodeProto]
+REGION = (144, 176)
+LATENT = (1, 8, 18, 22)
+
+
+def save_graph(path: Path, nodes: Nodes, inputs: Shapes, outputs: Shapes, **constants: NDArray[Any]) -> Path:
+    """An ONNX graph over f32 arrays."""
+
+    def ports(shapes: Shapes) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
+
+    weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, path.stem, ports(inputs), ports(outputs), weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+def f32(*values: float) -> NDArray[np.float32]:
+    return np.array(values, np.float32)
+
+
+SPLIT = [node("Slice", "composite zero three one", "rgb"), node("Slice", "composite three four one", "inner")]
+SLICES = {name: np.array([value], np.int64) for name, value in {"zero": 0, "one": 1, "three": 3, "four": 4}.items()}
+
+
+def painter_graph(path: Path) -> Path:
+    """picture = composite + inner mouth × (0.1 + reference / 20)."""
+    nodes = [
+        *SPLIT,
+        node("Mul", "reference twentieth", "shade"),
+        node("Add", "shade tenth", "light"),
+        node("Mul", "light inner", "paint"),
+        node("Add", "rgb paint", "picture"),
+    ]
+    inputs: Shapes = {"composite": (1, 5, *REGION), "reference": (1, 3, *REGION)}
+    constants = {**SLICES, "tenth": f32(0.1), "twentieth": f32(0.05)}
+    return save_graph(path, nodes, inputs, {"picture": (1, 3, *REGION)}, **constants)
+
+
+def motion_graph(path: Path, *, seed: int) -> Path:
+    """A fixed linear map from the 38 features up to a frame's last one: the mouth moves with the sound."""
+    weight = np.random.default_rng(seed).standard_normal((8 * FEATURE_SIZE, 4 * COMPONENTS)).astype(np.float32) * 0.02
+    own = {"first": np.array([30], np.int64), "last": np.array([38], np.int64), "one": SLICES["one"]}
+    nodes = [
+        node("Slice", "features first last one", "own"),
+        node("Reshape", "own flat", "row"),
+        node("MatMul", "row weight", "mixed"),
+        node("Reshape", "mixed frames", "wide"),
+        node("Tanh", "wide", "shape"),
+    ]
+    shapes = {"flat": np.array([1, -1], np.int64), "frames": np.array([1, 4, COMPONENTS], np.int64)}
+    features: Shapes = {"features": (1, 46, FEATURE_SIZE)}
+    return save_graph(path, nodes, features, {"shape": (1, 4, COMPONENTS)}, weight=weight, **own, **shapes)
+
+
+def encoder_graph(path: Path) -> Path:
+    pool = node("AveragePool", "region", "small", kernel_shape=[8, 8], strides=[8, 8])
+    nodes = [pool, node("Concat", "small small small", "nine", axis=1), node("Slice", "nine zero eight one", "latent")]
+    constants = {"zero": SLICES["zero"], "one": SLICES["one"], "eight": np.array([8], np.int64)}
+    return save_graph(path, nodes, {"region": (1, 3, *REGION)}, {"latent": LATENT}, **constants)
+
+
+def composite_path_graph(path: Path) -> Path:
+    names, outputs = {"half": 2, "quarter": 4, "eighth": 8}, {}
+    nodes = []
+    for name, by in names.items():
+        nodes.append(node("AveragePool", "composite", name, kernel_shape=[by, by], strides=[by, by]))
+        outputs[name] = (1, 5, REGION[0] // by, REGION[1] // by)
+    return save_graph(path, nodes, {"composite": (1, 5, *REGION)}, outputs)
+
+
+def denoiser_graph(path: Path) -> Path:
+    """velocity = noisy - clean, clean = (reference + previous) / 2 + the means of everything else."""
+    others: Shapes = {"composite": (1, 5, 18, 22), "audio": (1, 20, FEATURE_SIZE), "landmarks": (1, 45, 2)}
+    others = {**others, "shape": (1, COMPONENTS), "time": (1,)}
+    nodes = [node("ReduceMean", name, f"{name}_mean", keepdims=0) for name in others]
+    nodes += [
+        node("Sum", " ".join(f"{name}_mean" for name in others), "means"),
+        node("Mean", "reference previous", "seen"),
+        node("Add", "seen means", "clean"),
+        node("Sub", "noisy clean", "velocity"),
+    ]
+    inputs = {"noisy": LATENT, "reference": LATENT, "previous": LATENT, **others}
+    return save_graph(path, nodes, inputs, {"velocity": LATENT})
+
+
+def decoder_graph(path: Path) -> Path:
+    """picture = composite + inner mouth × (the latent's first channels + the means of the features) / 10."""
+    features: Shapes = {"half": (1, 5, 72, 88), "quarter": (1, 5, 36, 44), "eighth": (1, 5, 18, 22)}
+    nodes = [*SPLIT, *[node("ReduceMean", name, f"{name}_mean", keepdims=0) for name in features]]
+    nodes += [
+        node("Slice", "latent zero three one", "few"),
+        helper.make_node("Resize", ["few", "", "scales"], ["large"], mode="nearest"),
+        node("Sum", "large half_mean quarter_mean eighth_mean", "light"),
+        node("Mul", "light inner", "bright"),
+        node("Mul", "bright tenth", "paint"),
+        node("Add", "rgb paint", "picture"),
+    ]
+    constants = {**SLICES, "tenth": f32(0.1), "scales": f32(1, 1, 8, 8)}
+    inputs: Shapes = {"latent": LATENT, "composite": (1, 5, *REGION), **features}
+    return save_graph(path, nodes, inputs, {"picture": (1, 3, *REGION)}, **constants)
