@@ -22,9 +22,11 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 
 train-debug: .venv/.dev
-	$(BIN)/difftalk train first-stage --recipe debug --out out/debug/first-stage --overwrite
-	$(BIN)/difftalk train motion --recipe debug --out out/debug/motion --overwrite
-	$(BIN)/difftalk train denoiser --recipe debug --out out/debug/denoiser --overwrite
+	@rm -rf out/debug
+	$(BIN)/difftalk train first-stage --recipe debug --out out/debug/first-stage --steps 4
+	$(BIN)/difftalk train motion --recipe debug --out out/debug/motion --steps 4
+	$(BIN)/difftalk train painter --recipe debug --out out/debug/painter --steps 4
+	$(BIN)/difftalk train denoiser --recipe debug --out out/debug/denoiser --steps 4
 
 clean:
 	rm -rf .venv out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -38,7 +38,8 @@ def opening_shape(geometry: Geometry, amount: float) -> NDArray[np.float32]:
 def sampled(field: Array, points: NDArray[np.floating]) -> NDArray[np.float64]:
     """A (144, 176, c) field at aligned points (n, 2)."""
     at = (points - CORNER).astype(np.float32)[None]
-    return np.asarray(cv2.remap(field, at, None, cv2.INTER_LINEAR)[0], np.float64)
+    found = cv2.remap(field, at, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+    return np.asarray(found[0], np.float64)
 
 
 def test_reference_is_aligned(reference: Reference, alignment: Alignment, face: Face) -> None:

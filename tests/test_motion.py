@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -33,7 +33,8 @@ def features(count: int, *, seed: int = 0) -> Array:
 class First:
     """A graph that gives back numbers of each frame's own two features."""
 
-    def __call__(self, *, features: Array) -> dict[str, Array]:
+    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        features = inputs["features"]
         assert features.shape == (1, PAST_FEATURES + BLOCK + FUTURE_FEATURES, FEATURE_SIZE)
         own = features[:, PAST_FEATURES : PAST_FEATURES + BLOCK : 2, :COMPONENTS]
         return {"shape": own}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,9 +30,9 @@ class Echo:
 
     calls = 0
 
-    def __call__(self, *, mel: Array) -> dict[str, Array]:
+    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         self.calls += 1
-        rows = mel[0].T.reshape(150, 160)
+        rows = inputs["mel"][0].T.reshape(150, 160)
         return {"features": np.pad(rows, ((0, 0), (0, FEATURE_SIZE - 160)))[None]}
 
 
@@ -66,7 +67,7 @@ def slow_log_mel(waveform: Array) -> NDArray[np.float64]:
                 rise = max(0.0, min((hz - low) / (top - low), (high - hz) / (high - top)))
                 out[band, frame] += rise * 2 / (high - low) * power[bin_]
     log = np.log10(np.maximum(out, 1e-10))
-    return (np.maximum(log, log.max() - 8) + 4) / 4
+    return np.asarray((np.maximum(log, log.max() - 8) + 4) / 4)
 
 
 def test_log_mel_is_whispers(waveform: Array) -> None:

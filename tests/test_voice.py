@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -83,12 +85,16 @@ def test_memory_is_bounded(painter_model: Model) -> None:
     """What lies more than two seconds back is forgotten, and what is asked for is still right."""
     rng = np.random.default_rng(0)
     waveform = rng.normal(0, 0.1, 12 * SAMPLE_RATE).astype(np.float32)
-    voice, fresh = Voice(cheap(), articulation=1), Voice(cheap(), articulation=1)
-    for second in range(12):
-        for one in (voice, fresh):
-            one.push(waveform[second * SAMPLE_RATE : (second + 1) * SAMPLE_RATE])
-        while voice.settled > voice_time(voice):
-            voice.at(voice_time(voice))
+    features = {"speech_encoder": lambda mel: {"features": np.resize(mel, (1, 150, FEATURE_SIZE))}}
+    graphs: dict[str, Any] = {**features, "linear": painter_model.graph("linear")}
+    quick = cast("Model", SimpleNamespace(settings=painter_model.settings, graph=graphs.__getitem__))
+    voice, fresh = (spoken(quick, waveform, piece=SAMPLE_RATE) for _ in range(2))
+    whole = len(fresh._features._rows)
+    for number in range(25 * 11):
+        voice.at(number / 25)
+    np.testing.assert_array_equal(voice.at(11).audio, fresh.at(11).audio)
+    np.testing.assert_array_equal(voice.at(11).shape, fresh.at(11).shape)
+    assert len(voice._features._rows) < whole - 5 * 50
 
 
 @pytest.mark.parametrize("samples", [0, 100])

@@ -54,7 +54,7 @@ def painter_graph(path: Path) -> Path:
         node("Add", "rgb paint", "picture"),
     ]
     inputs: Shapes = {"composite": (1, 5, *REGION), "reference": (1, 3, *REGION)}
-    constants = {**SLICES, "tenth": f32(0.1), "twentieth": f32(0.05)}
+    constants: dict[str, NDArray[Any]] = {**SLICES, "tenth": f32(0.1), "twentieth": f32(0.05)}
     return save_graph(path, nodes, inputs, {"picture": (1, 3, *REGION)}, **constants)
 
 
@@ -117,6 +117,6 @@ def decoder_graph(path: Path) -> Path:
         node("Mul", "bright tenth", "paint"),
         node("Add", "rgb paint", "picture"),
     ]
-    constants = {**SLICES, "tenth": f32(0.1), "scales": f32(1, 1, 8, 8)}
+    constants: dict[str, NDArray[Any]] = {**SLICES, "tenth": f32(0.1), "scales": f32(1, 1, 8, 8)}
     inputs: Shapes = {"latent": LATENT, "composite": (1, 5, *REGION), **features}
     return save_graph(path, nodes, inputs, {"picture": (1, 3, *REGION)}, **constants)

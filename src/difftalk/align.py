@@ -25,6 +25,8 @@ REGION_Y: Final = (96, 240)
 REGION_SIZE: Final = (REGION_Y[1] - REGION_Y[0], REGION_X[1] - REGION_X[0])  # height, width
 FEATHER: Final = 12  # px, aligned space: the mask's soft rim
 SMOOTHING_SIGMA: Final = 1.5  # frames: how far the alignment is smoothed over time
+CUT_JUMP: Final = 0.5  # eye distances that a face moves between two frames only at a cut
+CUT_ZOOM: Final = 0.3  # the same for its size, natural logarithm
 SMOOTHING_REACH: Final = 4  # frames of look-ahead and look-back that the smoothing uses
 
 
@@ -163,21 +165,21 @@ def _smoothed(held: Sequence[tuple[Followed, NDArray[np.float64]]], i: int) -> F
     if frame.pose is None:
         return frame
     low = high = i
-    while low > 0 and i - low < SMOOTHING_REACH and _steady(held[low - 1], held[low]):
+    while low > 0 and i - low < SMOOTHING_REACH and steady(held[low - 1][0].pose, held[low][0].pose):
         low -= 1
-    while high + 1 < len(held) and high - i < SMOOTHING_REACH and _steady(held[high], held[high + 1]):
+    while high + 1 < len(held) and high - i < SMOOTHING_REACH and steady(held[high][0].pose, held[high + 1][0].pose):
         high += 1
     weight = np.exp(-0.5 * ((np.arange(low, high + 1) - i) / SMOOTHING_SIGMA) ** 2)
     row = (np.array([held[j][1] for j in range(low, high + 1)]) * weight[:, None]).sum(0) / weight.sum()
     return replace(frame, alignment=_similarity(row[0], row[1], row[2:]))
 
 
-def _steady(a: tuple[Followed, NDArray[np.float64]], b: tuple[Followed, NDArray[np.float64]]) -> bool:
-    """Whether two neighbouring frames show one face without a cut between them."""
-    if a[0].pose is None or b[0].pose is None:
+def steady(before: Pose | None, now: Pose | None) -> bool:
+    """Whether two frames in a row show one face without a cut between them."""
+    if before is None or now is None:
         return False
-    jump = float(np.linalg.norm(a[1][2:] - b[1][2:]))
-    return jump < 0.5 * a[0].pose.scale and abs(a[1][0] - b[1][0]) < 0.3
+    jump = float(np.linalg.norm(now.shift[:2] - before.shift[:2])) / before.scale
+    return jump < CUT_JUMP and abs(np.log(now.scale / before.scale)) < CUT_ZOOM
 
 
 def _align_row(pose: Pose | None) -> NDArray[np.float64]:

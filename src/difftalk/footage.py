@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from difftalk import video
-from difftalk.align import Alignment, Pose
+from difftalk.align import Alignment, Pose, steady
 from difftalk.errors import InputError
 from difftalk.face import POINTS, UPPER, Array, Image
 
 if TYPE_CHECKING:
     from difftalk.identity import Identity, Tracked
+    from difftalk.video import VideoInfo
 
 FITS: Final = ("bounce", "loop", "hold")
 BACKWARD_BYTES: Final = 400_000_000  # of pictures held while going backwards
@@ -46,7 +47,14 @@ def shots(identity: Identity, fit: str) -> Iterator[Shot]:
     """The video's frames, without end: at its end it turns round (bounce), starts again (loop), or stays (hold)."""
     if identity.info is None:
         raise InputError(f"{identity.path} is not a video; use animate")
-    step = float(1 / identity.info.frame_rate)
+    before: Shot | None = None
+    for shot in _in_order(identity, fit, identity.info):
+        yield shot if before is None or steady(before.pose, shot.pose) else replace(shot, cut=True)
+        before = shot
+
+
+def _in_order(identity: Identity, fit: str, info: VideoInfo) -> Iterator[Shot]:
+    step = float(1 / info.frame_rate)
     start, last = 0.0, None
     for number, image, seconds in _forward(identity, 0):
         last = _shot(identity, number, image, seconds, cut=False)

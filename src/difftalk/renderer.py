@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.align import EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region, region_mask
+from difftalk.align import (
+    ALIGNED_SIZE,
+    EYE_DISTANCE,
+    EYE_LINE,
+    REGION_SIZE,
+    REGION_X,
+    REGION_Y,
+    Alignment,
+    crop_region,
+    region_mask,
+)
 from difftalk.composite import Reference, Warp, compose, warp
 from difftalk.errors import ModelError
 from difftalk.face import UPPER, Array, Image
@@ -83,7 +93,7 @@ class Renderer:
     def _denoise(self, composite: Array, teeth: Reference, mesh: Array, conditions: Conditions) -> Array:
         features = self._model.graph("composite_path")(composite=composite[None])
         previous = self._previous if self._previous is not None else np.zeros(LATENT_SHAPE, np.float32)
-        landmarks = ((mesh[UPPER, :2] - np.array([128.0, EYE_LINE])) / EYE_DISTANCE).astype(np.float32)
+        landmarks = landmarks_of(mesh)
         denoiser, reference = self._model.graph("denoiser"), self._latent(teeth)
 
         def velocity(x: Array, t: float) -> Array:
@@ -108,6 +118,11 @@ class Renderer:
             picture = crop_region(reference.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
             self._latents[id(reference)] = (reference, self._model.graph("encoder")(region=picture)["latent"])
         return self._latents[id(reference)][1]
+
+
+def landmarks_of(mesh: NDArray[np.floating]) -> Array:
+    """Aligned mesh (478, 3) -> upper-face landmarks (45, 2) in eye distances from the eyes' middle."""
+    return np.asarray((mesh[UPPER, :2] - np.array([ALIGNED_SIZE / 2, EYE_LINE])) / EYE_DISTANCE, np.float32)
 
 
 def check_renderer(model: Model) -> None:
@@ -148,7 +163,8 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
     picture = sharp * (1 - inner) + 127.5 * inner + layers[..., :3]
     out = frame.copy()
     old = out[y0:y1, x0:x1].astype(np.float32)
-    mixed = np.clip(np.rint(old + weight * (picture - old)), 0, 255).astype(np.uint8)
+    # not old + weight * (picture - old): its rounding would let the frame's bytes through where the weight is 1
+    mixed = np.clip(np.rint((1 - weight) * old + weight * picture), 0, 255).astype(np.uint8)
     out[y0:y1, x0:x1] = np.where(weight > 0, mixed, out[y0:y1, x0:x1])
     return out
 

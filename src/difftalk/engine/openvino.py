@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from difftalk.engine import Port, checked, unreadable
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, Core
+    from openvino import CompiledModel, Core, Model
 
     from difftalk.engine import Graph, Precision
 
@@ -65,13 +65,14 @@ def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     folder = cache or default_cache()
-    if _writable(folder):
-        try:
-            return _Compiled(path, _core().compile_model(str(path), "CPU", options | {"CACHE_DIR": str(folder)}))
-        except RuntimeError:
-            pass  # a full disk or a damaged cache must stop nobody: the graph itself is tried below
     try:
-        return _Compiled(path, _core().compile_model(str(path), "CPU", options))
+        model = _core().read_model(str(path))
+        if _writable(folder):
+            try:
+                return _Compiled(path, model, _core().compile_model(model, "CPU", options | {"CACHE_DIR": str(folder)}))
+            except RuntimeError:
+                pass  # a full disk or a damaged cache must stop nobody: the graph itself is tried below
+        return _Compiled(path, model, _core().compile_model(model, "CPU", options))
     except RuntimeError as error:
         raise unreadable(path, "OpenVINO", error) from None
 
@@ -79,17 +80,18 @@ def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path
 class _Compiled:
     """One compiled model with its one request."""
 
-    def __init__(self, path: Path, model: CompiledModel) -> None:
+    def __init__(self, path: Path, graph: Model, model: CompiledModel) -> None:
         self._path = path
         self._request = model.create_infer_request()
+        # Names are the graph's as it was read: compiling folds operations away and leaves several names on one port.
         self._inputs = {
-            port.any_name: Port(
+            read.any_name: Port(
                 shape=tuple(None if length.is_dynamic else length.get_length() for length in port.partial_shape),
                 dtype=np.dtype(port.element_type.to_dtype()),
             )
-            for port in model.inputs
+            for read, port in zip(graph.inputs, model.inputs, strict=True)
         }
-        self._outputs = [port.any_name for port in model.outputs]
+        self._outputs = [port.any_name for port in graph.outputs]
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         given = checked(inputs, self._inputs, self._path)

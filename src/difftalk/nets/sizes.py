@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from difftalk.face import UPPER
+from difftalk.renderer import CONTEXT_FEATURES
 from difftalk.speech import FEATURE_SIZE
 
 LATENT_CHANNELS: Final = 8
 LATENT_SIZE: Final = (18, 22)  # height, width: the region's by 8
 COMPOSITE_CHANNELS: Final = 5  # RGB, inner mouth, coverage
 LANDMARKS: Final = len(UPPER)
-AUDIO_TOKENS: Final = 20
+AUDIO_TOKENS: Final = CONTEXT_FEATURES
 AUDIO_SIZE: Final = FEATURE_SIZE
 
 

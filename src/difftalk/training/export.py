@@ -48,7 +48,8 @@ def export_graph(net: nn.Module, path: Path, *, inputs: dict[str, Tensor], outpu
         warnings.simplefilter("ignore", DeprecationWarning)
         program = torch.onnx.export(
             net.eval(),
-            tuple(inputs.values()),
+            # Copies: the exporter takes one tensor given twice for one input.
+            tuple(value.clone() for value in inputs.values()),
             dynamo=True,
             input_names=list(inputs),
             output_names=list(outputs),

@@ -20,7 +20,7 @@ from difftalk.mouth import COMPONENTS, Geometry
 from difftalk.sample import Sample
 from difftalk.speech import features_of
 from difftalk.training.batches import MotionBatch
-from difftalk.training.render_data import Clip
+from difftalk.training.render_data import Clip, chances
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -57,11 +57,7 @@ class MotionSource:
         self._batch_size, self._seed, self._silences = batch_size, seed, silences
         self._stretches = [_stretch(Clip.of(sample, geometry), geometry) for sample in samples]
         self._held_out = [_stretch(Clip.of(sample, geometry), geometry) for sample in validation]
-        frames = np.array([len(s.shapes) for s in self._stretches], float)
-        people = [sample.record.person for sample in samples]
-        total = {p: sum(f for f, q in zip(frames, people, strict=True) if q == p) for p in set(people)}
-        chance = np.array([f / np.sqrt(total[p]) for f, p in zip(frames, people, strict=True)])
-        self._chance = chance / chance.sum()
+        self._chance = chances([len(s.shapes) for s in self._stretches], [sample.record.person for sample in samples])
 
     def batch(self, step: int) -> MotionBatch:
         rng = np.random.default_rng((self._seed, step))

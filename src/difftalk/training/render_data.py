@@ -14,17 +14,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.align import EYE_DISTANCE, EYE_LINE, Alignment, Pose, crop_region
+from difftalk.align import Alignment, Pose, crop_region
 from difftalk.composite import Reference, compose, warp
 from difftalk.face import UPPER, Array, Image
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
 from difftalk.nets.autoencoder import FirstStage
+from difftalk.nets.sizes import AUDIO_TOKENS
+from difftalk.renderer import landmarks_of
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_RATE
 from difftalk.training.batches import LatentBatch, RenderBatch
 
-AUDIO_TOKENS: Final = 20  # features, ± 200 ms around a frame
 REFERENCE_GAP: Final = 60  # frames between a frame and its reference
 CANDIDATES: Final = 6  # frames from which an open-mouth reference is taken
 SHAPE_JITTER: Final = 0.05  # units of spread
@@ -95,11 +96,6 @@ def audio_tokens(speech: NDArray[np.floating], position: float) -> Array:
     return np.asarray(speech[np.clip(rows, 0, len(speech) - 1)], np.float32)
 
 
-def landmarks_of(mesh: NDArray[np.floating]) -> Array:
-    """Aligned mesh -> (len(UPPER), 2) upper-face landmarks in eye distances from the eyes' middle."""
-    return np.asarray((mesh[UPPER, :2] - np.array([128.0, EYE_LINE])) / EYE_DISTANCE, np.float32)
-
-
 @dataclass(frozen=True)
 class Mirror:
     """Left and right exchanged: the points' permutation and the mouth shape's matrix."""
@@ -116,6 +112,15 @@ class Mirror:
         upper = np.array([place.get(int(partner[p]), i) for i, p in enumerate(UPPER)])
         offsets = geometry.offsets(np.eye(COMPONENTS, dtype=np.float32))[:, partner] * np.array([-1, 1, 1], np.float32)
         return cls(upper, geometry.shape_of(offsets, np.zeros_like(geometry.canonical)))
+
+
+def chances(frames: Sequence[int], people: Sequence[str]) -> NDArray[np.float64]:
+    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them."""
+    total = dict.fromkeys(people, 0)
+    for count, person in zip(frames, people, strict=True):
+        total[person] += count
+    chance = np.array([count / np.sqrt(total[person]) for count, person in zip(frames, people, strict=True)])
+    return np.asarray(chance / chance.sum())
 
 
 class RenderSource:
@@ -135,11 +140,8 @@ class RenderSource:
         self._clips = [Clip.of(sample, geometry) for sample in samples]
         self._validation = [Clip.of(sample, geometry) for sample in validation]
         self._mirror = Mirror.of(geometry)
-        frames = np.array([len(clip) for clip in self._clips], float)
         people = [clip.sample.record.person for clip in self._clips]
-        total = {p: sum(f for f, q in zip(frames, people, strict=True) if q == p) for p in set(people)}
-        chance = np.array([f / np.sqrt(total[p]) for f, p in zip(frames, people, strict=True)])
-        self._chance = chance / chance.sum()
+        self._chance = chances([len(clip) for clip in self._clips], people)
 
     @property
     def clips(self) -> list[Clip]:

@@ -1,0 +1,121 @@
+"""Footage: the order of frames when audio outlasts the video, and what each shot carries."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from difftalk import footage, video
+from difftalk.align import Alignment, Pose
+from difftalk.errors import InputError
+from difftalk.face import UPPER
+from difftalk.footage import Shot, shots
+from difftalk.identity import Identity, Tracked
+from drawn import draw_clip
+
+COUNT = 20
+TIMES = [0, 0.04, 0.10, 0.11, 0.2, 0.28, 0.32, 0.40, 0.5, 0.52]  # of a variable rate
+
+
+def tracked(number: int, *, x: float = 100) -> Tracked:
+    pose = Pose(np.eye(3), 40.0, np.array([x, 80.0, 0.0]))
+    upper = np.full((len(UPPER), 3), number, np.float32)
+    return Tracked(pose, Alignment(np.eye(2, 3)), upper, jaw_inside=True)
+
+
+def grey(count: int) -> list[video.Image]:
+    """Each frame's grey says its number."""
+    return [np.full((64, 64, 3), 20 + 10 * number, np.uint8) for number in range(count)]
+
+
+def number_of(shot: Shot) -> int:
+    return round((float(shot.image.mean()) - 20) / 10)
+
+
+def identity_of(clip: Path, identity: Identity) -> Identity:
+    """An identity that tracked every frame of a clip of greys."""
+    info = video.probe(clip)
+    return dataclasses.replace(
+        identity, path=clip, image=None, info=info, frames=[tracked(n) for n in range(info.frame_count)]
+    )
+
+
+@pytest.fixture(scope="module")
+def constant(media: Path, still_identity: Identity) -> Identity:
+    return identity_of(draw_clip(media / "greys.mp4", grey(COUNT), rate=Fraction(30)), still_identity)
+
+
+@pytest.fixture(scope="module")
+def variable(media: Path, still_identity: Identity) -> Identity:
+    clip = draw_clip(media / "variable.mp4", grey(len(TIMES)), times=TIMES)
+    assert not video.probe(clip).constant_rate
+    return identity_of(clip, still_identity)
+
+
+def taken(identity: Identity, fit: str, count: int) -> list[Shot]:
+    return list(itertools.islice(shots(identity, fit), count))
+
+
+ORDERS = {
+    "bounce": [*range(COUNT), *reversed(range(COUNT)), *range(COUNT)],
+    "loop": [*range(COUNT)] * 3,
+    "hold": [*range(COUNT), *[COUNT - 1] * 2 * COUNT],
+}
+
+
+@pytest.mark.parametrize("fit", footage.FITS)
+def test_order(constant: Identity, fit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(footage, "BACKWARD_BYTES", 8 * 64 * 64 * 3)  # backwards in runs of 8, 8 and 4
+    found = taken(constant, fit, 3 * COUNT)
+    assert [number_of(shot) for shot in found] == ORDERS[fit]
+    for shot, number in zip(found, ORDERS[fit], strict=True):
+        assert shot.upper is not None
+        assert (shot.upper[UPPER] == number).all()
+
+
+@pytest.mark.parametrize("fit", footage.FITS)
+def test_times_go_on_evenly(constant: Identity, fit: str) -> None:
+    seconds = [shot.seconds for shot in taken(constant, fit, 3 * COUNT)]
+    np.testing.assert_allclose(seconds, np.arange(3 * COUNT) / 30, atol=1e-6)
+
+
+def test_times_of_a_variable_rate_are_mirrored(variable: Identity) -> None:
+    seconds = [shot.seconds for shot in taken(variable, "bounce", 2 * len(TIMES))]
+    np.testing.assert_allclose(seconds[: len(TIMES)], TIMES, atol=1e-4)
+    np.testing.assert_allclose(np.diff(seconds[len(TIMES) :]), np.diff(TIMES)[::-1], atol=1e-4)
+    assert (np.diff(seconds) > 0).all()
+
+
+def test_only_upper_points_are_carried(constant: Identity) -> None:
+    shot = taken(constant, "bounce", 3)[2]
+    assert shot.upper is not None
+    lower = np.setdiff1d(np.arange(478), UPPER)
+    assert (shot.upper[lower] == 0).all()
+
+
+def test_frames_without_a_face_have_nothing_to_draw_on(constant: Identity) -> None:
+    frames = [None if n in (3, 4) else tracked(n) for n in range(COUNT)]
+    found = taken(dataclasses.replace(constant, frames=frames), "bounce", 8)
+    assert [shot.pose is None for shot in found] == [n in (3, 4) for n in range(8)]
+    assert [shot.upper is None for shot in found] == [n in (3, 4) for n in range(8)]
+    assert [shot.cut for shot in found] == [n in (3, 4, 5) for n in range(8)]
+
+
+def test_cuts_are_marked(constant: Identity) -> None:
+    """A face that jumps; the start of another loop. Turning round is no cut."""
+    frames: list[Tracked | None] = [tracked(n, x=100 if n < 6 else 160) for n in range(COUNT)]
+    jumps = dataclasses.replace(constant, frames=frames)
+    assert [n for n, shot in enumerate(taken(jumps, "bounce", 2 * COUNT)) if shot.cut] == [6, 2 * COUNT - 6]
+    assert [n for n, shot in enumerate(taken(constant, "loop", 3 * COUNT)) if shot.cut] == [COUNT, 2 * COUNT]
+    assert not any(shot.cut for shot in taken(constant, "bounce", 3 * COUNT))
+    assert not any(shot.cut for shot in taken(constant, "hold", 2 * COUNT))
+
+
+def test_a_still_is_no_footage(still_identity: Identity) -> None:
+    with pytest.raises(InputError, match="not a video"):
+        next(shots(still_identity, "bounce"))

@@ -1,0 +1,117 @@
+"""The model folder: loaded, saved, hashed; a bad one says what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from difftalk.errors import DifftalkError, ModelError
+from difftalk.model import INDEX, Model, Settings, entry_of, write_index
+
+
+@pytest.fixture
+def folder(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def changed(folder: Path, **values: Any) -> Path:
+    index = folder / INDEX
+    index.write_text(json.dumps({**json.loads(index.read_text()), **values}))
+    return folder
+
+
+def test_shipped_model_needs_no_argument(model: Model) -> None:
+    assert {"face_detector", "face_mesh", "face_blendshapes", "speech_encoder"} <= model.graphs.keys()
+    assert model.geometry.canonical.shape == (478, 3)
+
+
+def test_hashes_in_the_shipped_index_are_the_files(model: Model) -> None:
+    for entry in model.graphs.values():
+        assert entry_of(model.folder / entry.file, entry.precision) == entry
+
+
+def test_saved_is_loaded(painter_model: Model, tmp_path: Path) -> None:
+    painter_model.save(tmp_path / "deep" / "copy")
+    copy = Model.load(tmp_path / "deep" / "copy")
+    assert copy.graphs == painter_model.graphs
+    assert copy.settings == painter_model.settings
+    assert copy.hash == painter_model.hash
+    np.testing.assert_array_equal(copy.geometry.basis, painter_model.geometry.basis)
+    features = np.random.default_rng(0).standard_normal((1, 46, 384)).astype(np.float32)
+    ours, theirs = (one.graph("linear")(features=features)["shape"] for one in (painter_model, copy))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_saved_only_to_a_new_or_empty_folder(painter_model: Model, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    painter_model.save(tmp_path / "empty")
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "empty", tmp_path / "file"):
+        with pytest.raises(ModelError, match="not an empty folder"):
+            painter_model.save(target)
+
+
+def test_graph_is_compiled_once(painter_model: Model) -> None:
+    assert painter_model.graph("linear") is painter_model.graph("linear")
+
+
+def test_hash_changes_with_graphs_and_settings(painter_model: Model, denoiser_model: Model) -> None:
+    fewer = {name: entry for name, entry in painter_model.graphs.items() if name != "motion"}
+    hashes = {painter_model.hash, denoiser_model.hash, dataclasses.replace(painter_model, graphs=fewer).hash}
+    assert len(hashes) == 3
+    assert all(len(digest) == 12 for digest in hashes)
+
+
+def test_unknown_graph(painter_model: Model) -> None:
+    with pytest.raises(ModelError, match=r"no graph 'ear'; it has .*linear"):
+        painter_model.graph("ear")
+
+
+def test_no_model_folder(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ModelError, match="difftalk export"):
+            Model.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"graphs": []}', "\x00"])
+def test_unreadable_index(folder: Path, text: str) -> None:
+    (folder / INDEX).write_text(text)
+    with pytest.raises(ModelError, match="cannot be read"):
+        Model.load(folder)
+
+
+def test_index_of_another_version_says_so(folder: Path) -> None:
+    changed(folder, format=99, settings={"from": "the future"})
+    with pytest.raises(ModelError, match="has format 99, this version reads 1"):
+        Model.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"renderer": "camera"}, "renderer 'camera'"), ({"motion": "none"}, "motion 'none'"), ({"colour": 1}, "colour")],
+)
+def test_unknown_settings(folder: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        Model.load(changed(folder, settings=settings))
+
+
+def test_missing_and_corrupt_graph(folder: Path) -> None:
+    (folder / "painter.onnx").write_bytes(b"no graph")
+    with pytest.raises(DifftalkError, match=r"painter\.onnx"):
+        Model.load(folder).graph("painter")
+    (folder / "painter.onnx").unlink()
+    with pytest.raises(ModelError, match=r"lacks painter\.onnx"):
+        Model.load(folder)
+
+
+def test_index_is_written_and_read(painter_model: Model, folder: Path) -> None:
+    settings = Settings(renderer="denoiser", motion="linear", steps=4, articulation={"linear": 1.25}, shape_mean=[0.5])
+    write_index(folder, painter_model.graphs, settings)
+    assert Model.load(folder).settings == settings

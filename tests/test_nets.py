@@ -1,0 +1,293 @@
+"""The nets: sizes and budgets, what each output depends on, and every exported graph against its torch net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from difftalk import engine
+from difftalk.align import REGION_SIZE
+from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
+from difftalk.mouth import COMPONENTS
+from difftalk.nets import sizes
+from difftalk.nets.autoencoder import Encoder, FirstStage, mouth_window
+from difftalk.nets.denoiser import CONDITIONS, Denoiser, time_features
+from difftalk.nets.motion import LinearMotion, MotionNetwork
+from difftalk.nets.painter import Painter
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
+from difftalk.training.export import export_graph, graphs_of
+
+MAKERS: dict[str, Callable[[str], nn.Module]] = {
+    "painter": lambda size: Painter(sizes.PAINTER[size]),
+    "first-stage": lambda size: FirstStage(sizes.FIRST_STAGE[size]),
+    "denoiser": lambda size: Denoiser(sizes.DENOISER[size]),
+    "motion": lambda size: MotionNetwork(sizes.MOTION[size]),
+    "linear": lambda size: LinearMotion(sizes.MOTION[size]),
+}
+# graph: most parameters, millions; most multiply-adds a frame, thousand millions (a call of the motion is 4 frames)
+BUDGETS = {
+    "painter": (5.5, 1.75),
+    "encoder": (1.0, 0.75),
+    "composite_path": (0.5, 0.25),
+    "decoder": (1.3, 1.16),
+    "denoiser": (6.6, 0.95),
+    "motion": (1.1, 0.015),
+    "linear": (0.05, 0.002),
+}
+HEIGHT, WIDTH = REGION_SIZE
+MIDDLE = (slice(None), slice(None), slice(60, 72), slice(76, 100))  # an open mouth
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Nets this small lose more by waiting for each other's threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def uniform(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def roused(net: nn.Module) -> nn.Module:
+    """Every weight that starts at zero made random, as training would; all of them such as fp16 holds exactly."""
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if float(parameter.abs().max()) < 1e-2:
+                parameter.copy_(0.1 * torch.randn(parameter.shape, generator=random))
+            parameter.copy_(parameter.half().float())
+        for name, buffer in net.named_buffers():
+            if buffer.ndim:
+                start = 0.5 if name.endswith(("std", "scale")) else 0.0
+                buffer.copy_((start + 0.1 * torch.rand(buffer.shape, generator=random)).half().float())
+    return net.eval()
+
+
+def composite(*, mouth: bool = True, count: int = 1) -> Tensor:
+    """(count, 5, 144, 176): noise, an open mouth in the middle or none, full coverage."""
+    out = uniform(count, 5, HEIGHT, WIDTH)
+    out[:, 3], out[:, 4] = 0, 1
+    if mouth:
+        out[:, 3:4][MIDDLE], out[:, :3][MIDDLE] = 1, 0
+    return out
+
+
+def denoiser_inputs(count: int = 2) -> dict[str, Tensor]:
+    latent = (count, LATENT_CHANNELS, *LATENT_SIZE)
+    return {
+        "noisy": uniform(*latent, seed=1),
+        "time": torch.full((count,), 0.7),
+        "composite": uniform(count, sizes.DENOISER["debug"].composite, *LATENT_SIZE, seed=2),
+        "reference": uniform(*latent, seed=3),
+        "previous": uniform(*latent, seed=4),
+        "audio": uniform(count, AUDIO_TOKENS, AUDIO_SIZE, seed=5),
+        "landmarks": uniform(count, LANDMARKS, 2, seed=6),
+        "shape": uniform(count, COMPONENTS, seed=7),
+    }
+
+
+# --- budgets and graphs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_budgets(kind: str) -> None:
+    for name, spec in graphs_of(MAKERS[kind]("default").eval()).items():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            spec.net(*spec.inputs.values())
+        parameters, operations = BUDGETS[name]
+        assert sum(p.numel() for p in spec.net.parameters()) <= parameters * 1e6
+        assert counter.get_total_flops() / 2 <= operations * 1e9
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_every_graph_is_its_net(kind: str, tmp_path: Path) -> None:
+    """In f32 the graph and the net agree to 1e-4 of the output's largest value, and so with inputs that all differ."""
+    for name, spec in graphs_of(roused(MAKERS[kind]("debug"))).items():
+        path = tmp_path / f"{name}.onnx"
+        export_graph(spec.net, path, inputs=dict(spec.inputs), outputs=spec.outputs)
+        given = {key: uniform(*value.shape, seed=i) for i, (key, value) in enumerate(spec.inputs.items())}
+        with torch.no_grad():
+            found = spec.net(*given.values())
+        wanted = dict(zip(spec.outputs, [found] if isinstance(found, Tensor) else found, strict=True))
+        arrays = {key: value.numpy() for key, value in given.items()}
+        results = engine.load(path, precision="f32", threads=1, cache=tmp_path)(**arrays)
+        for key, value in wanted.items():
+            assert float(value.abs().max()) > 0
+            np.testing.assert_allclose(results[key], value.numpy(), atol=1e-4 * float(value.abs().max()), err_msg=name)
+
+
+def test_a_fresh_encoders_graph_keeps_its_names(tmp_path: Path) -> None:
+    """Statistics of 0 and 1 are optimised away by an engine; the output's name must not go with them."""
+    spec = graphs_of(FirstStage(sizes.FIRST_STAGE["debug"]).eval())["encoder"]
+    export_graph(spec.net, tmp_path / "encoder.onnx", inputs=dict(spec.inputs), outputs=spec.outputs)
+    region = uniform(1, 3, HEIGHT, WIDTH).numpy()
+    for name in engine.ENGINES:
+        for _ in range(2):  # compiled, then from the cache
+            graph = engine.load(tmp_path / "encoder.onnx", precision="f32", threads=1, engine=name, cache=tmp_path)
+            assert graph(region=region)["latent"].shape == (1, LATENT_CHANNELS, *LATENT_SIZE)
+
+
+# --- painter and first stage ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mouth", [True, False])
+def test_an_untrained_picture_is_the_composite_outside_the_mouth(mouth: bool) -> None:
+    given = composite(mouth=mouth)
+    painter, stage = Painter(sizes.PAINTER["debug"]), FirstStage(sizes.FIRST_STAGE["debug"]).eval()
+    with torch.no_grad():
+        pictures = [painter(given, uniform(1, 3, HEIGHT, WIDTH)), stage.decode(torch.zeros(1, 8, 18, 22), given)]
+    around = torch.zeros(1, 1, HEIGHT, WIDTH)
+    if mouth:
+        around[:, :, 50:82, 66:110] = 1
+    for picture in pictures:
+        assert picture.shape == (1, 3, HEIGHT, WIDTH)
+        assert float(((picture - given[:, :3]) * (1 - around)).abs().max()) < 0.05
+
+
+def test_painter_looks_at_the_reference() -> None:
+    painter, given = roused(Painter(sizes.PAINTER["debug"])), composite()
+    with torch.no_grad():
+        one, other = (painter(given, uniform(1, 3, HEIGHT, WIDTH, seed=seed)) for seed in (1, 2))
+    assert float((one - other).abs().max()) > 1e-3
+
+
+def test_latent_is_heard_near_the_mouth_alone() -> None:
+    stage, given = roused(FirstStage(sizes.FIRST_STAGE["debug"])), composite()
+    assert isinstance(stage, FirstStage)
+    window = mouth_window(given)
+    assert window.shape == (1, 1, *LATENT_SIZE)
+    assert float(window.min()) == 0
+    assert float(window.max()) == 1
+    latent = uniform(1, LATENT_CHANNELS, *LATENT_SIZE)
+    elsewhere, here = latent + 5 * (window == 0), latent + 5 * (window > 0)
+    with torch.no_grad():
+        picture = stage.decode(latent, given)
+        assert torch.equal(stage.decode(elsewhere, given), picture)
+        assert float((stage.decode(here, given) - picture).abs().max()) > 1e-3
+        shut = composite(mouth=False)
+        assert torch.equal(stage.decode(latent, shut), stage.decode(here, shut))
+
+
+def test_latent_has_unit_spread() -> None:
+    """In training by the batch's own statistics; afterwards by the running ones, which are saved with the net."""
+    torch.manual_seed(0)
+    encoder = Encoder(sizes.FIRST_STAGE["debug"])
+    regions = 3 * uniform(4, 3, HEIGHT, WIDTH)
+    latent = encoder(regions)
+    torch.testing.assert_close(latent.mean((0, 2, 3)), torch.zeros(LATENT_CHANNELS), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latent.std((0, 2, 3)), torch.ones(LATENT_CHANNELS), atol=1e-3, rtol=0)
+    louder = Encoder(sizes.FIRST_STAGE["debug"])
+    louder.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        louder.out.weight.mul_(10)
+        louder.out.bias.mul_(10)  # type: ignore[union-attr]
+        torch.testing.assert_close(louder(regions), latent, atol=1e-3, rtol=0)  # a larger scale buys no signal
+    encoder.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(regions), latent, atol=1e-3, rtol=0)
+        torch.testing.assert_close(encoder(regions[:1]), encoder(regions)[:1])  # whoever else is in the batch
+    assert {"mean", "std"} <= encoder.state_dict().keys()
+
+
+# --- denoiser ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> Denoiser:
+    net = roused(Denoiser(sizes.DENOISER["debug"]))
+    assert isinstance(net, Denoiser)
+    return net
+
+
+@pytest.mark.parametrize("name", ["noisy", "time", "composite", "reference", "previous", "audio", "landmarks", "shape"])
+def test_velocity_depends_on_every_input(denoiser: Denoiser, name: str) -> None:
+    given = denoiser_inputs()
+    changed = given | {name: given[name] + 0.3 * uniform(*given[name].shape, seed=9)}
+    with torch.no_grad():
+        assert float((denoiser(**changed) - denoiser(**given)).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize("condition", CONDITIONS[:3])
+def test_a_condition_left_out_is_not_seen(denoiser: Denoiser, condition: str) -> None:
+    given, keep = denoiser_inputs(), torch.ones(2, len(CONDITIONS))
+    keep[0, CONDITIONS.index(condition)] = 0
+    with torch.no_grad():
+        one = denoiser(**given, keep=keep)
+        other = denoiser(**given | {condition: -given[condition]}, keep=keep)
+        all_kept = denoiser(**given)
+    torch.testing.assert_close(one[0], other[0])
+    assert float((one[1] - other[1]).abs().max()) > 1e-4
+    torch.testing.assert_close(one[1], all_kept[1])
+
+
+def test_the_mouth_is_left_out_with_its_landmarks(denoiser: Denoiser) -> None:
+    given, keep = denoiser_inputs(), torch.ones(2, len(CONDITIONS))
+    keep[:, CONDITIONS.index("mouth")] = 0
+    changed = given | {"shape": -given["shape"], "landmarks": -given["landmarks"]}
+    with torch.no_grad():
+        torch.testing.assert_close(denoiser(**given, keep=keep), denoiser(**changed, keep=keep))
+
+
+def test_audio_tokens_have_places(denoiser: Denoiser) -> None:
+    """The same tokens in another order, the middle ones left where they are: only attention with places can tell."""
+    given = denoiser_inputs()
+    order = [*range(5)[::-1], *range(5, 15), *range(15, 20)[::-1]]
+    with torch.no_grad():
+        moved = denoiser(**given | {"audio": given["audio"][:, order]})
+        assert float((moved - denoiser(**given)).abs().max()) > 1e-6
+
+
+def test_an_untrained_denoiser_says_nothing() -> None:
+    with torch.no_grad():
+        velocity = Denoiser(sizes.DENOISER["debug"])(**denoiser_inputs())
+    assert velocity.shape == (2, LATENT_CHANNELS, *LATENT_SIZE)
+    assert not velocity.any()
+
+
+def test_times_are_told_apart() -> None:
+    features = time_features(torch.linspace(0, 1, 9))
+    assert float(torch.cdist(features, features).add(10 * torch.eye(9)).min()) > 0.5
+
+
+# --- motion -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["motion", "linear"])
+def test_a_frame_sees_its_window_and_no_more(kind: str) -> None:
+    net, frames = roused(MAKERS[kind]("debug")), 12
+    features = uniform(1, PAST_FEATURES + 2 * frames + FUTURE_FEATURES, AUDIO_SIZE).requires_grad_()
+    shape = net(features)
+    assert shape.shape == (1, frames, COMPONENTS)
+    shape[0, 5].sum().backward()
+    assert features.grad is not None
+    seen = features.grad[0].abs().sum(1).nonzero().flatten()
+    assert (int(seen[0]), int(seen[-1])) == (10, 10 + PAST_FEATURES + 1 + FUTURE_FEATURES)
+
+
+@pytest.mark.parametrize("kind", ["motion", "linear"])
+def test_pieces_are_the_whole(kind: str) -> None:
+    net = roused(MAKERS[kind]("debug"))
+    features, window = uniform(1, PAST_FEATURES + 24 + FUTURE_FEATURES, AUDIO_SIZE), PAST_FEATURES + 8 + FUTURE_FEATURES
+    with torch.no_grad():
+        whole = net(features)
+        pieces = torch.cat([net(features[:, start : start + window]) for start in (0, 8, 16)], 1)
+    torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)
+
+
+def test_the_motion_network_starts_as_the_regression() -> None:
+    net = MotionNetwork(sizes.MOTION["debug"]).eval()
+    roused(net.linear)
+    features = uniform(2, PAST_FEATURES + 16 + FUTURE_FEATURES, AUDIO_SIZE)
+    with torch.no_grad():
+        assert net.head.bias is not None
+        net.head.bias.zero_()
+        torch.testing.assert_close(net(features), net.linear(features))

@@ -1,0 +1,215 @@
+"""Drawing and pasting: inverse to cropping, exact outside the mask, and blind to what lies inside it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from difftalk.align import REGION_SIZE, REGION_Y, Alignment, align, crop_region, region_mask
+from difftalk.composite import Reference
+from difftalk.errors import ModelError
+from difftalk.face import Array, Face, Image
+from difftalk.model import Model
+from difftalk.mouth import COMPONENTS, target_mesh
+from difftalk.renderer import (
+    CONTEXT_FEATURES,
+    LATENT_SHAPE,
+    Conditions,
+    Drawn,
+    Renderer,
+    _box,
+    check_renderer,
+    paste,
+    rim_colour,
+)
+from difftalk.speech import FEATURE_SIZE
+
+
+def conditions(seed: int = 0) -> Conditions:
+    rng = np.random.default_rng(seed)
+    audio, shape = rng.normal(0, 1, (CONTEXT_FEATURES, FEATURE_SIZE)), rng.normal(0, 1, COMPONENTS)
+    return Conditions(audio.astype(np.float32), shape.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def reference(portrait: Image, alignment: Alignment, face: Face) -> Reference:
+    return Reference.of(portrait, alignment, face.points)
+
+
+@pytest.fixture(scope="module")
+def wide(model: Model, face: Face, alignment: Alignment) -> Array:
+    geometry, pose = model.geometry, model.geometry.pose(face.points)
+    row = geometry.opening_row()
+    shape = row * 0.3 / (row @ row)
+    return alignment.points(target_mesh(geometry, pose=pose, neutral=pose.remove(face.points), shape=shape))
+
+
+@pytest.fixture
+def drawn(painter_model: Model, reference: Reference, wide: Array) -> Drawn:
+    return Renderer(painter_model, steps=1, seed=0).draw(reference, reference, wide, conditions())
+
+
+def weight_in(frame: Image, alignment: Alignment) -> NDArray[np.float32]:
+    """The mask's weight at every pixel of a frame."""
+    box, to_box = _box(frame, alignment)
+    assert box is not None
+    x0, y0, x1, y1 = box
+    out = np.zeros(frame.shape[:2], np.float32)
+    out[y0:y1, x0:x1] = cv2.warpAffine(region_mask(), to_box, (x1 - x0, y1 - y0), borderValue=(0.0,))
+    return out
+
+
+def test_paste_undoes_crop(painter_model: Model, reference: Reference, portrait: Image, alignment: Alignment) -> None:
+    """The reference's own mesh drawn by a painter that changes nothing gives the picture back."""
+    same = Renderer(painter_model, steps=1, seed=0).draw(reference, reference, reference.points, conditions())
+    # A painter that is given the truth inside the mouth:
+    truth = crop_region(reference.aligned).astype(np.float32) / 127.5 - 1
+    inner = same.warp.inner[..., None]
+    known = Drawn(same.composite[:3].transpose(1, 2, 0) + truth * inner, same.composite, same.warp)
+    out = paste(portrait, alignment, reference, known)
+    outside = weight_in(portrait, alignment) == 0
+    np.testing.assert_array_equal(out[outside], portrait[outside])
+    mouth = cv2.warpAffine(same.warp.inner, _box(portrait, alignment)[1], portrait.shape[1::-1]) > 0  # near enough
+    assert mouth.any()
+    difference = np.abs(out.astype(int) - portrait)
+    assert difference.mean() < 0.2
+    assert (difference <= 1).mean() > 0.99
+
+
+def test_where_the_mask_is_nothing_the_bytes_stay(drawn: Drawn, reference: Reference, portrait: Image) -> None:
+    other = np.random.default_rng(0).integers(0, 256, portrait.shape, np.uint8)
+    out = paste(other, reference.alignment, reference, drawn)
+    weight = weight_in(other, reference.alignment)
+    np.testing.assert_array_equal(out[weight == 0], other[weight == 0])
+    assert (out[weight == 1] != other[weight == 1]).any(-1).mean() > 0.9
+
+
+def test_core_is_blind_to_the_frame(drawn: Drawn, reference: Reference, portrait: Image) -> None:
+    """To the last bit, also in the dark, where the frame's bytes are large beside what is drawn."""
+    dark = dataclasses.replace(reference, image=portrait // 16)
+    core = weight_in(portrait, reference.alignment) == 1
+    assert core.sum() > 4000
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        picture = drawn.picture + rng.uniform(-0.1, 0.1, drawn.picture.shape).astype(np.float32)
+        some = dataclasses.replace(drawn, picture=picture)
+        noise = rng.integers(0, 256, portrait.shape, np.uint8)
+        one, other = (paste(frame, dark.alignment, dark, some) for frame in (noise, portrait))
+        np.testing.assert_array_equal(one[core], other[core])
+
+
+def test_paste_at_the_frames_own_resolution(
+    painter_model: Model, model: Model, portrait: Image, face: Face, wide: Array
+) -> None:
+    """Three times as many pixels keep their detail: the network's 256 do not limit the skin."""
+    large = cv2.resize(portrait, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    grain = np.random.default_rng(0).integers(-30, 31, large.shape[:2])[..., None]
+    large = np.clip(large + grain, 0, 255).astype(np.uint8)
+    points = ((face.points + 0.5) * 3 - 0.5).astype(np.float32)
+    enlarged = Reference.of(large, align(model.geometry.pose(points)), points)
+    out = Renderer(painter_model, steps=1, seed=0).draw(enlarged, enlarged, enlarged.points, conditions())
+    pasted = paste(large, enlarged.alignment, enlarged, out)
+    core = weight_in(large, enlarged.alignment) == 1
+    sharpness = [np.abs(np.diff(image.astype(float).mean(2), axis=1))[core[:, 1:]].mean() for image in (pasted, large)]
+    assert sharpness[0] > 0.9 * sharpness[1]
+
+
+def test_region_beyond_the_frame(drawn: Drawn, reference: Reference) -> None:
+    small = np.full((150, 140, 3), 9, np.uint8)  # ends in the middle of the region
+    assert paste(small, reference.alignment, reference, drawn).shape == small.shape
+    tiny = np.full((20, 20, 3), 9, np.uint8)  # lies outside of it
+    np.testing.assert_array_equal(paste(tiny, reference.alignment, reference, drawn), tiny)
+
+
+def test_painter_paints_the_inner_mouth_alone(drawn: Drawn) -> None:
+    change = np.abs(drawn.picture - drawn.composite[:3].transpose(1, 2, 0)).max(2)
+    assert (change[drawn.warp.inner == 0] == 0).all()
+    assert (change[drawn.warp.inner == 1] > 0.03).all()
+
+
+def test_teeth_come_from_the_reference_for_teeth(painter_model: Model, reference: Reference, wide: Array) -> None:
+    dark = dataclasses.replace(reference, aligned=np.zeros_like(reference.aligned))
+    renderer = Renderer(painter_model, steps=1, seed=0)
+    one, other = (renderer.draw(reference, teeth, wide, conditions()) for teeth in (reference, dark))
+    np.testing.assert_array_equal(one.composite, other.composite)
+    assert np.abs(one.picture - other.picture).max() > 0.02
+
+
+def test_colour_is_added_outside_the_mouth(painter_model: Model, reference: Reference, wide: Array) -> None:
+    renderer, colour = Renderer(painter_model, steps=1, seed=0), np.full((*REGION_SIZE, 3), 0.1, np.float32)
+    plain, tinted = (renderer.draw(reference, reference, wide, conditions(), c) for c in (None, colour))
+    added = (tinted.composite - plain.composite)[:3]
+    skin = (plain.warp.inner == 0) & (plain.composite[:3].max(0) < 0.9)
+    np.testing.assert_allclose(added[:, skin], 0.1, atol=1e-6)
+    assert (added[:, plain.warp.inner == 1] == 0).all()
+
+
+def test_denoiser_remembers_until_reset(denoiser_model: Model, reference: Reference, wide: Array) -> None:
+    renderer = Renderer(denoiser_model, steps=1, seed=0)
+    first, second = (renderer.draw(reference, reference, wide, conditions()).picture for _ in range(2))
+    assert np.abs(first - second).max() > 1e-3
+    renderer.reset()
+    np.testing.assert_array_equal(renderer.draw(reference, reference, wide, conditions()).picture, first)
+
+
+def test_denoiser_hears(denoiser_model: Model, reference: Reference, wide: Array) -> None:
+    pictures = []
+    for seed in (0, 1):
+        renderer = Renderer(denoiser_model, steps=1, seed=0)
+        pictures.append(renderer.draw(reference, reference, wide, conditions(seed)).picture)
+    assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
+
+
+def test_seed_and_steps(denoiser_model: Model, reference: Reference, wide: Array) -> None:
+    def latent(*, seed: int, steps: int) -> Array:
+        renderer = Renderer(denoiser_model, steps=steps, seed=seed)
+        renderer.draw(reference, reference, wide, conditions())
+        assert renderer._previous is not None
+        return renderer._previous
+
+    assert latent(seed=0, steps=1).shape == LATENT_SHAPE
+    np.testing.assert_array_equal(latent(seed=3, steps=2), latent(seed=3, steps=2))
+    assert np.abs(latent(seed=0, steps=2) - latent(seed=1, steps=2)).max() > 1e-3  # the tiny net is not straight
+    assert np.abs(latent(seed=0, steps=1) - latent(seed=0, steps=2)).max() > 1e-3
+
+
+def test_reference_is_encoded_once(denoiser_model: Model, reference: Reference, wide: Array) -> None:
+    calls, real = list[str](), denoiser_model.graph
+    counted = dataclasses.replace(denoiser_model)
+    object.__setattr__(counted, "graph", lambda name: calls.append(name) or real(name))
+    renderer = Renderer(counted, steps=3, seed=0)
+    for _ in range(3):
+        renderer.draw(reference, reference, wide, conditions())
+    assert calls.count("encoder") == 1
+    assert calls.count("composite_path") == 3
+    assert calls.count("decoder") == 3
+
+
+@pytest.mark.parametrize("name", ["painter", "linear", "speech_encoder"])
+def test_missing_graph_is_named(painter_model: Model, name: str) -> None:
+    graphs = {key: entry for key, entry in painter_model.graphs.items() if key != name}
+    with pytest.raises(ModelError, match=f"lacks {name}"):
+        check_renderer(dataclasses.replace(painter_model, graphs=graphs))
+    check_renderer(painter_model)
+
+
+def test_rim_colour_measures_the_light(portrait: Image, reference: Reference) -> None:
+    brighter = np.clip(portrait.astype(int) + 10, 0, 255).astype(np.uint8)
+    colour = rim_colour(brighter, reference.alignment, reference)
+    assert colour.shape == (*REGION_SIZE, 3)
+    np.testing.assert_allclose(colour, 10 / 127.5, atol=0.01)
+    assert (rim_colour(portrait, reference.alignment, reference) == 0).all()
+    assert np.abs(rim_colour(np.full_like(portrait, 255), reference.alignment, reference)).max() <= 0.1501
+
+
+def test_rim_colour_sees_nothing_inside_the_core(portrait: Image, reference: Reference) -> None:
+    core = weight_in(portrait, reference.alignment) == 1
+    noisy = portrait.copy()
+    noisy[core] = np.random.default_rng(0).integers(0, 256, (core.sum(), 3), np.uint8)
+    colour = rim_colour(noisy, reference.alignment, reference)
+    np.testing.assert_array_equal(colour, rim_colour(portrait, reference.alignment, reference))
+    assert reference.alignment.points(np.argwhere(core)[:, ::-1])[:, 1].min() > REGION_Y[0]

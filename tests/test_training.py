@@ -1,0 +1,393 @@
+"""The training loop on fake data: exact resume, what a run leaves behind, recipes, checkpoints, losses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from difftalk.errors import DataError, InputError
+from difftalk.nets import sizes
+from difftalk.nets.autoencoder import FirstStage
+from difftalk.nets.denoiser import Denoiser
+from difftalk.nets.motion import LinearMotion
+from difftalk.training import losses
+from difftalk.training.batches import Batch, FakeSource, LatentBatch, MotionBatch, RenderBatch
+from difftalk.training.checkpoint import FILE, load_checkpoint, load_net
+from difftalk.training.loop import learning_rate, train
+from difftalk.training.losses import LPIPS, denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
+from difftalk.training.motion_loss import fit_linear, motion_loss
+from difftalk.training.objectives import Tools, build, loss_of
+from difftalk.training.recipes import (
+    RECIPES,
+    FirstStageRecipe,
+    Kind,
+    MotionRecipe,
+    Optimiser,
+    from_dict,
+    override,
+    recipe_named,
+    to_dict,
+)
+
+KINDS: tuple[Kind, ...] = ("painter", "first-stage", "denoiser", "motion")
+MOUTH = (slice(None), slice(None), slice(56, 72), slice(72, 104))
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Nets this small lose more by waiting for each other's threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def rows_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def mouths(count: int = 4) -> RenderBatch:
+    """Grey faces whose open mouths differ in colour: the composite and the reference cannot tell which."""
+    fake = FakeSource("first-stage", batch_size=count).batch(0)
+    assert isinstance(fake, RenderBatch)
+    composite, target = torch.zeros(count, 5, 144, 176), torch.zeros(count, 3, 144, 176)
+    composite[:, 4], composite[:, 3:4][MOUTH] = 1, 1
+    colours = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, 0.8]])
+    target[MOUTH] = colours[:count, :, None, None].expand(-1, -1, 16, 32)
+    return dataclasses.replace(fake, target=target, composite=composite, reference=torch.zeros_like(target))
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_steps_are_two_and_two(kind: Kind, tmp_path: Path) -> None:
+    recipe, source = recipe_named(kind, "debug"), FakeSource(kind)
+    whole = train(kind, source, recipe, tmp_path / "whole", steps=4)
+    first = train(kind, source, recipe, tmp_path / "halves", steps=2)
+    torch.manual_seed(1234)  # whatever happened in between
+    torch.rand(7)
+    halves = train(kind, source, recipe, tmp_path / "halves", steps=4)
+    assert (whole.step, first.step, halves.step) == (4, 2, 4)
+    for part in ("net", "average", "random"):
+        one, other = getattr(whole, part), getattr(halves, part)
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one), part
+    for one, other in zip(whole.optimiser["state"].values(), halves.optimiser["state"].values(), strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert any(not torch.equal(value, first.net[name]) for name, value in whole.net.items())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_run_leaves_behind(kind: Kind, tmp_path: Path) -> None:
+    train(kind, FakeSource(kind), recipe_named(kind, "debug"), tmp_path, steps=5)
+    assert {path.name for path in tmp_path.iterdir()} >= {FILE, "metrics.jsonl", "loss.png"}
+    rows = rows_of(tmp_path)
+    assert [row["step"] for row in rows if any(name.startswith("val_") for name in row)] == [4, 5]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    if kind != "motion":
+        assert (tmp_path / "samples" / "0000004.png").read_bytes().startswith(b"\x89PNG")
+    checkpoint, net = load_net(tmp_path)
+    assert (checkpoint.step, checkpoint.kind, checkpoint.recipe) == (5, kind, recipe_named(kind, "debug"))
+    assert checkpoint.code
+    assert not net.training
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
+    recipe, source = recipe_named("painter", "debug"), FakeSource("painter")
+    train("painter", source, recipe, tmp_path, steps=1)
+    before = (tmp_path / FILE).read_bytes()
+    assert train("painter", source, recipe, tmp_path, steps=1).step == 1
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_starting_from_a_run_takes_its_average(tmp_path: Path) -> None:
+    recipe, source = recipe_named("painter", "debug"), FakeSource("painter")
+    given = train("painter", source, recipe, tmp_path / "given", steps=3)
+    begun = train("painter", source, recipe, tmp_path / "begun", steps=0, start_from=tmp_path / "given")
+    assert begun.step == 0
+    assert all(torch.equal(begun.net[name], given.average[name]) for name in begun.net)
+
+
+class Interrupting(FakeSource):
+    """Asks the process to stop while the third batch is being made."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__("painter")
+        self._number = number
+
+    def batch(self, step: int) -> Batch:
+        if step == 2:
+            os.kill(os.getpid(), self._number)
+        return super().batch(step)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_ends(number: signal.Signals, tmp_path: Path) -> None:
+    before = signal.getsignal(number)
+    done = train("painter", Interrupting(number), recipe_named("painter", "debug"), tmp_path, steps=500)
+    assert 1 <= done.step < 10
+    assert load_checkpoint(tmp_path).step == done.step
+    assert signal.getsignal(number) is before
+
+
+def test_minutes_end_a_run(tmp_path: Path) -> None:
+    done = train("painter", FakeSource("painter"), recipe_named("painter", "debug"), tmp_path, steps=500, minutes=1e-6)
+    assert done.step == 1
+    assert load_checkpoint(tmp_path).step == 1
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    optimiser = Optimiser(lr=1.0, warm_up=10, final_share=0.1)
+    assert learning_rate(optimiser, 0, 100, 0) == pytest.approx(0.1, abs=1e-2)
+    assert learning_rate(optimiser, 100, 100, 0) == pytest.approx(0.1)
+    assert learning_rate(optimiser, 50, 100, 0) == pytest.approx(0.55)
+    assert learning_rate(optimiser, 50, 10**9, 1.0) == pytest.approx(0.1)  # the time is over
+    rates = [learning_rate(optimiser, step, 100, 0) for step in range(10, 101)]
+    assert rates == sorted(rates, reverse=True)
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_a_function_of_its_step(kind: Kind) -> None:
+    one, again, other = FakeSource(kind).batch(3), FakeSource(kind).batch(3), FakeSource(kind).batch(4)
+    for field in dataclasses.fields(one):
+        assert torch.equal(getattr(one, field.name), getattr(again, field.name))
+    first = dataclasses.fields(one)[0].name
+    assert not torch.equal(getattr(one, first), getattr(other, first))
+    assert len(one) == 2
+
+
+# --- recipes and checkpoints ------------------------------------------------------------------------------------------
+
+
+def test_settings_are_put_in_their_place() -> None:
+    recipe = override(
+        recipe_named("first-stage", "default"),
+        ["optimiser.lr=1e-4", "schedule.steps=7", "schedule.precision=f32", "size.encoder=8,16,24", "lpips=no"],
+    )
+    assert isinstance(recipe, FirstStageRecipe)
+    assert (recipe.optimiser.lr, recipe.schedule.steps, recipe.schedule.precision) == (1e-4, 7, "f32")
+    assert (recipe.size.encoder, recipe.lpips) == ((8, 16, 24), False)
+    assert recipe_named("first-stage", "default") == RECIPES["first-stage"]["default"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optimiser.lr", "a.b=value"),
+        ("optimizer.lr=1", "allowed: name, size, optimiser"),
+        ("optimiser.rate=1", "allowed: lr, warm_up"),
+        ("optimiser=1", "optimiser.lr"),
+        ("optimiser.lr.x=1", "nothing inside"),
+        ("optimiser.lr=fast", "not a number"),
+        ("schedule.steps=1.5", "not a whole number"),
+        ("schedule.precision=f16", "bf16, f32"),
+        ("lpips=maybe", "not true or false"),
+    ],
+)
+def test_a_wrong_setting_is_explained(setting: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        override(recipe_named("painter", "default"), [setting])
+    assert setting in str(caught.value)
+
+
+def test_an_unknown_recipe_is_explained() -> None:
+    with pytest.raises(InputError, match="debug, default"):
+        recipe_named("painter", "huge")
+    with pytest.raises(InputError, match="painter, first-stage"):
+        recipe_named("voice", "default")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recipes_survive_a_checkpoint(kind: Kind) -> None:
+    for recipe in RECIPES[kind].values():
+        assert from_dict(kind, json.loads(json.dumps(to_dict(recipe)))) == recipe
+
+
+def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path) -> None:
+    source = FakeSource("painter")
+    train("painter", source, recipe_named("painter", "debug"), tmp_path, steps=1)
+    with pytest.raises(DataError, match="another optimiser"):
+        train("painter", source, override(recipe_named("painter", "debug"), ["optimiser.lr=1"]), tmp_path, steps=2)
+    with pytest.raises(DataError, match="holds a painter run"):
+        train("motion", FakeSource("motion"), recipe_named("motion", "debug"), tmp_path, steps=2)
+    longer = override(recipe_named("painter", "debug"), ["schedule.steps=9", "schedule.validate_every=100"])
+    assert train("painter", source, longer, tmp_path, steps=2).step == 2
+
+
+def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no"):
+        load_checkpoint(tmp_path)
+    (tmp_path / FILE).write_bytes(b"not a checkpoint")
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, recipe = FakeSource("painter"), recipe_named("painter", "debug")
+    train("painter", source, recipe, tmp_path, steps=1)
+
+    def broken(content: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(OSError, match="disk full"):
+        train("painter", source, recipe, tmp_path, steps=2)
+    assert load_checkpoint(tmp_path).step == 1
+    assert [path.name for path in tmp_path.glob(f".{FILE}*")] == []
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------
+
+
+def test_lpips() -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        LPIPS(Path("nowhere.safetensors"))
+    net, pictures = LPIPS.shipped(), torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    blurred = torch.nn.functional.avg_pool2d(pictures, 5, 1, 2)
+    blurred[1] = pictures[1]
+    distance = net(blurred.requires_grad_(), pictures)
+    assert float(distance[0]) > 0.1
+    assert float(distance[1]) == 0
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def test_the_mouth_counts_four_times_and_samples_by_their_weight() -> None:
+    batch = mouths(2)
+    cheek, mouth = batch.target.clone(), batch.target.clone()
+    cheek[:, :, 100:108, 20:40] += 0.5
+    mouth[:, :, 60:68, 78:98] += 0.5
+    skin = float(picture_loss(cheek, batch, None).total)
+    assert float(picture_loss(mouth, batch, None).total) == pytest.approx(losses.INNER_WEIGHT * skin, rel=1e-4)
+    light = dataclasses.replace(batch, weight=torch.tensor([1.0, 0.0]))
+    assert float(picture_loss(cheek, light, None).total) == pytest.approx(skin / 2, rel=1e-4)
+
+
+def test_mouth_boxes_follow_the_mouth() -> None:
+    pictures, inner = torch.zeros(2, 1, 144, 176), torch.zeros(2, 1, 144, 176)
+    inner[0, :, 80:90, 120:140] = 1
+    pictures[0, :, 61:109, 90:170] = 1  # the box that belongs to it
+    boxes = mouth_boxes(pictures, inner)
+    assert boxes.shape == (2, 1, 96, 160)
+    assert float(boxes[0].mean()) > 0.95
+    assert float(boxes[1].mean()) < 0.5  # no mouth to be seen: the usual place
+
+
+def test_the_first_stage_uses_its_latent() -> None:
+    """One batch by heart: the mouth's colour can come from nowhere but the latent."""
+    torch.manual_seed(0)
+    net, batch, random = FirstStage(sizes.FIRST_STAGE["debug"]), mouths(), torch.Generator().manual_seed(0)
+    optimiser = torch.optim.AdamW(net.parameters(), 1e-2)
+    began = None
+    for _ in range(40):
+        loss = first_stage_loss(net, batch, None, random).total
+        began = began or float(loss)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert began is not None
+    assert float(loss) < 0.5 * began
+    net.eval()
+    with torch.no_grad():
+        latent = net.encode(batch.target)
+        own, other = (
+            (net.decode(value, batch.composite) - batch.target)[MOUTH].abs().mean() for value in (latent, latent.roll(1, 0))
+        )
+    assert float(other) > 3 * float(own)
+
+
+def test_the_denoiser_learns_and_its_first_stage_does_not() -> None:
+    torch.manual_seed(0)
+    recipe = recipe_named("denoiser", "debug")
+    tools, net, random = Tools.of(recipe, CPU), build(recipe), torch.Generator().manual_seed(0)
+    assert isinstance(net, Denoiser)
+    assert tools.first_stage is not None
+    frozen = {name: value.clone() for name, value in tools.first_stage.state_dict().items()}
+    fake = FakeSource("denoiser", batch_size=8).batch(0)
+    assert isinstance(fake, LatentBatch)
+    batch = dataclasses.replace(fake, latent=fake.latent[:1].expand(8, -1, -1, -1).contiguous())
+    optimiser, seen = torch.optim.AdamW(net.parameters(), 5e-3), []
+    for _ in range(60):
+        loss = denoiser_loss(net, tools.first_stage, batch, None, random)
+        optimiser.zero_grad()
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        seen.append(float(loss.parts["flow"].detach()))
+    assert sum(seen[-5:]) < 0.7 * sum(seen[:5])
+    assert all(torch.equal(value, frozen[name]) for name, value in tools.first_stage.state_dict().items())
+
+
+def test_a_net_learns_only_from_its_own_batches() -> None:
+    recipe = recipe_named("painter", "debug")
+    with pytest.raises(DataError, match="Painter cannot learn from MotionBatch"):
+        loss_of(build(recipe), FakeSource("motion").batch(0), recipe, Tools.of(recipe, CPU), torch.Generator())
+
+
+class LinearTruth:
+    """Shapes that are a linear function of the features two frames back."""
+
+    def __init__(self) -> None:
+        self._fake = FakeSource("motion", batch_size=8)
+        self._map = 0.1 * torch.randn(384, 16, generator=torch.Generator().manual_seed(0))
+        self._spread = torch.zeros(384).index_fill(0, torch.arange(6), 1)  # as few directions as the debug recipe keeps
+
+    def batch(self, step: int) -> MotionBatch:
+        fake = self._fake.batch(step)
+        assert isinstance(fake, MotionBatch)
+        features = fake.features * self._spread + 0.3
+        shape = (features[:, 26 : 26 + 2 * fake.shape.shape[1] : 2] - 0.3) @ self._map + 0.5
+        return dataclasses.replace(fake, features=features, shape=shape)
+
+    def validation(self) -> list[Batch]:
+        return [self.batch(-1)]
+
+
+def test_the_regression_finds_a_linear_truth() -> None:
+    recipe = override(recipe_named("motion", "linear"), ["size.components=6", "ridge=1e-6", "fit_batches=40"])
+    assert isinstance(recipe, MotionRecipe)
+    net, source = LinearMotion(recipe.size), LinearTruth()
+    fit_linear(net, source, recipe)
+    unseen = source.batch(-1)
+    with torch.no_grad():
+        error = (net(unseen.features) - unseen.shape).pow(2).mean()
+    assert float(error) < 1e-3 * float(unseen.shape.var())
+
+
+def test_motion_losses_stop_at_the_mask() -> None:
+    recipe = recipe_named("motion", "debug")
+    assert isinstance(recipe, MotionRecipe)
+    fake = FakeSource("motion").batch(0)
+    assert isinstance(fake, MotionBatch)
+    row: Tensor = torch.linspace(-1, 1, 16)
+    net = build(recipe).eval()
+    mask = fake.mask.clone()
+    mask[:, 8:] = 0
+    batch = dataclasses.replace(fake, mask=mask)
+    wild = dataclasses.replace(batch, shape=torch.where(mask[..., None] > 0, batch.shape, 99.0))
+    torch.testing.assert_close(
+        motion_loss(net, wild, recipe, row).total, motion_loss(net, batch, recipe, row).total, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_linear_motion_is_a_run_like_the_rest(tmp_path: Path) -> None:
+    recipe = override(recipe_named("motion", "linear"), ["size.components=8", "fit_batches=4"])
+    done = train("motion", FakeSource("motion"), recipe, tmp_path)
+    assert done.step == 0
+    checkpoint, net = load_net(tmp_path)
+    assert isinstance(net, LinearMotion)
+    assert "val_opening_r" in rows_of(tmp_path)[-1]
+    assert float(checkpoint.net["read.weight"].abs().max()) > 0
