@@ -80,7 +80,7 @@ def test_no_model_folder(tmp_path: Path) -> None:
             Model.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"graphs": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "graphs": []}', "\x00"])
 def test_unreadable_index(folder: Path, text: str) -> None:
     (folder / INDEX).write_text(text)
     with pytest.raises(ModelError, match="cannot be read"):

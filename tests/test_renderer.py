@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from difftalk.align import REGION_SIZE, REGION_Y, Alignment, align, crop_region, region_mask
 from difftalk.composite import Reference
+from difftalk.engine import Graph
 from difftalk.errors import ModelError
 from difftalk.face import Array, Face, Image
 from difftalk.model import Model
@@ -180,7 +181,12 @@ def test_seed_and_steps(denoiser_model: Model, reference: Reference, wide: Array
 def test_reference_is_encoded_once(denoiser_model: Model, reference: Reference, wide: Array) -> None:
     calls, real = list[str](), denoiser_model.graph
     counted = dataclasses.replace(denoiser_model)
-    object.__setattr__(counted, "graph", lambda name: calls.append(name) or real(name))
+
+    def counting(name: str) -> Graph:
+        calls.append(name)
+        return real(name)
+
+    object.__setattr__(counted, "graph", counting)
     renderer = Renderer(counted, steps=3, seed=0)
     for _ in range(3):
         renderer.draw(reference, reference, wide, conditions())
@@ -212,4 +218,4 @@ def test_rim_colour_sees_nothing_inside_the_core(portrait: Image, reference: Ref
     noisy[core] = np.random.default_rng(0).integers(0, 256, (core.sum(), 3), np.uint8)
     colour = rim_colour(noisy, reference.alignment, reference)
     np.testing.assert_array_equal(colour, rim_colour(portrait, reference.alignment, reference))
-    assert reference.alignment.points(np.argwhere(core)[:, ::-1])[:, 1].min() > REGION_Y[0]
+    assert reference.alignment.points(np.argwhere(core)[:, ::-1].astype(np.float64))[:, 1].min() > REGION_Y[0]

@@ -55,7 +55,9 @@ def index_of(folder: Path, records: list[Record]) -> None:
     for one in records:
         (folder / "samples" / one.name).mkdir(parents=True)
         save_record(one, folder / "samples" / one.name)
-    parquet.write_table(pyarrow.Table.from_pylist([dataclasses.asdict(one) for one in records]), folder / "index.parquet")
+    parquet.write_table(
+        pyarrow.Table.from_pylist([dataclasses.asdict(one) for one in records]), folder / "index.parquet"
+    )
 
 
 def test_samples_of_an_index(tmp_path: Path) -> None:

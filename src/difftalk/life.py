@@ -107,7 +107,7 @@ def _field(
     reach = np.linalg.norm((aligned - np.array(HEAD_CENTRE)) / np.array(HEAD_SIZE), axis=-1)
     weight = np.clip((FADE - reach) / (FADE - 1), 0, 1)
     edge = np.minimum.reduce([source[..., 0], width - 1 - source[..., 0], source[..., 1], height - 1 - source[..., 1]])
-    weight = weight * weight * (3 - 2 * weight) * np.clip(edge / (0.04 * max(size)), 0, 1)
+    weight = weight * weight * (3 - 2 * weight) * np.clip((edge - edge.min()) / (0.04 * max(size)), 0, 1)
     return np.asarray(delta * weight[..., None], np.float32)
 
 

@@ -79,13 +79,14 @@ class Model:
             raise ModelError(f"{path} holds no {INDEX}; give a folder written by difftalk export or save_pretrained")
         try:
             content: dict[str, Any] = json.loads(index.read_text())
+            if content["format"] != FORMAT:
+                raise ModelError(
+                    f"{index} has format {content['format']}, this version reads {FORMAT}; export the model again"
+                )
             graphs = {name: GraphEntry(**entry) for name, entry in content["graphs"].items()}
             settings = Settings(**content["settings"])
-            version = content["format"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{index} cannot be read ({error}); export the model again") from None
-        if version != FORMAT:
-            raise ModelError(f"{index} has format {version}, this version reads {FORMAT}; export the model again")
         for entry in graphs.values():
             if not (path / entry.file).is_file():
                 raise ModelError(f"{path} lacks {entry.file}; export or copy the whole folder again")

@@ -15,10 +15,12 @@ import os
 import re
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 
 from difftalk import audio, video
 from difftalk.align import REGION_X, REGION_Y, Followed, follow
-from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, MissingExtraError
+from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, MissingExtraError, OutputError
 from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
 from difftalk.model import Model
 from difftalk.mouth import CHIN
@@ -76,11 +78,17 @@ def find_clips(source: Path, *, rights: str | None = None) -> list[Clip]:
         raise InputError(
             f"{source} has no clip" + (f" with rights {rights!r}; it has {kinds}" if clips else "; videos are sought")
         )
-    return chosen
+    taken = Counter(clip.name for clip in clips)
+    return [clip if taken[clip.name] == 1 else replace(clip, name=_longer_name(clip)) for clip in chosen]
 
 
 def _name_of(path: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(path).with_suffix(""))).removeprefix("clips_")
+
+
+def _longer_name(clip: Clip) -> str:
+    """Apart from that of talk.mov beside talk.mp4."""
+    return f"{clip.name}-{hashlib.sha256(str(clip.path).encode()).hexdigest()[:8]}"
 
 
 def _from_manifest(source: Path) -> list[Clip]:
@@ -297,7 +305,14 @@ def prepare(
     """
     clips = find_clips(source, rights=rights)
     samples = out / "samples"
-    samples.mkdir(parents=True, exist_ok=True)
+    try:
+        import pyarrow.parquet  # noqa: F401  before the work, not after it
+
+        samples.mkdir(parents=True, exist_ok=True)
+    except ImportError:
+        raise MissingExtraError("pyarrow", "train") from None
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); give a folder") from None
     done = {clip.name: record for clip in clips if (record := _resumable(clip, samples)) is not None}
     todo = [clip for clip in clips if clip.name not in done]
     records = dict(done)
@@ -331,7 +346,10 @@ def _resumable(clip: Clip, samples: Path) -> Record | None:
 def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> Iterator[Record]:
     if not clips:
         return
-    with ProcessPoolExecutor(min(workers, len(clips)), initializer=_start_worker, initargs=(model.folder,)) as pool:
+    # Not forked: an engine that the parent has started does not survive a fork.
+    with ProcessPoolExecutor(
+        min(workers, len(clips)), get_context("spawn"), initializer=_start_worker, initargs=(model.folder,)
+    ) as pool:
         jobs: dict[Future[Record], Clip] = {pool.submit(partial(_work, clip, samples)): clip for clip in clips}
         try:
             for job in as_completed(jobs):
@@ -349,11 +367,9 @@ def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> It
 
 def write_index(records: Sequence[Record], out: Path) -> None:
     """index.parquet and report.json."""
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise MissingExtraError("pyarrow", "train") from None
+    import pyarrow
+    import pyarrow.parquet as parquet
+
     rows = [asdict(record) for record in records]
     parquet.write_table(pyarrow.Table.from_pylist(rows), out / "index.parquet")
     kept = [record for record in records if record.kept]

@@ -1,0 +1,152 @@
+"""Identities: what is found of a picture or a video, what is said about it, and what cannot be worked on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from difftalk import identity as identities
+from difftalk.errors import FaceError, InputError
+from difftalk.face import UPPER, Face, Image
+from difftalk.identity import MAX_REFERENCES, YAW_STAY, Identity, of_still, of_video
+from difftalk.model import Model
+from difftalk.mouth import opening
+from drawn import draw_clip, moving, without_face
+
+
+def save(path: Path, image: Image) -> Path:
+    Pillow.fromarray(image).save(path)
+    return path
+
+
+def scaled(image: Image, factor: float) -> Image:
+    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def test_of_a_still(still_identity: Identity, portrait: Image, face: Face) -> None:
+    one = still_identity
+    assert one.image is not None
+    assert one.points is not None
+    assert one.info is None
+    np.testing.assert_array_equal(one.image, portrait)
+    np.testing.assert_allclose(one.points, face.points, atol=0.01)
+    assert one.references == [one.teeth]
+    assert one.notes == []
+    assert opening(one.neutral) < 0.15  # she smiles with open lips
+
+
+def test_large_picture_is_shrunk_and_that_is_said(model: Model, still: Path) -> None:
+    one = of_still(still, model, size=200)
+    assert one.image is not None
+    assert one.image.shape == (200, 200, 3)
+    assert one.notes == ["shrunk from 256 x 256 to 200 x 200; --size sets the long side"]
+    whole = of_still(still, model, size=None)
+    assert whole.image is not None
+    assert whole.image.shape == (256, 256, 3)
+
+
+def test_several_faces_in_a_still(model: Model, portrait: Image, tmp_path: Path) -> None:
+    pair = np.concatenate([np.pad(scaled(portrait, 0.75), ((0, 64), (0, 0), (0, 0))), portrait], axis=1)
+    one = of_still(save(tmp_path / "pair.png", pair), model, size=None)
+    assert one.points is not None
+    assert one.points[:, 0].mean() > 192
+    assert len(one.notes) == 1
+    assert one.notes[0].startswith("2 faces: took the largest, at x 3")
+
+
+@pytest.mark.parametrize("kind", ["still", "video"])
+def test_no_face(model: Model, portrait: Image, tmp_path: Path, kind: str) -> None:
+    empty = without_face(portrait)
+    with pytest.raises(FaceError, match="face"):
+        if kind == "still":
+            of_still(save(tmp_path / "empty.png", empty), model, size=None)
+        else:
+            of_video(draw_clip(tmp_path / "empty.mp4", [empty] * 5), model)
+
+
+@pytest.mark.parametrize("kind", ["still", "video"])
+def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path, kind: str) -> None:
+    small = np.pad(scaled(portrait, 0.3), ((20, 20), (20, 20), (0, 0)), mode="edge")
+    small = small[: small.shape[0] // 2 * 2, : small.shape[1] // 2 * 2]
+    with pytest.raises(FaceError, match=r"eyes are 1\d px apart; at least 16 are needed"):
+        if kind == "still":
+            of_still(save(tmp_path / "small.png", small), model, size=None)
+        else:
+            of_video(draw_clip(tmp_path / "small.mp4", [small] * 5), model)
+
+
+@pytest.mark.parametrize("kind", ["still", "video"])
+def test_turned_away(model: Model, still: Path, clip: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portrait looks into the camera: the limit is moved instead of the head."""
+    monkeypatch.setattr(identities, "MAX_YAW", 0.0)
+    with pytest.raises(FaceError, match="turned by|look towards the camera"):
+        if kind == "still":
+            of_still(still, model, size=None)
+        else:
+            of_video(clip, model)
+
+
+def test_of_a_video(clip_identity: Identity, face: Face) -> None:
+    one = clip_identity
+    assert one.image is None
+    assert one.info is not None
+    assert len(one.frames) == one.info.frame_count == 28
+    assert 1 <= len(one.references) <= MAX_REFERENCES
+    assert len(one.yaws) == len(one.references)
+    assert one.notes == []
+    for number, tracked in enumerate(one.frames):
+        assert tracked is not None
+        assert tracked.upper.shape == (len(UPPER), 3)  # no point below the nose is kept
+        assert tracked.jaw_inside
+        np.testing.assert_allclose((tracked.upper - face.points[UPPER])[:, 0].mean(), number, atol=1)
+
+
+def test_faceless_frames_are_told(model: Model, portrait: Image, tmp_path: Path) -> None:
+    frames = moving(portrait, 12)
+    frames[4:6] = [without_face(portrait)] * 2
+    one = of_video(draw_clip(tmp_path / "gap.mp4", frames), model)
+    assert [tracked is None for tracked in one.frames] == [n in (4, 5) for n in range(12)]
+
+
+def test_mouth_outside_the_picture(model: Model, portrait: Image, face: Face, tmp_path: Path) -> None:
+    """The picture slides up until its lower border cuts the mouth off."""
+    end = round(float(face.points[17, 1])) + 8
+    frames = [np.ascontiguousarray(portrait[: end // 2 * 2])] * 3
+    below = round(float(face.points[0, 1]))
+    frames += [
+        np.pad(portrait[: below // 2 * 2], ((end // 2 * 2 - below // 2 * 2, 0), (0, 0), (0, 0)), mode="edge")
+    ] * 3
+    one = of_video(draw_clip(tmp_path / "cut.mp4", frames), model)
+    assert [tracked is None for tracked in one.frames] == [False] * 3 + [True] * 3
+
+
+def test_several_faces_in_a_video(model: Model, portrait: Image, tmp_path: Path) -> None:
+    pair = np.concatenate([np.pad(scaled(portrait, 0.75), ((0, 64), (0, 0), (0, 0))), portrait], axis=1)
+    one = of_video(draw_clip(tmp_path / "pair.mp4", [pair] * 8), model)
+    assert one.notes == ["up to 2 faces: took the largest"]
+    assert all(tracked is not None and tracked.pose.shift[0] > 192 for tracked in one.frames)
+
+
+def test_progress_is_told(model: Model, clip: Path) -> None:
+    told = list[tuple[int, int]]()
+    of_video(clip, model, progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, 28) for number in range(1, 29)]
+
+
+def test_a_picture_is_no_video(model: Model, still: Path) -> None:
+    with pytest.raises(InputError, match="use animate"):
+        of_video(still, model)
+
+
+def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> None:
+    one = still_identity
+    turns = Identity(one.path, one.neutral, one.references * 3, [0.0, 12.0, -24.0], one.teeth)
+    assert turns.reference_for(11, before=0) == 1
+    assert turns.reference_for(6 + YAW_STAY / 2 - 0.1, before=0) == 0
+    assert turns.reference_for(6 + YAW_STAY / 2 + 0.1, before=0) == 1
+    assert turns.reference_for(6 - YAW_STAY / 2 + 0.1, before=1) == 1
+    assert turns.reference_for(-40, before=1) == 2

@@ -1,0 +1,214 @@
+"""Preparing clips: what a sample holds, why a clip is dropped, and that work once done is not done again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from numpy.typing import NDArray
+
+from difftalk import motion
+from difftalk.align import Alignment
+from difftalk.errors import InputError, OutputError
+from difftalk.face import Face, Image
+from difftalk.model import Model
+from difftalk.prepare import SPEECH_EXTRA, Clip, Report, find_clips, fingerprint, prepare, prepare_clip
+from difftalk.sample import Sample, load_samples
+from difftalk.video import read_still
+from drawn import draw_clip, moving, without_face
+
+ROWS = {
+    "clips/good.mp4": ("ann", "train", "open"),
+    "clips/text.mp4": ("ann", "train", "open"),
+    "clips/mute.mp4": ("bob", "train", "research"),
+    "clips/gone.mp4": ("bob", "val", "research"),
+    "clips/empty.mp4": ("cat", "val", "research"),
+    "clips/short.mp4": ("cat", "val", "research"),
+}
+REASONS = {
+    "text": "text.mp4",
+    "mute": "no audio track",
+    "gone": "no such file",
+    "empty": "a face in 0 of 5 frames; at least half are needed",
+    "short": "10 frames; at least 25 are needed",
+}
+
+
+def write_manifest(folder: Path, rows: dict[str, tuple[str, str, str]]) -> None:
+    lines = ["path,person,split,rights", *(",".join((path, *row)) for path, row in rows.items())]
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory, clip: Path, voice: Path, portrait: Image) -> Path:
+    """A manifest of one good clip and all kinds of bad ones."""
+    folder = tmp_path_factory.mktemp("clips")
+    (folder / "clips").mkdir()
+    shutil.copyfile(clip, folder / "clips/good.mp4")
+    (folder / "clips/text.mp4").write_text("this is not a video\n")
+    draw_clip(folder / "clips/mute.mp4", moving(portrait, 5))
+    draw_clip(folder / "clips/empty.mp4", [without_face(portrait)] * 5, sound=voice)
+    draw_clip(folder / "clips/short.mp4", moving(portrait, 10), sound=voice)
+    write_manifest(folder, ROWS)
+    (folder / "offsets.csv").write_text("path,offset_frames,r_at_offset\nclips/good.mp4,-1,0.7\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prepared") / "out"
+
+
+@pytest.fixture(scope="module")
+def report(clips: Path, out: Path, model: Model) -> Report:
+    return prepare(clips, out, model=model, workers=2)
+
+
+@pytest.fixture(scope="module")
+def sample(report: Report, out: Path) -> Sample:
+    return load_samples(out)[0]
+
+
+def test_bad_clips_are_reported_and_skipped(report: Report) -> None:
+    assert [record.name for record in report.records] == ["good", *REASONS]
+    assert [record.kept for record in report.records] == [True, False, False, False, False, False]
+    assert report.resumed == 0
+    for record in report.records[1:]:
+        assert REASONS[record.name] in record.reason
+        assert "\n" not in record.reason
+
+
+def test_index_report_and_sheet(report: Report, out: Path) -> None:
+    rows = parquet.read_table(out / "index.parquet").to_pylist()
+    assert [(row["name"], row["person"], row["split"], row["rights"]) for row in rows] == [
+        (Path(path).stem, *row) for path, row in ROWS.items()
+    ]
+    summary = json.loads((out / "report.json").read_text())
+    assert (summary["clips"], summary["kept"], summary["people"], summary["frames"]) == (6, 1, 1, 28)
+    assert summary["dropped"].keys() == REASONS.keys()
+    sheet = read_still(out / "contact_sheet.png")
+    assert sheet.shape == (14 + 96 + 5 * (14 + 1), 12 * 96, 3)
+    assert sheet[14:110, :96].std() > 20
+
+
+def test_nothing_half_done_is_left(report: Report, out: Path) -> None:
+    assert sorted(path.name for path in (out / "samples").iterdir()) == sorted(["good", *REASONS])
+    for name in REASONS:
+        assert [path.name for path in (out / "samples" / name).iterdir()] == ["sample.json"]
+
+
+def test_what_a_sample_holds(sample: Sample, face: Face, portrait: Image, alignment: Alignment) -> None:
+    record = sample.record
+    assert (record.frames, record.frame_rate, record.missing) == (28, 25, 0)
+    assert (record.offset, record.offset_r) == (-1, 0.7)
+    assert record.eye_distance == pytest.approx(42, abs=3)
+    assert sample.meshes.shape == (28, 478, 3)
+    assert sample.blendshapes.shape == (28, 52)
+    np.testing.assert_allclose(sample.seconds, np.arange(28) / 25, atol=1e-3)
+    np.testing.assert_allclose(sample.meshes[20][:, :2] - face.points[:, :2], [[20, 0]] * 478, atol=2)
+    assert np.abs(sample.aligned_mesh(20)[:, :2] - alignment.points(face.points)[:, :2]).mean() < 1
+    expected = sample.alignment(20).crop(moving(portrait, 21)[20])
+    assert np.abs(sample.frame(20).astype(int) - expected).mean() < 3
+
+
+def test_sound_of_a_sample(sample: Sample, waveform: NDArray[np.float32], model: Model) -> None:
+    heard = sample.waveform.astype(np.float32) / 32767
+    assert len(heard) == pytest.approx(len(waveform), abs=2048)  # AAC comes in blocks
+    assert np.corrcoef(heard[:15000], waveform[:15000])[0, 1] > 0.98
+    assert sample.speech.shape == (-(-len(heard) // 320) + SPEECH_EXTRA, 384)
+    assert sample.speech.dtype == np.float16
+
+
+def test_what_stands_there_is_left_as_it_is(clips: Path, out: Path, model: Model, report: Report) -> None:
+    before = (out / "samples/good/frames.jpgs").stat().st_mtime_ns
+    told = list[str]()
+    again = prepare(clips, out, model=model, progress=lambda record, *_: told.append(record.name))
+    assert again == Report(report.records, resumed=6)
+    assert told == []
+    assert (out / "samples/good/frames.jpgs").stat().st_mtime_ns == before
+
+
+def test_fingerprint_changes_with_file_and_row(clips: Path) -> None:
+    one = find_clips(clips)[0]
+    marks = {fingerprint(one), fingerprint(Clip(one.path, one.name, "else", one.split, one.rights, one.offset))}
+    copy = shutil.copyfile(one.path, one.path.with_name("copy.mkv"))
+    copy.write_bytes(copy.read_bytes() + b"more")
+    marks.add(fingerprint(Clip(copy, one.name, one.person, one.split, one.rights, one.offset)))
+    copy.unlink()
+    assert len(marks) == 3
+
+
+def test_clip_is_a_pure_function_of_its_arguments(clips: Path, tmp_path: Path, sample: Sample, model: Model) -> None:
+    """A broken-off attempt is cleared away, and the same clip gives the same sample here as in a worker."""
+    (tmp_path / ".good.part" / "rubbish").mkdir(parents=True)
+    record = prepare_clip(find_clips(clips)[0], tmp_path, model)
+    assert record == sample.record
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
+    for name in ("frames.jpgs", "audio.npy"):
+        assert (tmp_path / "good" / name).read_bytes() == (sample.folder / name).read_bytes()
+    assert not (tmp_path / "good" / "rubbish").exists()
+
+
+@pytest.mark.parametrize(("r", "kept"), [(0.8, True), (0.2, False)])
+def test_unknown_offset_is_measured(
+    clip: Path, painter_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r: float, kept: bool
+) -> None:
+    monkeypatch.setattr(motion, "measure_offset", lambda *_, **__: (2, r))
+    record = prepare_clip(Clip(clip, "clip", "ann"), tmp_path, painter_model)
+    assert (record.kept, record.offset_r) == (kept, r)
+    assert record.offset == (2 if kept else 0)
+    assert record.reason == ("" if kept else "lips and audio do not go together (r 0.20 at best)")
+    assert Sample.load(tmp_path / "clip").record == record
+
+
+def test_rights(clips: Path) -> None:
+    assert [clip.name for clip in find_clips(clips, rights="open")] == ["good", "text"]
+    with pytest.raises(InputError, match="no clip with rights 'mine'; it has open, research"):
+        find_clips(clips, rights="mine")
+
+
+def test_offsets_are_those_of_the_list(clips: Path) -> None:
+    found = {clip.name: clip.offset for clip in find_clips(clips)}
+    assert found == {"good": -1, **dict.fromkeys(REASONS)}
+
+
+def test_plain_folder(tmp_path: Path) -> None:
+    for name in ("ann/one.mp4", "ann/two.MOV", "ann/notes.txt", "bob.mkv", "talk now.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = {clip.name: clip.person for clip in find_clips(tmp_path)}
+    assert found == {"ann_one": "ann", "ann_two": "ann", "bob": "bob", "talk_now": "talk now"}
+
+
+def test_names_never_collide(tmp_path: Path) -> None:
+    for name in ("talk.mp4", "talk.mov", "a_b.mp4", "a/b.mp4", "other.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    names = [clip.name for clip in find_clips(tmp_path)]
+    assert len(set(names)) == 5
+    assert "other" in names
+    assert [clip.name for clip in find_clips(tmp_path)] == names
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no clip; videos are sought"), ("", "lacks the columns"), ("path,person\na.mp4,ann\n", "rights, split")],
+)
+def test_nothing_to_prepare(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.csv").write_text(content)
+    with pytest.raises(InputError, match=message):
+        find_clips(tmp_path)
+
+
+def test_paths_that_cannot_be_used(clips: Path, tmp_path: Path, model: Model) -> None:
+    (tmp_path / "file").write_text("")
+    for source in (tmp_path / "file", tmp_path / "nowhere"):
+        with pytest.raises(InputError, match="is not a folder"):
+            find_clips(source)
+    with pytest.raises(OutputError, match="cannot be written"):
+        prepare(clips, tmp_path / "file", model=model)
