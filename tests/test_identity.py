@@ -58,36 +58,36 @@ def test_several_faces_in_a_still(model: Model, portrait: Image, tmp_path: Path)
     assert one.notes[0].startswith("2 faces: took the largest, at x 3")
 
 
-@pytest.mark.parametrize("kind", ["still", "video"])
-def test_no_face(model: Model, portrait: Image, tmp_path: Path, kind: str) -> None:
-    empty = without_face(portrait)
+def shown(path: Path, image: Image) -> Path:
+    """A picture, or a video of five times that picture."""
+    return save(path, image) if path.suffix == ".png" else draw_clip(path, [image] * 5)
+
+
+def found(path: Path, model: Model) -> Identity:
+    return of_still(path, model, size=None) if path.suffix == ".png" else of_video(path, model)
+
+
+@pytest.mark.parametrize("name", ["some.png", "some.mp4"])
+def test_no_face(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
+    path = shown(tmp_path / name, without_face(portrait))
     with pytest.raises(FaceError, match="face"):
-        if kind == "still":
-            of_still(save(tmp_path / "empty.png", empty), model, size=None)
-        else:
-            of_video(draw_clip(tmp_path / "empty.mp4", [empty] * 5), model)
+        found(path, model)
 
 
-@pytest.mark.parametrize("kind", ["still", "video"])
-def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path, kind: str) -> None:
-    small = np.pad(scaled(portrait, 0.3), ((20, 20), (20, 20), (0, 0)), mode="edge")
-    small = small[: small.shape[0] // 2 * 2, : small.shape[1] // 2 * 2]
+@pytest.mark.parametrize("name", ["some.png", "some.mp4"])
+def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
+    path = shown(tmp_path / name, np.pad(scaled(portrait, 0.3), ((20, 21), (20, 21), (0, 0)), mode="edge"))
     with pytest.raises(FaceError, match=r"eyes are 1\d px apart; at least 16 are needed"):
-        if kind == "still":
-            of_still(save(tmp_path / "small.png", small), model, size=None)
-        else:
-            of_video(draw_clip(tmp_path / "small.mp4", [small] * 5), model)
+        found(path, model)
 
 
-@pytest.mark.parametrize("kind", ["still", "video"])
-def test_turned_away(model: Model, still: Path, clip: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["some.png", "some.mp4"])
+def test_turned_away(model: Model, portrait: Image, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The portrait looks into the camera: the limit is moved instead of the head."""
+    path = shown(tmp_path / name, portrait)
     monkeypatch.setattr(identities, "MAX_YAW", 0.0)
-    with pytest.raises(FaceError, match="turned by|look towards the camera"):
-        if kind == "still":
-            of_still(still, model, size=None)
-        else:
-            of_video(clip, model)
+    with pytest.raises(FaceError, match=r"head is turned by|must look towards the camera"):
+        found(path, model)
 
 
 def test_of_a_video(clip_identity: Identity, face: Face) -> None:
@@ -113,13 +113,10 @@ def test_faceless_frames_are_told(model: Model, portrait: Image, tmp_path: Path)
 
 
 def test_mouth_outside_the_picture(model: Model, portrait: Image, face: Face, tmp_path: Path) -> None:
-    """The picture slides up until its lower border cuts the mouth off."""
-    end = round(float(face.points[17, 1])) + 8
-    frames = [np.ascontiguousarray(portrait[: end // 2 * 2])] * 3
-    below = round(float(face.points[0, 1]))
-    frames += [
-        np.pad(portrait[: below // 2 * 2], ((end // 2 * 2 - below // 2 * 2, 0), (0, 0), (0, 0)), mode="edge")
-    ] * 3
+    """The picture slides down until its lower border cuts the mouth off."""
+    end, cut = (round(float(face.points[point, 1])) // 2 * 2 for point in (152, 0))
+    slid = np.pad(portrait[:cut], ((end - cut, 0), (0, 0), (0, 0)), mode="edge")
+    frames = [np.ascontiguousarray(portrait[:end])] * 3 + [slid] * 3
     one = of_video(draw_clip(tmp_path / "cut.mp4", frames), model)
     assert [tracked is None for tracked in one.frames] == [False] * 3 + [True] * 3
 

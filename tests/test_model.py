@@ -112,6 +112,6 @@ def test_missing_and_corrupt_graph(folder: Path) -> None:
 
 
 def test_index_is_written_and_read(painter_model: Model, folder: Path) -> None:
-    settings = Settings(renderer="denoiser", motion="linear", steps=4, articulation={"linear": 1.25}, shape_mean=[0.5])
+    settings = Settings(renderer="denoiser", motion="linear", steps=4, articulation={"linear": 1.25})
     write_index(folder, painter_model.graphs, settings)
     assert Model.load(folder).settings == settings

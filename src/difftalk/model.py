@@ -50,7 +50,6 @@ class Settings:
     motion: str = "motion"
     steps: int = 1
     articulation: dict[str, float] = field(default_factory=dict)
-    shape_mean: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.renderer not in RENDERERS:

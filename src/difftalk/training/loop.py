@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import Self
 
 from difftalk.contact_sheet import write_sheet
 from difftalk.nets.motion import LinearMotion, MotionNetwork
@@ -77,40 +78,40 @@ def train(
     else:
         _start(net, source, recipe, start_from)
         average.load_state_dict(net.state_dict())
-    stop = _StopFlag()
     began, saved = time.monotonic() - seconds, time.monotonic()
     autocast = torch.autocast(where.type, torch.bfloat16, enabled=recipe.schedule.precision == "bf16")
     last = step if isinstance(net, LinearMotion) else last
-    for batch in _ahead(source, step, last):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(
-                recipe.optimiser, step, recipe.schedule.steps, (time.monotonic() - began) / 60 / minutes
-            )
-        net.train()
-        with autocast:
-            loss = loss_of(net, batch.to(where), recipe, tools, random)
-        optimiser.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip)
-        if bool(torch.isfinite(norm)):
-            optimiser.step()
-        _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
-        step += 1
-        seconds = time.monotonic() - began
-        ended = step == last or seconds > 60 * minutes or stop.asked
-        if step % LOG_EVERY == 0 or ended:
-            parts = {name: round(float(value.detach()), 5) for name, value in loss.parts.items()}
-            _log(
-                run, {"step": step, "seconds": round(seconds, 1), "loss": round(float(loss.total.detach()), 5), **parts}
-            )
-        if step % recipe.schedule.validate_every == 0 or ended:
-            _validate(run, average, source, recipe, tools, step, where)
-        if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
-            save_checkpoint(_checkpoint(kind, recipe, net, average, optimiser, step, seconds, random), run)
-            saved = time.monotonic()
-        if ended:
-            break
-    stop.restore()
+    with _StopFlag() as stop:
+        for batch in _ahead(source, step, last):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(
+                    recipe.optimiser, step, recipe.schedule.steps, (time.monotonic() - began) / 60 / max(minutes, 1e-6)
+                )
+            net.train()
+            with autocast:
+                loss = loss_of(net, batch.to(where), recipe, tools, random)
+            optimiser.zero_grad(set_to_none=True)
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip)
+            if bool(torch.isfinite(norm)):
+                optimiser.step()
+            _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
+            step += 1
+            seconds = time.monotonic() - began
+            ended = step == last or seconds > 60 * minutes or stop.asked
+            if step % LOG_EVERY == 0 or ended:
+                parts = {name: round(float(value.detach()), 5) for name, value in loss.parts.items()}
+                _log(
+                    run,
+                    {"step": step, "seconds": round(seconds, 1), "loss": round(float(loss.total.detach()), 5), **parts},
+                )
+            if step % recipe.schedule.validate_every == 0 or ended:
+                _validate(run, average, source, recipe, tools, step, where)
+            if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
+                save_checkpoint(_checkpoint(kind, recipe, net, average, optimiser, step, seconds, random), run)
+                saved = time.monotonic()
+            if ended:
+                break
     checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random)
     if not (run / FILE).is_file() or isinstance(net, LinearMotion):
         _validate(run, average, source, recipe, tools, step, where)
@@ -253,6 +254,9 @@ class _StopFlag:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.asked = True
 
-    def restore(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)

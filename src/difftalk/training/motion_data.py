@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STRETCH: Final = 40  # frames of a motion sample
 SILENCE_SHARE: Final = 0.1
+SPEEDS: Final = (0.89, 1.12)  # at which every clip is heard again, higher or lower, its mouth as much faster or slower
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class _Stretch:
 class MotionSource:
     """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
 
-    silences: (k, n, 384) features of silence and faint noise. Their shape is the neutral.
+    silences: (k, n, 384) features of silence and faint noise; their shape is the neutral. encoder: with it, every clip
+    is heard at other speeds as well.
     """
 
     def __init__(
@@ -53,11 +55,17 @@ class MotionSource:
         silences: Array,
         seed: int = 0,
         validation: Sequence[Sample] = (),
+        encoder: Graph | None = None,
     ) -> None:
         self._batch_size, self._seed, self._silences = batch_size, seed, silences
-        self._stretches = [_stretch(Clip.of(sample, geometry), geometry) for sample in samples]
-        self._held_out = [_stretch(Clip.of(sample, geometry), geometry) for sample in validation]
-        self._chance = chances([len(s.shapes) for s in self._stretches], [sample.record.person for sample in samples])
+        clips = [Clip.of(sample, geometry) for sample in samples]
+        self._stretches = [_stretch(clip) for clip in clips]
+        people = [sample.record.person for sample in samples]
+        if encoder is not None:
+            self._stretches += [_stretch(clip, speed=speed, encoder=encoder) for speed in SPEEDS for clip in clips]
+            people *= 1 + len(SPEEDS)
+        self._held_out = [_stretch(Clip.of(sample, geometry)) for sample in validation]
+        self._chance = chances([len(s.shapes) for s in self._stretches], people)
 
     def batch(self, step: int) -> MotionBatch:
         rng = np.random.default_rng((self._seed, step))
@@ -83,14 +91,23 @@ class MotionSource:
         return features[start : start + length], still, still[:, 0], np.ones(STRETCH, np.float32)
 
 
-def _stretch(clip: Clip, geometry: Geometry) -> _Stretch:
-    speech = np.asarray(clip.sample.speech, np.float32)
-    times = np.arange(0, clip.sample.seconds[-1] + 1e-6, 1 / MOTION_RATE)
-    shapes = np.stack([np.interp(times, clip.sample.seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
-    openings = np.interp(times, clip.sample.seconds, clip.openings).astype(np.float32)
-    rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + 2 * clip.sample.record.offset
-    features = speech[np.clip(rows, 0, len(speech) - 1)]
-    return _Stretch(features, shapes, openings)
+def _stretch(clip: Clip, *, speed: float = 1.0, encoder: Graph | None = None) -> _Stretch:
+    """The clip, or what it would be when played `speed` times as fast; that needs the encoder."""
+    sample = clip.sample
+    speech = np.asarray(sample.speech, np.float32)
+    if encoder is not None:
+        import soxr
+
+        waveform = sample.waveform.astype(np.float32) / np.float32(32767)
+        waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
+        speech = features_of(waveform, encoder, extra=2 * FUTURE_FEATURES)
+    seconds = sample.seconds / speed
+    times = np.arange(0, seconds[-1] + 1e-6, 1 / MOTION_RATE)
+    shapes = np.stack([np.interp(times, seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
+    openings = np.interp(times, seconds, clip.openings).astype(np.float32)
+    shift = round(2 * sample.record.offset / speed)
+    rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + shift
+    return _Stretch(speech[np.clip(rows, 0, len(speech) - 1)], shapes, openings)
 
 
 def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Array, Array]:

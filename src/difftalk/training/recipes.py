@@ -96,6 +96,7 @@ class MotionRecipe:
     ridge: float = 0.03
     fit_batches: int = 300  # batches from which the linear part is fitted
     feature_noise: float = 0.1  # in units of each feature's spread
+    speeds: bool = False  # whether clips are heard at other speeds as well
     optimiser: Optimiser = Optimiser(lr=5e-4, weight_decay=0.05, warm_up=100)
     schedule: Schedule = Schedule(steps=6_000, batch=32, precision="f32", validate_every=200)
     loss: MotionLoss = MotionLoss()
@@ -121,7 +122,7 @@ DENOISER: Final = {
 MOTION: Final = {
     "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),
     "linear": MotionRecipe("linear", sizes.MOTION["default"], network=False),
-    "default": MotionRecipe("default", sizes.MOTION["default"]),
+    "default": MotionRecipe("default", sizes.MOTION["default"], speeds=True),
 }
 RECIPES: Final[Mapping[Kind, Mapping[str, Recipe]]] = {
     "painter": PAINTER,

@@ -92,12 +92,14 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
     samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
     if isinstance(recipe, MotionRecipe):
-        silences = silence_features(model.graph("speech_encoder"))
+        encoder = model.graph("speech_encoder")
+        silences = silence_features(encoder)
         return MotionSource(
             samples,
             model.geometry,
             batch_size=schedule.batch,
             silences=silences,
+            encoder=encoder if recipe.speeds else None,
             seed=schedule.seed,
             validation=held_out,
         )

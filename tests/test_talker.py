@@ -1,0 +1,376 @@
+"""The talker: a file is the stream run to its end, what lies under the mask is never seen, and time is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from difftalk import audio, video
+from difftalk import talker as talkers
+from difftalk.align import Alignment, region_mask
+from difftalk.errors import FaceError, InputError, MediaError, ModelError, OutputError
+from difftalk.face import UPPER, Image
+from difftalk.footage import Shot
+from difftalk.identity import Identity
+from difftalk.model import Model
+from difftalk.renderer import _box
+from difftalk.talker import Talker, TalkingFrame
+from drawn import SHARED, draw_clip, images, moving, packets, without_face, write_wav
+
+Wave = NDArray[np.float32]
+PIECE = audio.SAMPLE_RATE // 50
+
+
+def pieces(waveform: Wave, length: int) -> Iterator[Wave]:
+    return (waveform[i : i + length] for i in range(0, len(waveform), length))
+
+
+def pictures(frames: Iterable[TalkingFrame]) -> NDArray[np.uint8]:
+    return np.stack([frame.image for frame in frames])
+
+
+def weight_in(frame: Image, alignment: Alignment) -> NDArray[np.float32]:
+    """The mask's weight at every pixel of a frame."""
+    box, to_box = _box(frame, alignment)
+    assert box is not None
+    x0, y0, x1, y1 = box
+    out = np.zeros(frame.shape[:2], np.float32)
+    out[y0:y1, x0:x1] = cv2.warpAffine(region_mask(), to_box, (x1 - x0, y1 - y0), borderValue=(0.0,))
+    return out
+
+
+@pytest.fixture(scope="module", params=["painter", "denoiser"])
+def either(request: pytest.FixtureRequest, painter_model: Model, denoiser_model: Model) -> Talker:
+    return Talker({"painter": painter_model, "denoiser": denoiser_model}[request.param])
+
+
+@pytest.fixture(scope="module", params=["still", "clip"])
+def identity(request: pytest.FixtureRequest, still_identity: Identity, clip_identity: Identity) -> Identity:
+    return {"still": still_identity, "clip": clip_identity}[request.param]
+
+
+# --- the stream -------------------------------------------------------------------------------------------------------
+
+
+def test_pieces_are_the_whole(either: Talker, identity: Identity, waveform: Wave) -> None:
+    whole = pictures(either.stream(identity, [waveform]))
+    assert len(whole) == 25
+    np.testing.assert_array_equal(pictures(either.stream(identity, pieces(waveform, PIECE))), whole)
+    assert (np.diff(whole.astype(int), axis=0) != 0).any((1, 2, 3)).all()
+
+
+def test_frames_come_while_the_audio_still_does(talker: Talker, still_identity: Identity, waveform: Wave) -> None:
+    taken = list[int]()
+
+    def live() -> Iterator[Wave]:
+        for number, piece in enumerate(pieces(waveform, PIECE)):
+            taken.append(number)
+            yield piece
+
+    first = next(talker.stream(still_identity, live()))
+    assert first.seconds == 0
+    assert len(taken) * PIECE / audio.SAMPLE_RATE <= 0.72  # the look-ahead, and what makes up its last block
+
+
+def test_one_seed_one_result(painter_model: Model, denoiser_model: Model, identity: Identity, waveform: Wave) -> None:
+    short = waveform[:8000]
+    for model in (painter_model, denoiser_model):
+        runs = [pictures(Talker(model, seed=3).stream(identity, [short])) for _ in range(2)]
+        np.testing.assert_array_equal(*runs)
+
+
+def test_seed_changes_a_still(painter_model: Model, still_identity: Identity, waveform: Wave) -> None:
+    one, other = (pictures(Talker(painter_model, seed=s).stream(still_identity, [waveform])) for s in (0, 1))
+    assert (one != other).any()
+
+
+def test_articulation_turned_off_closes_the_case(
+    painter_model: Model, still_identity: Identity, waveform: Wave
+) -> None:
+    """Without articulation and head motion every frame is the same; with it the mouth moves."""
+    none, some = (
+        pictures(Talker(painter_model, articulation=gain).stream(still_identity, [waveform], head_motion=0))
+        for gain in (0.0, 1.0)
+    )
+    assert (none == none[0]).all()
+    assert (some != some[0]).any()
+
+
+@pytest.mark.parametrize("samples", [7680, 7999, 8000, 8001, 8320, 10_000])
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30_000, 1001)])
+def test_count_of_frames(
+    talker: Talker, still_identity: Identity, waveform: Wave, samples: int, rate: Fraction
+) -> None:
+    frames = list(talker.stream(still_identity, [waveform[:samples]], frame_rate=rate, head_motion=0))
+    assert len(frames) == round(samples / 16_000 * rate)
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(len(frames)) / float(rate))
+
+
+def test_no_audio_no_frames(talker: Talker, still_identity: Identity) -> None:
+    assert list(talker.stream(still_identity, [])) == []
+
+
+# --- what may be seen of a frame --------------------------------------------------------------------------------------
+
+
+def test_still_keeps_every_byte_outside_the_mask(either: Talker, still_identity: Identity, waveform: Wave) -> None:
+    source = still_identity.image
+    assert source is not None
+    weight = weight_in(source, still_identity.references[0].alignment)
+    for frame in either.stream(still_identity, [waveform[:4800]], head_motion=0):
+        np.testing.assert_array_equal(frame.image[weight == 0], source[weight == 0])
+        assert (frame.image[weight == 1] != source[weight == 1]).any()
+
+
+def test_dub_keeps_every_byte_outside_the_mask(
+    either: Talker, clip_identity: Identity, clip: Path, waveform: Wave
+) -> None:
+    source = images(clip)
+    frames = list(either.stream(clip_identity, [waveform[:8000]]))
+    for frame, before, tracked in zip(frames, source, clip_identity.frames, strict=False):
+        assert tracked is not None
+        weight = weight_in(before, tracked.alignment)
+        np.testing.assert_array_equal(frame.image[weight == 0], before[weight == 0])
+        assert (frame.image[weight == 1] != before[weight == 1]).any()
+
+
+def test_dub_never_looks_under_its_mask(
+    either: Talker, clip_identity: Identity, waveform: Wave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After tracking, noise for all of the frame's core and for every point below the nose changes no bit of the core."""
+    plain = list(either.stream(clip_identity, [waveform[:8000]]))
+    real, cores, rng = talkers.shots, list[NDArray[np.bool_]](), np.random.default_rng(0)
+
+    def spoiled(identity: Identity, fit: str) -> Iterator[Shot]:
+        for shot in real(identity, fit):
+            assert shot.alignment is not None
+            assert shot.upper is not None
+            core = weight_in(shot.image, shot.alignment) == 1
+            cores.append(core)
+            image = shot.image.copy()
+            image[core] = rng.integers(0, 256, (int(core.sum()), 3), np.uint8)
+            points = rng.uniform(0, 256, shot.upper.shape).astype(np.float32)
+            points[UPPER] = shot.upper[UPPER]
+            yield dataclasses.replace(shot, image=image, upper=points)
+
+    monkeypatch.setattr(talkers, "shots", spoiled)
+    noisy = list(either.stream(clip_identity, [waveform[:8000]]))
+    assert len(noisy) == len(plain) == 12
+    for one, other, core in zip(plain, noisy, cores, strict=False):
+        assert core.sum() > 4000
+        np.testing.assert_array_equal(one.image[core], other.image[core])
+
+
+def test_frames_without_a_face_pass_through(
+    either: Talker, portrait: Image, voice: Path, waveform: Wave, tmp_path: Path
+) -> None:
+    """In the middle of a dub: untouched, counted, and what follows is drawn as at a beginning."""
+    frames = moving(portrait, 25)
+    frames[10:13] = [without_face(portrait)] * 3
+    clip = draw_clip(tmp_path / "gap.mp4", frames)
+    one = either.identity(clip)
+    spoken, source = list(either.stream(one, [waveform])), images(clip)
+    assert [frame.drawn for frame in spoken] == [number not in (10, 11, 12) for number in range(25)]
+    for number in (10, 11, 12):
+        np.testing.assert_array_equal(spoken[number].image, source[number])
+    result = either.dub(clip, voice, tmp_path / "out.mp4")
+    assert (result.frames, result.passed_through) == (25, 3)
+    assert "3 frames passed through untouched: no face, or turned away" in result.notes
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_silence_resets_the_renderer(
+    denoiser_model: Model, still_identity: Identity, waveform: Wave, silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resets = list[int]()
+    monkeypatch.setattr(talkers.Renderer, "reset", lambda _: resets.append(1))
+    sound = np.zeros(16_000, np.float32) if silent else waveform
+    list(Talker(denoiser_model).stream(still_identity, [sound], head_motion=0))
+    assert bool(resets) == silent
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def animated(talker: Talker, still: Path, voice: Path, media: Path) -> talkers.Result:
+    return talker.animate(still, voice, media / "animated.mp4")
+
+
+def test_animated_file(animated: talkers.Result, talker: Talker, waveform: Wave) -> None:
+    info = video.probe(animated.path)
+    assert (info.width, info.height, info.frame_rate, info.frame_count) == (256, 256, 25, 25)
+    assert info.has_audio
+    assert (animated.frames, animated.seconds, animated.passed_through) == (25, 1.0, 0)
+    assert animated.notes == []
+    assert animated.model == talker.model.hash
+    assert 0 < animated.first_frame_seconds
+    assert animated.look_ahead == pytest.approx(0.52)
+    with av.open(str(animated.path)) as container:
+        assert container.metadata["comment"] == talkers.COMMENT
+    heard = audio.read(animated.path)[: len(waveform)]
+    assert np.corrcoef(heard, waveform[: len(heard)])[0, 1] > 0.98
+
+
+def test_file_is_the_stream_run_to_its_end(
+    animated: talkers.Result, talker: Talker, still_identity: Identity, waveform: Wave
+) -> None:
+    streamed = pictures(talker.stream(still_identity, pieces(waveform, PIECE)))
+    written = images(animated.path)
+    assert np.abs(written.astype(int) - streamed).mean() < 2
+
+
+def test_sound_is_copied_where_mp4_allows(talker: Talker, still: Path, clip: Path, tmp_path: Path) -> None:
+    result = talker.animate(still, clip, tmp_path / "out.mp4")
+    assert packets(result.path) == packets(clip)
+
+
+def test_odd_size_is_padded_and_that_is_said(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "odd.png"), portrait[:255, :253, ::-1])
+    result = talker.animate(tmp_path / "odd.png", voice, tmp_path / "out.mp4", head_motion=0)
+    assert (result.width, result.height) == (254, 256)
+    assert result.notes == ["padded to the even size 254 x 256 by one repeated row or column"]
+
+
+def test_call_chooses_by_what_it_is_given(talker: Talker, still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:
+    for number, source in enumerate((still, clip)):
+        result = talker(source, voice, tmp_path / f"{number}.mp4")
+        assert result.frames == 25
+    assert np.abs(images(tmp_path / "1.mp4")[20].astype(int) - images(clip)[20]).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("fit", "order"), [("bounce", [9, 9, 8, 7]), ("loop", [9, 0, 1, 2]), ("hold", [9, 9, 9, 9])]
+)
+def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: talkers.Fit, order: list[int]) -> None:
+    """Audio longer than the video: whose frame it is is read in a corner that the mask does not reach."""
+    frames = moving(portrait, 10)
+    for number, frame in enumerate(frames):
+        frame[:16, :16] = 20 + 20 * number
+    clip = draw_clip(tmp_path / "short.mp4", frames)
+    result = talker.dub(clip, voice, tmp_path / "out.mp4", fit=fit)
+    corners = images(result.path)[:, 2:14, 2:14].mean((1, 2, 3))
+    assert np.rint((corners[9:13] - 20) / 20).astype(int).tolist() == order
+    assert result.frames == 25
+    assert result.notes == [f"the audio is longer than the video (1.0 s, 0.4 s): --fit {fit}"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_tail(talker: Talker, clip: Path, waveform: Wave, tmp_path: Path, keep: bool) -> None:
+    """Audio shorter than the video ends it, or the rest of the video follows untouched and is not called faceless."""
+    sound = write_wav(tmp_path / "short.wav", waveform[:8000])
+    told = list[tuple[str, int, int]]()
+    result = talker.dub(
+        clip, sound, tmp_path / "out.mp4", keep_tail=keep, progress=lambda *parts: told.append(parts)
+    )
+    assert (result.frames, result.passed_through) == (28 if keep else 12, 0)
+    assert result.notes == (["16 frames kept after the end of the audio"] if keep else [])
+    assert told[-1] == ("speaking", result.frames, result.frames)
+    assert told[28][2] == result.frames  # the total is right from the first frame
+    difference = np.abs(images(result.path)[12:].astype(int) - images(clip)[12:])
+    assert difference.size == 0 or difference.mean() < 2
+
+
+def test_variable_rate_keeps_its_times(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
+    times = np.cumsum([0, *([0.04, 0.03, 0.05, 0.09] * 8)])
+    clip = draw_clip(tmp_path / "variable.mp4", moving(portrait, 33), times=times.tolist())
+    result = talker.dub(clip, voice, tmp_path / "out.mp4")
+    written = [frame.seconds for frame in video.read(result.path)]
+    np.testing.assert_allclose(written, times[times < 1.0], atol=1e-4)
+
+
+def test_source_rate_is_kept(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
+    rate = Fraction(30_000, 1001)
+    clip = draw_clip(tmp_path / "ntsc.mp4", moving(portrait, 30), rate=rate)
+    result = talker.dub(clip, voice, tmp_path / "out.mp4")
+    assert video.probe(result.path).frame_rate == rate
+    assert result.frames == 30
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared clips are not beside this checkout")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_damaged_packets(talker: Talker, voice: Path, waveform: Wave, tmp_path: Path) -> None:
+    """A real file with broken packets is dubbed, and what is drawn stays with the sound."""
+    result = talker.dub(SHARED / "odd/broken_audio_packet.mpg", voice, tmp_path / "out.mp4")
+    info = video.probe(result.path)
+    assert info.seconds == pytest.approx(1.0, abs=0.05)
+    assert result.passed_through == 0
+
+
+# --- what cannot be done ----------------------------------------------------------------------------------------------
+
+
+def test_options_out_of_range(painter_model: Model, talker: Talker, still: Path, clip: Path, voice: Path) -> None:
+    for options in ({"steps": 0}, {"steps": 65}, {"articulation": -0.1}, {"articulation": float("nan")}, {"seed": -1}):
+        with pytest.raises(InputError, match=f"{next(iter(options))} was .*allowed are"):
+            Talker(painter_model, **options)
+    for size, head_motion in ((63, 1.0), (9000, 1.0), (512, -1.0), (512, float("nan"))):
+        with pytest.raises(InputError, match="allowed are"):
+            talker.animate(still, voice, "out.mp4", size=size, head_motion=head_motion)
+    with pytest.raises(InputError, match="'stretch'; allowed are bounce, loop, hold"):
+        talker.dub(clip, voice, "out.mp4", fit="stretch")  # type: ignore[arg-type]
+
+
+def test_the_other_command_is_named(talker: Talker, still: Path, clip: Path, voice: Path) -> None:
+    with pytest.raises(InputError, match="use dub"):
+        talker.animate(clip, voice, "out.mp4")
+    with pytest.raises(InputError, match="use animate"):
+        talker.dub(still, voice, "out.mp4")
+
+
+def test_model_without_a_renderer(model: Model, painter_model: Model) -> None:
+    fewer = {name: entry for name, entry in painter_model.graphs.items() if name not in ("painter", "linear")}
+    with pytest.raises(ModelError, match="lacks painter, linear"):
+        Talker(dataclasses.replace(painter_model, graphs=fewer))
+
+
+def test_nothing_is_left_behind(talker: Talker, still: Path, portrait: Image, voice: Path, tmp_path: Path) -> None:
+    """Neither a file nor a part of one: no face, an error in the middle, a listener that stops it."""
+    out, empty = tmp_path / "out.mp4", draw_clip(tmp_path / "empty.mp4", [without_face(portrait)] * 3)
+    with pytest.raises(FaceError):
+        talker.dub(empty, voice, out)
+    with pytest.raises(MediaError):
+        talker.animate(still, tmp_path / "nothing.wav", out)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "speaking" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        talker.animate(still, voice, out, progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.mp4"]
+
+
+def test_existing_output(talker: Talker, still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"mine")
+    for work, source in ((talker.animate, still), (talker.dub, clip)):
+        with pytest.raises(OutputError, match="exists already"):
+            work(source, voice, out)
+    assert out.read_bytes() == b"mine"
+    talker.animate(still, voice, out, overwrite=True)
+    assert video.probe(out).frame_count == 25
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_output_over_its_own_source(talker: Talker, clip: Path, voice: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.mp4"
+    own.write_bytes(clip.read_bytes())
+    assert talker.dub(own, own, own, overwrite=True).frames == pytest.approx(25, abs=3)
+    assert packets(own) == packets(clip)
+
+
+def test_saved_and_loaded(talker: Talker, still_identity: Identity, waveform: Wave, tmp_path: Path) -> None:
+    talker.save_pretrained(tmp_path / "copy")
+    copy = Talker.from_pretrained(tmp_path / "copy")
+    short = waveform[:3200]
+    one, other = (pictures(each.stream(still_identity, [short])) for each in (talker, copy))
+    np.testing.assert_array_equal(one, other)
