@@ -25,6 +25,7 @@ from tiny_graphs import (
     encoder_graph,
     motion_graph,
     painter_graph,
+    speech_graph,
 )
 
 SIDE = 256  # px of a drawn clip; the demo portrait's eyes are 42 px apart
@@ -93,11 +94,12 @@ def alignment(model: Model, face: Face) -> Alignment:
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped folder with tiny graphs for all that is trained; draws with the painter, moves with `linear`."""
+    """The shipped folder with tiny graphs for all but faces; draws with the painter, moves with `linear`."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     shutil.copytree(SHIPPED, folder)
     entries = dict(Model.load(folder).graphs)
     paths = [
+        speech_graph(folder / "speech_encoder.onnx"),
         painter_graph(folder / "painter.onnx"),
         motion_graph(folder / "linear.onnx", seed=1),
         motion_graph(folder / "motion.onnx", seed=2),

@@ -1,4 +1,4 @@
-"""Clips and sounds that tests draw on the spot."""
+"""Clips and sounds that tests draw on the spot, and what they read off them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 import difftalk
 from difftalk import audio, video
+from difftalk.align import Alignment, region_mask
 from difftalk.face import Image
+from difftalk.renderer import _box
 
 DEMO = Path(difftalk.__file__).parent / "demo"
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # real clips; not in the repository
@@ -63,3 +66,13 @@ def packets(path: Path) -> list[bytes]:
 def images(path: Path) -> NDArray[Any]:
     """(t, h, w, 3) of a whole clip."""
     return np.stack([frame.image for frame in video.read(path)])
+
+
+def weight_in(frame: Image, alignment: Alignment) -> NDArray[np.float32]:
+    """The mask's weight at every pixel of a frame."""
+    box, to_box = _box(frame, alignment)
+    assert box is not None
+    x0, y0, x1, y1 = box
+    out = np.zeros(frame.shape[:2], np.float32)
+    out[y0:y1, x0:x1] = cv2.warpAffine(region_mask(), to_box, (x1 - x0, y1 - y0), borderValue=(0.0,))
+    return out

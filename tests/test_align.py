@@ -114,6 +114,18 @@ def test_crop_hits_its_pixels(scale: float) -> None:
     assert np.abs(seen - source * (250 / side))[inside].max() < 1.6
 
 
+@pytest.mark.parametrize("scale", [64.0, 140.0, 300.0])
+def test_shrinking_shifts_nothing(scale: float) -> None:
+    """The middle of a soft dot lies in the crop where the alignment puts it."""
+    y, x = np.mgrid[:1400, :1400]
+    spot = np.array([721.3, 633.8])
+    dot = 250 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / (2 * (0.15 * scale) ** 2))
+    alignment = align(turned(0, 0, scale=scale, shift=(700, 600, 0)))
+    crop = alignment.crop(np.repeat(np.rint(dot).astype(np.uint8)[..., None], 3, axis=2))[..., 0].astype(float)
+    found = [np.average(axis, weights=crop) for axis in np.mgrid[:ALIGNED_SIZE, :ALIGNED_SIZE][::-1]]
+    np.testing.assert_allclose(found, alignment.points(spot[None])[0], atol=0.06)
+
+
 def test_mask_is_soft_and_whole() -> None:
     mask = region_mask()
     assert mask.shape == REGION_SIZE

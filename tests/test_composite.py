@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk.align import REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region
+from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region
 from difftalk.composite import INNER_LIPS, OVAL, Reference, compose, inner_mouth, warp
 from difftalk.face import Array, Face, Image
 from difftalk.model import Model
@@ -92,6 +92,9 @@ def test_movement_decays_to_the_border(reference: Reference, wide: Array) -> Non
     chin = np.linalg.norm(wide[152] - reference.points[152])
     assert max(away[0].max(), away[-1].max(), away[:, 0].max(), away[:, -1].max()) < 0.15 * chin
     assert away.max() > 0.9 * chin
+    centre, tip = np.array([ALIGNED_SIZE / 2, EYE_LINE]), reference.points[152, :2]
+    below = (tip + (tip - centre) * 0.15)[None]  # a finger's breadth under the chin: the throat comes along
+    assert np.linalg.norm(below - sampled(moved.map, below)) > 0.3 * chin
     assert (moved.coverage[[0, 0, -1, -1], [0, -1, 0, -1]] == 0).all()
 
 

@@ -128,6 +128,16 @@ def test_tracker_finds_the_face_again_after_a_cut(model: Model, portrait: Image)
     assert face.points[:, 0].mean() > 450
 
 
+def test_tracker_believes_no_leap(model: Model, portrait: Image, face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mesh that shrinks by half within a frame is not followed; nothing else is found, so nothing is."""
+    tracker, points = Tracker(model.face_finder), face.points
+    assert tracker(portrait) is not None
+    shrunk = Face((points - points.mean(0)) / 2 + points.mean(0), 0.99)
+    monkeypatch.setattr(type(model.face_finder), "mesh", lambda *_: shrunk)
+    monkeypatch.setattr(type(model.face_finder), "detect", lambda *_: [])
+    assert tracker(portrait) is None
+
+
 def test_box_measures() -> None:
     box = Box(0.9, 10, 20, 40, 90, (15, 40), (35, 40))
     assert box.size == 70

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,11 +13,12 @@ import pytest
 from PIL import Image as Pillow
 
 from difftalk import identity as identities
+from difftalk.align import Followed, follow
 from difftalk.errors import FaceError, InputError
 from difftalk.face import UPPER, Face, Image
 from difftalk.identity import MAX_REFERENCES, YAW_STAY, Identity, of_still, of_video
 from difftalk.model import Model
-from difftalk.mouth import opening
+from difftalk.mouth import CHIN, opening
 from drawn import draw_clip, moving, without_face
 
 
@@ -74,6 +78,11 @@ def test_no_face(model: Model, portrait: Image, tmp_path: Path, name: str) -> No
         found(path, model)
 
 
+def test_sliver_of_a_picture(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(FaceError, match="no face found"):
+        of_still(save(tmp_path / "sliver.png", np.zeros((2, 4000, 3), np.uint8)), model, size=64)
+
+
 @pytest.mark.parametrize("name", ["some.png", "some.mp4"])
 def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
     path = shown(tmp_path / name, np.pad(scaled(portrait, 0.3), ((20, 21), (20, 21), (0, 0)), mode="edge"))
@@ -119,6 +128,36 @@ def test_mouth_outside_the_picture(model: Model, portrait: Image, face: Face, tm
     frames = [np.ascontiguousarray(portrait[:end])] * 3 + [slid] * 3
     one = of_video(draw_clip(tmp_path / "cut.mp4", frames), model)
     assert [tracked is None for tracked in one.frames] == [False] * 3 + [True] * 3
+
+
+def test_chin_beyond_the_mask_is_counted(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def longer(*arguments: Any) -> Iterator[Followed]:
+        """Every other face has its chin an eye distance lower."""
+        for number, frame in enumerate(follow(*arguments)):
+            assert frame.face is not None
+            points = frame.face.points.copy()
+            points[CHIN, 1] += 42 * (number % 2)
+            yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
+
+    monkeypatch.setattr(identities, "follow", longer)
+    one = of_video(clip, model)
+    assert one.notes == ["in 14 frames the source's own chin reaches beyond the mask"]
+    assert [tracked.jaw_inside for tracked in one.frames if tracked is not None] == [True, False] * 14
+
+
+def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [0] * 10 + [12] * 7 + [-12] * 6 + [-24] * 1 + [24] * 4  # degrees, of the clip's 28 frames
+
+    def turning(*arguments: Any) -> Iterator[Followed]:
+        for degrees, frame in zip(turns, follow(*arguments), strict=True):
+            assert frame.pose is not None
+            c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+            turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+            yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
+
+    monkeypatch.setattr(identities, "follow", turning)
+    one = of_video(clip, model)
+    np.testing.assert_allclose(one.yaws, [0, 12, -12, 24], atol=1e-6)
 
 
 def test_several_faces_in_a_video(model: Model, portrait: Image, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from difftalk.align import Alignment
+from difftalk.align import Alignment, align
 from difftalk.face import UPPER, Face, Image, roi_of
-from difftalk.life import BLINK_GAP, LOWER_LIDS, UPPER_LIDS, Life, _close_lids
+from difftalk.life import BLINK_GAP, FADE, HEAD_CENTRE, HEAD_SIZE, LOWER_LIDS, UPPER_LIDS, Life, _close_lids
 from difftalk.model import Model
 
 TIMES = np.arange(0, 12, 0.04)
@@ -63,6 +63,20 @@ def test_motion_is_small_smooth_and_ends_at_the_border(alignment: Alignment, fac
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         np.testing.assert_array_equal(image[edge], portrait[edge])
     assert (image != portrait).any(-1).mean() > 0.1
+
+
+def test_shoulders_and_background_stay(model: Model, face: Face, portrait: Image) -> None:
+    large = np.pad(portrait, ((200, 200), (200, 200), (0, 0)), mode="reflect")
+    points = (face.points + np.array([200, 200, 0], np.float32)).astype(np.float32)
+    placed = align(model.geometry.pose(points))
+    one = Life(placed, points, 1.0, 0)
+    image, _ = one._moved(large, still_time(one))
+    y, x = np.mgrid[: large.shape[0], : large.shape[1]]
+    aligned = np.stack([x, y], -1) @ placed.matrix[:, :2].T + placed.matrix[:, 2]
+    reach = np.linalg.norm((aligned - np.array(HEAD_CENTRE)) / np.array(HEAD_SIZE), axis=-1)
+    changed = (image != large).any(-1)
+    assert not changed[reach > FADE + 0.2].any()
+    assert changed[reach < 1].mean() > 0.3
 
 
 def test_seed_fixes_it(alignment: Alignment, face: Face, portrait: Image) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from difftalk.align import Alignment
 from difftalk.errors import InputError, OutputError
 from difftalk.face import Face, Image
 from difftalk.model import Model
-from difftalk.prepare import SPEECH_EXTRA, Clip, Report, find_clips, fingerprint, prepare, prepare_clip
+from difftalk.prepare import SPEECH_EXTRA, Clip, Report, _resumable, find_clips, fingerprint, prepare, prepare_clip
 from difftalk.sample import Sample, load_samples
 from difftalk.video import read_still
 from drawn import draw_clip, moving, without_face
@@ -130,6 +131,13 @@ def test_what_stands_there_is_left_as_it_is(clips: Path, out: Path, model: Model
     assert again == Report(report.records, resumed=6)
     assert told == []
     assert (out / "samples/good/frames.jpgs").stat().st_mtime_ns == before
+
+
+def test_what_has_changed_is_done_again(clips: Path, out: Path, report: Report) -> None:
+    one, samples = find_clips(clips)[0], out / "samples"
+    assert _resumable(one, samples) == report.records[0]
+    assert _resumable(dataclasses.replace(one, person="else"), samples) is None
+    assert _resumable(dataclasses.replace(one, name="never"), samples) is None
 
 
 def test_fingerprint_changes_with_file_and_row(clips: Path) -> None:

@@ -7,9 +7,8 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from difftalk.align import REGION_SIZE, REGION_Y, Alignment, align, crop_region, region_mask
+from difftalk.align import REGION_SIZE, REGION_Y, Alignment, align, crop_region
 from difftalk.composite import Reference
 from difftalk.engine import Graph
 from difftalk.errors import ModelError
@@ -28,6 +27,7 @@ from difftalk.renderer import (
     rim_colour,
 )
 from difftalk.speech import FEATURE_SIZE
+from drawn import weight_in
 
 
 def conditions(seed: int = 0) -> Conditions:
@@ -52,16 +52,6 @@ def wide(model: Model, face: Face, alignment: Alignment) -> Array:
 @pytest.fixture
 def drawn(painter_model: Model, reference: Reference, wide: Array) -> Drawn:
     return Renderer(painter_model, steps=1, seed=0).draw(reference, reference, wide, conditions())
-
-
-def weight_in(frame: Image, alignment: Alignment) -> NDArray[np.float32]:
-    """The mask's weight at every pixel of a frame."""
-    box, to_box = _box(frame, alignment)
-    assert box is not None
-    x0, y0, x1, y1 = box
-    out = np.zeros(frame.shape[:2], np.float32)
-    out[y0:y1, x0:x1] = cv2.warpAffine(region_mask(), to_box, (x1 - x0, y1 - y0), borderValue=(0.0,))
-    return out
 
 
 def test_paste_undoes_crop(painter_model: Model, reference: Reference, portrait: Image, alignment: Alignment) -> None:

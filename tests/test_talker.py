@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from difftalk import audio, video
 from difftalk import talker as talkers
-from difftalk.align import Alignment, region_mask
+from difftalk.composite import inner_mouth
 from difftalk.errors import FaceError, InputError, MediaError, ModelError, OutputError
 from difftalk.face import UPPER, Image
-from difftalk.footage import Shot
+from difftalk.footage import Shot, shots
 from difftalk.identity import Identity
+from difftalk.life import Life
 from difftalk.model import Model
-from difftalk.renderer import _box
+from difftalk.renderer import Renderer
 from difftalk.talker import Talker, TalkingFrame
-from drawn import SHARED, draw_clip, images, moving, packets, without_face, write_wav
+from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
 Wave = NDArray[np.float32]
 PIECE = audio.SAMPLE_RATE // 50
@@ -35,16 +36,6 @@ def pieces(waveform: Wave, length: int) -> Iterator[Wave]:
 
 def pictures(frames: Iterable[TalkingFrame]) -> NDArray[np.uint8]:
     return np.stack([frame.image for frame in frames])
-
-
-def weight_in(frame: Image, alignment: Alignment) -> NDArray[np.float32]:
-    """The mask's weight at every pixel of a frame."""
-    box, to_box = _box(frame, alignment)
-    assert box is not None
-    x0, y0, x1, y1 = box
-    out = np.zeros(frame.shape[:2], np.float32)
-    out[y0:y1, x0:x1] = cv2.warpAffine(region_mask(), to_box, (x1 - x0, y1 - y0), borderValue=(0.0,))
-    return out
 
 
 @pytest.fixture(scope="module", params=["painter", "denoiser"])
@@ -83,12 +74,13 @@ def test_frames_come_while_the_audio_still_does(talker: Talker, still_identity: 
 def test_one_seed_one_result(painter_model: Model, denoiser_model: Model, identity: Identity, waveform: Wave) -> None:
     short = waveform[:8000]
     for model in (painter_model, denoiser_model):
-        runs = [pictures(Talker(model, seed=3).stream(identity, [short])) for _ in range(2)]
-        np.testing.assert_array_equal(*runs)
+        one, other = (pictures(Talker(model, seed=3).stream(identity, [short])) for _ in range(2))
+        np.testing.assert_array_equal(one, other)
 
 
 def test_seed_changes_a_still(painter_model: Model, still_identity: Identity, waveform: Wave) -> None:
-    one, other = (pictures(Talker(painter_model, seed=s).stream(still_identity, [waveform])) for s in (0, 1))
+    sound = waveform[:6400]
+    one, other = (pictures(Talker(painter_model, seed=s).stream(still_identity, [sound])) for s in (0, 1))
     assert (one != other).any()
 
 
@@ -97,20 +89,19 @@ def test_articulation_turned_off_closes_the_case(
 ) -> None:
     """Without articulation and head motion every frame is the same; with it the mouth moves."""
     none, some = (
-        pictures(Talker(painter_model, articulation=gain).stream(still_identity, [waveform], head_motion=0))
+        pictures(Talker(painter_model, articulation=gain).stream(still_identity, [waveform[:6400]], head_motion=0))
         for gain in (0.0, 1.0)
     )
     assert (none == none[0]).all()
     assert (some != some[0]).any()
 
 
-@pytest.mark.parametrize("samples", [7680, 7999, 8000, 8001, 8320, 10_000])
-@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30_000, 1001)])
+@pytest.mark.parametrize(("samples", "rate"), [(6719, 25), (6720, 25), (6721, 25), (5000, Fraction(30_000, 1001))])
 def test_count_of_frames(
-    talker: Talker, still_identity: Identity, waveform: Wave, samples: int, rate: Fraction
+    talker: Talker, still_identity: Identity, waveform: Wave, samples: int, rate: Fraction | int
 ) -> None:
-    frames = list(talker.stream(still_identity, [waveform[:samples]], frame_rate=rate, head_motion=0))
-    assert len(frames) == round(samples / 16_000 * rate)
+    frames = list(talker.stream(still_identity, [waveform[:samples]], frame_rate=Fraction(rate), head_motion=0))
+    assert len(frames) == round(samples * Fraction(rate) / 16_000)
     np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(len(frames)) / float(rate))
 
 
@@ -145,12 +136,12 @@ def test_dub_keeps_every_byte_outside_the_mask(
 def test_dub_never_looks_under_its_mask(
     either: Talker, clip_identity: Identity, waveform: Wave, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After tracking, noise for all of the frame's core and for every point below the nose changes no bit of the core."""
+    """After tracking, noise for the frame's core and for every point below the nose changes no bit of the core."""
     plain = list(either.stream(clip_identity, [waveform[:8000]]))
-    real, cores, rng = talkers.shots, list[NDArray[np.bool_]](), np.random.default_rng(0)
+    cores, rng = list[NDArray[np.bool_]](), np.random.default_rng(0)
 
     def spoiled(identity: Identity, fit: str) -> Iterator[Shot]:
-        for shot in real(identity, fit):
+        for shot in shots(identity, fit):
             assert shot.alignment is not None
             assert shot.upper is not None
             core = weight_in(shot.image, shot.alignment) == 1
@@ -167,6 +158,38 @@ def test_dub_never_looks_under_its_mask(
     for one, other, core in zip(plain, noisy, cores, strict=False):
         assert core.sum() > 4000
         np.testing.assert_array_equal(one.image[core], other.image[core])
+
+
+def test_dub_follows_the_upper_face(
+    denoiser_model: Model, clip_identity: Identity, waveform: Wave, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talker = Talker(denoiser_model)
+    plain = pictures(talker.stream(clip_identity, [waveform[:3200]]))
+
+    def moved(identity: Identity, fit: str) -> Iterator[Shot]:
+        for shot in shots(identity, fit):
+            assert shot.upper is not None
+            yield dataclasses.replace(shot, upper=shot.upper + np.float32(2))
+
+    monkeypatch.setattr(talkers, "shots", moved)
+    assert (pictures(talker.stream(clip_identity, [waveform[:3200]])) != plain).any()
+
+
+def test_drawn_region_goes_with_the_head(painter_model: Model, still_identity: Identity, waveform: Wave) -> None:
+    """With the portrait's own mouth drawn, a moved head is the moved picture, but for the inside of the mouth."""
+    assert still_identity.pose is not None
+    assert still_identity.points is not None
+    assert still_identity.image is not None
+    own = dataclasses.replace(
+        still_identity, neutral=still_identity.pose.remove(still_identity.points).astype(np.float32)
+    )
+    alignment = own.references[0].alignment
+    life = Life(alignment, still_identity.points, 2.0, 0)
+    inner = inner_mouth(own.references[0].points).sum() / alignment.scale**2
+    for frame in Talker(painter_model, articulation=0).stream(own, [waveform], head_motion=2):
+        moved = life.frame(still_identity.image, frame.seconds)[0]
+        different = np.abs(frame.image.astype(int) - moved).max(-1) > 16
+        assert different.sum() < 1.6 * inner
 
 
 def test_frames_without_a_face_pass_through(
@@ -191,7 +214,7 @@ def test_silence_resets_the_renderer(
     denoiser_model: Model, still_identity: Identity, waveform: Wave, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resets = list[int]()
-    monkeypatch.setattr(talkers.Renderer, "reset", lambda _: resets.append(1))
+    monkeypatch.setattr(Renderer, "reset", lambda _: resets.append(1))
     sound = np.zeros(16_000, np.float32) if silent else waveform
     list(Talker(denoiser_model).stream(still_identity, [sound], head_motion=0))
     assert bool(resets) == silent
@@ -207,12 +230,12 @@ def animated(talker: Talker, still: Path, voice: Path, media: Path) -> talkers.R
 
 def test_animated_file(animated: talkers.Result, talker: Talker, waveform: Wave) -> None:
     info = video.probe(animated.path)
-    assert (info.width, info.height, info.frame_rate, info.frame_count) == (256, 256, 25, 25)
+    assert (info.width, info.height, info.frame_rate, info.frame_count) == (256, 256, Fraction(25), 25)
     assert info.has_audio
     assert (animated.frames, animated.seconds, animated.passed_through) == (25, 1.0, 0)
     assert animated.notes == []
     assert animated.model == talker.model.hash
-    assert 0 < animated.first_frame_seconds
+    assert animated.first_frame_seconds > 0
     assert animated.look_ahead == pytest.approx(0.52)
     with av.open(str(animated.path)) as container:
         assert container.metadata["comment"] == talkers.COMMENT
@@ -247,9 +270,7 @@ def test_call_chooses_by_what_it_is_given(talker: Talker, still: Path, clip: Pat
     assert np.abs(images(tmp_path / "1.mp4")[20].astype(int) - images(clip)[20]).mean() < 3
 
 
-@pytest.mark.parametrize(
-    ("fit", "order"), [("bounce", [9, 9, 8, 7]), ("loop", [9, 0, 1, 2]), ("hold", [9, 9, 9, 9])]
-)
+@pytest.mark.parametrize(("fit", "order"), [("bounce", [9, 9, 8, 7]), ("loop", [9, 0, 1, 2]), ("hold", [9, 9, 9, 9])])
 def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: talkers.Fit, order: list[int]) -> None:
     """Audio longer than the video: whose frame it is is read in a corner that the mask does not reach."""
     frames = moving(portrait, 10)
@@ -268,15 +289,13 @@ def test_tail(talker: Talker, clip: Path, waveform: Wave, tmp_path: Path, keep: 
     """Audio shorter than the video ends it, or the rest of the video follows untouched and is not called faceless."""
     sound = write_wav(tmp_path / "short.wav", waveform[:8000])
     told = list[tuple[str, int, int]]()
-    result = talker.dub(
-        clip, sound, tmp_path / "out.mp4", keep_tail=keep, progress=lambda *parts: told.append(parts)
-    )
+    result = talker.dub(clip, sound, tmp_path / "out.mp4", keep_tail=keep, progress=lambda *parts: told.append(parts))
     assert (result.frames, result.passed_through) == (28 if keep else 12, 0)
     assert result.notes == (["16 frames kept after the end of the audio"] if keep else [])
     assert told[-1] == ("speaking", result.frames, result.frames)
     assert told[28][2] == result.frames  # the total is right from the first frame
-    difference = np.abs(images(result.path)[12:].astype(int) - images(clip)[12:])
-    assert difference.size == 0 or difference.mean() < 2
+    rest = images(result.path)[12:]
+    assert np.abs(rest.astype(int) - images(clip)[28 - len(rest) :]).sum() < 2 * max(rest.size, 1)
 
 
 def test_variable_rate_keeps_its_times(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
@@ -296,12 +315,14 @@ def test_source_rate_is_kept(talker: Talker, portrait: Image, voice: Path, tmp_p
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared clips are not beside this checkout")
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_damaged_packets(talker: Talker, voice: Path, waveform: Wave, tmp_path: Path) -> None:
-    """A real file with broken packets is dubbed, and what is drawn stays with the sound."""
-    result = talker.dub(SHARED / "odd/broken_audio_packet.mpg", voice, tmp_path / "out.mp4")
-    info = video.probe(result.path)
-    assert info.seconds == pytest.approx(1.0, abs=0.05)
+def test_damaged_packets(talker: Talker, tmp_path: Path) -> None:
+    """A real file with broken packets is dubbed, and its frames stay at their times: the mouth stays with the sound."""
+    broken = SHARED / "odd/broken_audio_packet.mpg"
+    result = talker.dub(broken, DEMO / "voice.wav", tmp_path / "out.mp4", fit="hold")
+    times, written = ([frame.seconds for frame in video.read(path)] for path in (broken, result.path))
+    np.testing.assert_allclose(written[: len(times)], times, atol=1e-3)
+    assert max(np.diff(times)) > 0.1
+    assert result.seconds == pytest.approx(3.095, abs=0.05)
     assert result.passed_through == 0
 
 

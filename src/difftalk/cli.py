@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
 
 import typer
 
@@ -26,6 +26,8 @@ from difftalk.errors import DifftalkError, InputError
 
 if TYPE_CHECKING:
     from difftalk.talker import Result
+
+INTERRUPTED: Final = 130  # exit code
 
 app = typer.Typer(
     add_completion=False,
@@ -258,6 +260,7 @@ def main() -> None:
     except DifftalkError as error:
         print(f"difftalk: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("difftalk: stopped; nothing was left under the output's name", file=sys.stderr)
-        raise SystemExit(130) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's own word for Ctrl-C, which says nothing
+            print("difftalk: stopped", file=sys.stderr)
+        raise

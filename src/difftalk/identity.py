@@ -95,7 +95,7 @@ def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
     if size is None or max(height, width) <= size:
         return image, []
     scale = size / max(height, width)
-    after = (round(width * scale), round(height * scale))
+    after = (max(1, round(width * scale)), max(1, round(height * scale)))
     note = f"shrunk from {width} x {height} to {after[0]} x {after[1]}; --size sets the long side"
     return np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8), [note]
 

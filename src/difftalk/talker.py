@@ -45,11 +45,15 @@ COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
 @dataclass(frozen=True)
 class TalkingFrame:
-    """One frame of the output. drawn: False where the source's frame was passed through."""
+    """One frame of the output.
+
+    drawn: False where the source's frame was passed through. tail: after the end of the audio, as the source has it.
+    """
 
     image: Image  # (h, w, 3) RGB
     seconds: float
     drawn: bool
+    tail: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Talker:
             raise InputError(f"steps was {steps}; allowed are 1 to 64")
         if not 0 <= articulation <= 3:
             raise InputError(f"articulation was {articulation}; allowed are 0 to 3, 1 is natural")
+        if seed < 0:
+            raise InputError(f"seed was {seed}; allowed are 0 and above")
         self.model, self._steps = model, steps or model.settings.steps
         self._seed, self._articulation = seed, articulation
 
@@ -253,9 +259,9 @@ class Talker:
                     f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"
                 )
             frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit)
-            if keep_tail and not longer:
-                frames = _with_tail(frames, identity)
             total = audio.frame_count(seconds, info.frame_rate)
+            if keep_tail and not longer:
+                frames, total = _with_tail(frames, identity), info.frame_count
             return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
@@ -274,13 +280,14 @@ class Talker:
         began: float,
         progress: Progress | None,
     ) -> Result:
-        started, first, count, passed = time.monotonic(), math.nan, 0, 0
+        started, first, count, passed, tail = time.monotonic(), math.nan, 0, 0, 0
         last = 0.0
         for frame in frames:
             writer.write(frame.image, frame.seconds)
             if count == 0:
                 first = time.monotonic() - began
-            count, passed, last = count + 1, passed + (not frame.drawn), frame.seconds
+            count, tail, last = count + 1, tail + frame.tail, frame.seconds
+            passed += not frame.drawn and not frame.tail
             if progress is not None:
                 progress("speaking", count, max(total, count))
         spent = time.monotonic() - started
@@ -289,6 +296,8 @@ class Talker:
             notes.append(f"padded to the even size {writer.size[0]} x {writer.size[1]} by one repeated row or column")
         if passed:
             notes.append(f"{passed} frames passed through untouched: no face, or turned away")
+        if tail:
+            notes.append(f"{tail} frames kept after the end of the audio")
         return Result(
             writer.path,
             count,
@@ -324,4 +333,4 @@ def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[T
         yield frame
     for number, rest in enumerate(video.read(identity.path)):
         if number >= count:
-            yield TalkingFrame(rest.image, rest.seconds, drawn=False)
+            yield TalkingFrame(rest.image, rest.seconds, drawn=False, tail=True)

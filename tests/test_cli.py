@@ -1,0 +1,272 @@
+"""The command line as it is typed: what it prints, and one line for everything that cannot be done."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from difftalk import cli, video
+from difftalk.face import Image
+from difftalk.model import Model
+from drawn import draw_clip, moving, without_face, write_wav
+
+Run = Callable[..., tuple[int, str, str]]
+PATIENCE = 120  # s: how long a loaded machine may take
+JSON_KEYS = {
+    "path", "frames", "seconds", "frames_per_second", "first_frame_seconds", "look_ahead", "width", "height",
+    "frame_rate", "passed_through", "model", "notes",
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`difftalk ARGUMENTS` -> exit code, standard output, standard error; native libraries' lines included."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["difftalk", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capfd.readouterr()
+        code = left.value.code
+        return code if isinstance(code, int) else 0, out, err
+
+    return call
+
+
+# --- what works -------------------------------------------------------------------------------------------------------
+
+
+def test_animate_says_what_it_wrote(run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    code, said, err = run("animate", still, voice, "-o", out, "--model", model_folder, "--size", 200)
+    assert (code, err) == (0, "")
+    shrunk, last = said.splitlines()
+    assert shrunk == "shrunk from 256 x 256 to 200 x 200; --size sets the long side"
+    assert last.startswith(f"{out}: 25 frames, 1.00 s, 200 x 200, ")
+    assert last.endswith(f"model {Model.load(model_folder).hash}")
+
+
+def test_dub_prints_one_object(run: Run, clip: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    code, said, err = run("dub", clip, voice, "-o", out, "--model", model_folder, "--json", "--keep-tail", "--seed", 4)
+    assert (code, err) == (0, "")
+    result = json.loads(said)
+    assert result.keys() == JSON_KEYS
+    assert (result["frames"], result["passed_through"]) == (28, 0)
+    assert (result["width"], result["height"], result["frame_rate"]) == (256, 256, 25)
+    assert result["path"] == str(out)
+    assert video.probe(out).frame_count == 28
+
+
+def test_options_reach_the_talker(run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
+    """Without articulation and head motion the picture stands still."""
+    out, options = tmp_path / "out.mp4", ("--articulation", 0, "--head-motion", 0, "--steps", 2)
+    assert run("animate", still, voice, "-o", out, "--model", model_folder, *options)[0] == 0
+    written = np.stack([frame.image for frame in video.read(out)]).astype(int)
+    assert np.abs(np.diff(written, axis=0)).mean() < 0.3
+
+
+def test_prepare_keeps_what_is_asked_for(run: Run, clip: Path, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "good.mp4").write_bytes(clip.read_bytes())
+    rows = ["good.mp4,ann,train,open", "gone.mp4,ann,train,open", "other.mp4,bob,train,research"]
+    (clips / "manifest.csv").write_text("\n".join(["path,person,split,rights", *rows]))
+    (clips / "offsets.csv").write_text("path,offset_frames,r_at_offset\ngood.mp4,0,0.9\n")
+    arguments = ("prepare", clips, tmp_path / "out", "--set", "data.rights=open", "--workers", 1)
+    code, said, err = run(*arguments)
+    assert (code, err) == (0, "")
+    dropped, last = said.splitlines()
+    assert dropped.startswith("dropped gone: ")
+    assert last == f"1 of 2 clips kept (0 stood there already): {tmp_path / 'out'}"
+    for name in ("index.parquet", "report.json", "contact_sheet.png"):
+        assert (tmp_path / "out" / name).is_file()
+    assert "(2 stood there already)" in run(*arguments)[1]
+
+
+def test_help_names_every_command(run: Run) -> None:
+    code, said, _ = run("--help")
+    assert code == 0
+    for name in ("animate", "dub", "prepare", "train", "export", "evaluate"):
+        assert name in said
+
+
+def test_progress_on_a_terminal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with cli._progress(False) as progress:
+        progress("looking", 1, 2)
+        progress("speaking", 3, 10)
+    assert "speaking" in capfd.readouterr().err
+    with cli._progress(True) as progress:
+        progress("speaking", 3, 10)
+    assert capfd.readouterr().err == ""
+
+
+# --- what does not ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory, portrait: Image, still: Path, clip: Path, voice: Path) -> Path:
+    """A folder of files that cannot be used, and of some that can."""
+    folder = tmp_path_factory.mktemp("bad")
+    small = np.array(Pillow.fromarray(portrait).resize((76, 76), Pillow.Resampling.BOX))
+    small = np.pad(small, ((30, 30), (30, 30), (0, 0)), mode="edge")
+    Pillow.fromarray(without_face(portrait)).save(folder / "faceless.png")
+    Pillow.fromarray(small).save(folder / "small.png")
+    draw_clip(folder / "faceless.mp4", [without_face(portrait)] * 4)
+    draw_clip(folder / "small.mp4", [small] * 4)
+    draw_clip(folder / "mute.mp4", moving(portrait, 4))
+    (folder / "text.mp4").write_text("I am no video.\n" * 50)
+    (folder / "text.png").write_text("I am no picture.\n" * 50)
+    for path in (still, clip, voice):
+        (folder / path.name).write_bytes(path.read_bytes())
+        (folder / f"empty{path.suffix}").write_bytes(b"")
+        (folder / f"cut{path.suffix}").write_bytes(path.read_bytes()[:30])
+    (folder / "half.png").write_bytes(still.read_bytes()[:20_000])
+    write_wav(folder / "hollow.wav", np.zeros(0, np.float32))
+    write_wav(folder / "blink.wav", np.zeros(100, np.float32))
+    (folder / "taken.mp4").write_bytes(b"mine")
+    (folder / "folder.mp4").mkdir()
+    return folder
+
+
+ANIMATE = [
+    ("faceless.png voice.wav new.mp4", "no face found"),
+    ("small.png voice.wav new.mp4", "px apart; at least 16 are needed"),
+    ("empty.png voice.wav new.mp4", "is empty"),
+    ("cut.png voice.wav new.mp4", "cut.png"),
+    ("half.png voice.wav new.mp4", "half.png"),
+    ("text.png voice.wav new.mp4", "text.png"),
+    ("text.mp4 voice.wav new.mp4", "text.mp4"),
+    ("clip.mp4 voice.wav new.mp4", "use dub"),
+    ("gone.png voice.wav new.mp4", "no such file"),
+    ("folder.mp4 voice.wav new.mp4", "is a folder"),
+    ("portrait.png gone.wav new.mp4", "no such file"),
+    ("portrait.png empty.wav new.mp4", "is empty"),
+    ("portrait.png cut.wav new.mp4", "cut.wav"),
+    ("portrait.png hollow.wav new.mp4", "hollow.wav"),
+    ("portrait.png blink.wav new.mp4", "no frames"),
+    ("portrait.png mute.mp4 new.mp4", "no audio track"),
+    ("portrait.png text.mp4 new.mp4", "text.mp4"),
+    ("portrait.png portrait.png new.mp4", "no audio track"),
+    ("portrait.png voice.wav taken.mp4", "exists already"),
+    ("portrait.png voice.wav folder.mp4", "is a folder"),
+    ("portrait.png voice.wav new.avi", "ends in .mp4"),
+    ("portrait.png voice.wav nowhere/new.mp4", "does not exist"),
+    ("portrait.png voice.wav /proc/new.mp4", "cannot be written"),
+    ("portrait.png voice.wav new.mp4 --steps 0", "steps was 0"),
+    ("portrait.png voice.wav new.mp4 --seed -1", "seed was -1"),
+    ("portrait.png voice.wav new.mp4 --size 5", "size was 5"),
+    ("portrait.png voice.wav new.mp4 --model nowhere", "holds no model_index.json"),
+]
+DUB = [
+    ("faceless.mp4 voice.wav new.mp4", "no usable face in any of its 4 frames"),
+    ("small.mp4 voice.wav new.mp4", "px apart; at least 16 are needed"),
+    ("empty.mp4 voice.wav new.mp4", "is empty"),
+    ("cut.mp4 voice.wav new.mp4", "cut.mp4"),
+    ("text.mp4 voice.wav new.mp4", "text.mp4"),
+    ("gone.mp4 voice.wav new.mp4", "no such file"),
+    ("voice.wav voice.wav new.mp4", "no video track"),
+    ("portrait.png voice.wav new.mp4", "use animate"),
+    ("clip.mp4 hollow.wav new.mp4", "hollow.wav"),
+    ("clip.mp4 mute.mp4 new.mp4", "no audio track"),
+    ("clip.mp4 voice.wav taken.mp4", "exists already"),
+    ("clip.mp4 voice.wav /proc/new.mp4", "cannot be written"),
+    ("clip.mp4 voice.wav new.mp4 --fit stretch", "allowed are bounce, loop, hold"),
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "reason"),
+    [*(("animate", *case) for case in ANIMATE), *(("dub", *case) for case in DUB)],
+    ids=lambda part: str(part).replace(" ", "+"),
+)
+def test_bad_input_is_one_line(
+    run: Run, bad: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, command: str, line: str, reason: str
+) -> None:
+    monkeypatch.chdir(bad)
+    source, sound, out, *options = line.split()
+    before = {path: path.stat().st_mtime_ns for path in bad.iterdir()}
+    model = [] if "--model" in options else ["--model", model_folder]
+    code, said, err = run(command, source, sound, "-o", out, *options, *model)
+    assert code in (1, 2)
+    assert said == ""
+    assert reason in err
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in bad.iterdir()} == before
+
+
+def test_overwrite_must_be_asked_for(run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"mine")
+    arguments = ("animate", still, voice, "-o", out, "--model", model_folder)
+    assert run(*arguments)[0] == 1
+    assert out.read_bytes() == b"mine"
+    assert run(*arguments, "--overwrite")[0] == 0
+    assert video.probe(out).frame_count == 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("nowhere", "out"), "nowhere is not a folder"),
+        ((".", "out"), "no clip"),
+        ((".", "out", "--set", "data.person=ann"), "allowed here is data.rights=VALUE"),
+    ],
+)
+def test_bad_prepare_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, said, err = run("prepare", *arguments)
+    assert (code, said, err.count("\n")) == (1, "", 1)
+    assert reason in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_usage_is_two(run: Run) -> None:
+    for arguments in (("animate",), ("sing",), ("dub", "a.mp4", "b.wav", "-o", "c.mp4", "--steps", "many")):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert "Traceback" not in err
+
+
+def test_interrupted_half_way(still: Path, model_folder: Path, waveform: NDArray[np.float32], tmp_path: Path) -> None:
+    """Ctrl-C after the first frames: nothing stays, and one line says so."""
+    sound = write_wav(tmp_path / "long.wav", np.tile(waveform, 90))
+    # A shell that starts the tests in the background may have left Ctrl-C ignored for all below it.
+    code = "import signal; signal.signal(2, signal.default_int_handler); from difftalk.cli import main; main()"
+    arguments = ["animate", still, sound, "-o", tmp_path / "out.mp4", "--model", model_folder]
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        started = time.monotonic()
+        while sum(part.stat().st_size for part in tmp_path.glob(".*.part")) < 20_000:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() - started < PATIENCE
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert out == ""
+    assert err == "difftalk: stopped\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
+
+
+def test_module_runs_as_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "difftalk", "dub", "gone.mp4", "gone.wav", "-o", "out.mp4", "--model", "gone"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
