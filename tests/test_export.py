@@ -90,7 +90,7 @@ def test_shipped_speech_encoder_is_whispers(name: str, tmp_path: Path) -> None:
         mel = speech_like(seed)
         with torch.no_grad():
             features = net(mel).numpy()
-        assert features.shape == (1, WINDOW_MELS // 2, 384)
+        assert features.shape == (1, WINDOW_MELS // 2, 1152)
         given = graph(mel=mel.numpy())["features"]
         assert float(np.linalg.norm(given - features) / np.linalg.norm(features)) < 1e-5
 

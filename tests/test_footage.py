@@ -25,7 +25,7 @@ TIMES = [0, 0.04, 0.10, 0.11, 0.2, 0.28, 0.32, 0.40, 0.5, 0.52]  # of a variable
 def tracked(number: int, *, x: float = 100) -> Tracked:
     pose = Pose(np.eye(3), 40.0, np.array([x, 80.0, 0.0]))
     upper = np.full((len(UPPER), 3), number, np.float32)
-    return Tracked(pose, Alignment(np.eye(2, 3)), upper, jaw_inside=True)
+    return Tracked(pose, Alignment(np.eye(2, 3)), upper, zoom=1.0)
 
 
 def grey(count: int) -> list[video.Image]:

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image as Pillow
 
 from difftalk import identity as identities
-from difftalk.align import Followed, follow
+from difftalk.align import REGION_Y, Followed, follow
 from difftalk.errors import FaceError, InputError
-from difftalk.face import UPPER, Face, Image
-from difftalk.identity import MAX_REFERENCES, YAW_STAY, Identity, of_still, of_video
+from difftalk.face import UPPER, Array, Face, Image
+from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, YAW_STAY, Identity, of_still, of_video
 from difftalk.model import Model
 from difftalk.mouth import CHIN, opening
 from drawn import draw_clip, moving, without_face
@@ -110,7 +110,7 @@ def test_of_a_video(clip_identity: Identity, face: Face) -> None:
     for number, tracked in enumerate(one.frames):
         assert tracked is not None
         assert tracked.upper.shape == (len(UPPER), 3)  # no point below the nose is kept
-        assert tracked.jaw_inside
+        assert tracked.zoom == 1
         np.testing.assert_allclose((tracked.upper - face.points[UPPER])[:, 0].mean(), number, atol=1)
 
 
@@ -130,19 +130,30 @@ def test_mouth_outside_the_picture(model: Model, portrait: Image, face: Face, tm
     assert [tracked is None for tracked in one.frames] == [False] * 3 + [True] * 3
 
 
-def test_chin_beyond_the_mask_is_counted(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lowest = list[Array]()
+
     def longer(*arguments: Any) -> Iterator[Followed]:
-        """Every other face has its chin an eye distance lower."""
+        """One face has its chin an eye distance lower."""
         for number, frame in enumerate(follow(*arguments)):
             assert frame.face is not None
             points = frame.face.points.copy()
-            points[CHIN, 1] += 42 * (number % 2)
+            points[CHIN, 1] += 42 * (number == 14)
+            lowest.append(points)
             yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
     monkeypatch.setattr(identities, "follow", longer)
     one = of_video(clip, model)
-    assert one.notes == ["in 14 frames the source's own chin reaches beyond the mask"]
-    assert [tracked.jaw_inside for tracked in one.frames if tracked is not None] == [True, False] * 14
+    assert one.notes == ["in 1 frame(s) the chin reaches beyond the mask; there and around the mask is larger"]
+    frames = [tracked for tracked in one.frames if tracked is not None]
+    for tracked, points in zip(frames, lowest, strict=True):
+        placed = tracked.alignment.points(points)[CHIN]
+        assert placed[:, 1].max() <= REGION_Y[1] - JAW_MARGIN + 1e-3
+        eyes = tracked.alignment.points(tracked.pose.shift[None])[0]
+        np.testing.assert_allclose(eyes[:2], [128, 72], atol=3)
+    scales = np.array([tracked.alignment.scale for tracked in frames])
+    assert scales[14] < 0.95 * scales[-1]
+    assert np.abs(np.diff(np.log(scales))).max() < 0.02  # no jump
 
 
 def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

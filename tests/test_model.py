@@ -44,7 +44,7 @@ def test_saved_is_loaded(painter_model: Model, tmp_path: Path) -> None:
     assert copy.settings == painter_model.settings
     assert copy.hash == painter_model.hash
     np.testing.assert_array_equal(copy.geometry.basis, painter_model.geometry.basis)
-    features = np.random.default_rng(0).standard_normal((1, 46, 384)).astype(np.float32)
+    features = np.random.default_rng(0).standard_normal((1, 46, 1152)).astype(np.float32)
     ours, theirs = (one.graph("linear")(features=features)["shape"] for one in (painter_model, copy))
     np.testing.assert_array_equal(ours, theirs)
 

@@ -120,7 +120,7 @@ def test_sound_of_a_sample(sample: Sample, waveform: NDArray[np.float32], model:
     heard = sample.waveform.astype(np.float32) / 32767
     assert len(heard) == pytest.approx(len(waveform), abs=2048)  # AAC comes in blocks
     assert np.corrcoef(heard[:15000], waveform[:15000])[0, 1] > 0.98
-    assert sample.speech.shape == (-(-len(heard) // 320) + SPEECH_EXTRA, 384)
+    assert sample.speech.shape == (-(-len(heard) // 320) + SPEECH_EXTRA, 1152)
     assert sample.speech.dtype == np.float16
 
 

@@ -18,9 +18,12 @@ from difftalk.mouth import COMPONENTS, target_mesh
 from difftalk.renderer import (
     CONTEXT_FEATURES,
     LATENT_SHAPE,
+    LIGHT_NOISE,
+    MAX_LIGHT,
     Conditions,
     Drawn,
     Renderer,
+    Scene,
     _box,
     check_renderer,
     paste,
@@ -130,12 +133,18 @@ def test_teeth_come_from_the_reference_for_teeth(painter_model: Model, reference
     assert np.abs(one.picture - other.picture).max() > 0.02
 
 
-def test_colour_is_added_outside_the_mouth(painter_model: Model, reference: Reference, wide: Array) -> None:
-    renderer, colour = Renderer(painter_model, steps=1, seed=0), np.full((*REGION_SIZE, 3), 0.1, np.float32)
-    plain, tinted = (renderer.draw(reference, reference, wide, conditions(), c) for c in (None, colour))
+def test_light_is_brought_to_the_scene_outside_the_mouth(
+    painter_model: Model, reference: Reference, wide: Array, portrait: Image
+) -> None:
+    renderer = Renderer(painter_model, steps=1, seed=0)
+    lit = np.clip(portrait.astype(int) + 12, 0, 255).astype(np.uint8)
+    plain, tinted = (
+        renderer.draw(reference, reference, wide, conditions(), Scene.of(image, reference.alignment))
+        for image in (portrait, lit)
+    )
     added = (tinted.composite - plain.composite)[:3]
-    skin = (plain.warp.inner == 0) & (plain.composite[:3].max(0) < 0.9)
-    np.testing.assert_allclose(added[:, skin], 0.1, atol=1e-6)
+    skin = (plain.warp.inner == 0) & (plain.composite[:3].max(0) < 0.8)
+    assert np.median(added[:, skin]) == pytest.approx(12 / 127.5 - LIGHT_NOISE, abs=0.01)
     assert (added[:, plain.warp.inner == 1] == 0).all()
 
 
@@ -194,18 +203,28 @@ def test_missing_graph_is_named(painter_model: Model, name: str) -> None:
 
 
 def test_rim_colour_measures_the_light(portrait: Image, reference: Reference) -> None:
+    def seen(image: Image) -> Array:
+        return rim_colour(Scene.of(image, reference.alignment), reference)
+
     brighter = np.clip(portrait.astype(int) + 10, 0, 255).astype(np.uint8)
-    colour = rim_colour(brighter, reference.alignment, reference)
-    assert colour.shape == (*REGION_SIZE, 3)
-    np.testing.assert_allclose(colour, 10 / 127.5, atol=0.01)
-    assert (rim_colour(portrait, reference.alignment, reference) == 0).all()
-    assert np.abs(rim_colour(np.full_like(portrait, 255), reference.alignment, reference)).max() <= 0.1501
+    assert seen(brighter).shape == (*REGION_SIZE, 3)
+    np.testing.assert_allclose(seen(brighter), 10 / 127.5 - LIGHT_NOISE, atol=0.01)
+    assert (seen(portrait) == 0).all()
+    assert (seen(np.clip(portrait.astype(int) + 3, 0, 255).astype(np.uint8)) == 0).all()
+    assert np.abs(seen(np.full_like(portrait, 255))).max() <= MAX_LIGHT + 1e-4
 
 
-def test_rim_colour_sees_nothing_inside_the_core(portrait: Image, reference: Reference) -> None:
+def test_scene_is_not_looked_at_inside_the_core(
+    denoiser_model: Model, portrait: Image, reference: Reference, wide: Array
+) -> None:
     core = weight_in(portrait, reference.alignment) == 1
     noisy = portrait.copy()
     noisy[core] = np.random.default_rng(0).integers(0, 256, (core.sum(), 3), np.uint8)
-    colour = rim_colour(noisy, reference.alignment, reference)
-    np.testing.assert_array_equal(colour, rim_colour(portrait, reference.alignment, reference))
+    pictures = [
+        Renderer(denoiser_model, steps=1, seed=0)
+        .draw(reference, reference, wide, conditions(), Scene.of(image, reference.alignment))
+        .picture
+        for image in (portrait, noisy)
+    ]
+    np.testing.assert_array_equal(pictures[0], pictures[1])
     assert reference.alignment.points(np.argwhere(core)[:, ::-1].astype(np.float64))[:, 1].min() > REGION_Y[0]

@@ -12,25 +12,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 from difftalk.errors import DataError, InputError
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import Denoiser
-from difftalk.nets.motion import LinearMotion
 from difftalk.training import losses
-from difftalk.training.batches import Batch, FakeSource, LatentBatch, MotionBatch, RenderBatch
-from difftalk.training.checkpoint import FILE, load_checkpoint, load_net
+from difftalk.training.batches import Batch, FakeSource, LatentBatch, RenderBatch
+from difftalk.training.checkpoint import FILE, load_checkpoint, load_net, save_weights
 from difftalk.training.loop import learning_rate, train
 from difftalk.training.losses import LPIPS, denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
-from difftalk.training.motion_loss import fit_linear, motion_loss
 from difftalk.training.objectives import Tools, build, loss_of
 from difftalk.training.recipes import (
     RECIPES,
     FirstStageRecipe,
     Kind,
-    MotionRecipe,
     Optimiser,
     from_dict,
     override,
@@ -117,6 +113,21 @@ def test_starting_from_a_run_takes_its_average(tmp_path: Path) -> None:
     begun = train("painter", source, recipe, tmp_path / "begun", steps=0, start_from=tmp_path / "given")
     assert begun.step == 0
     assert all(torch.equal(begun.net[name], given.average[name]) for name in begun.net)
+
+
+def test_weights_start_a_run_as_its_checkpoint_does(tmp_path: Path) -> None:
+    recipe, source = recipe_named("painter", "debug"), FakeSource("painter")
+    done = train("painter", source, recipe, tmp_path / "run", steps=3)
+    save_weights(done, tmp_path / "painter.safetensors")
+    found = load_checkpoint(tmp_path / "painter.safetensors")
+    assert (found.kind, found.recipe, found.step, found.code) == (done.kind, recipe, 3, done.code)
+    for name, value in done.average.items():
+        torch.testing.assert_close(found.average[name], value, rtol=1e-3, atol=1e-6)
+    again = train("painter", source, recipe, tmp_path / "again", steps=1, start_from=tmp_path / "painter.safetensors")
+    assert again.step == 1
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    with pytest.raises(DataError, match="damaged"):
+        load_checkpoint(tmp_path / "broken.safetensors")
 
 
 class Interrupting(FakeSource):
@@ -332,59 +343,3 @@ def test_a_net_learns_only_from_its_own_batches() -> None:
     recipe = recipe_named("painter", "debug")
     with pytest.raises(DataError, match="Painter cannot learn from MotionBatch"):
         loss_of(build(recipe), FakeSource("motion").batch(0), recipe, Tools.of(recipe, CPU), torch.Generator())
-
-
-class LinearTruth:
-    """Shapes that are a linear function of the features two frames back."""
-
-    def __init__(self) -> None:
-        self._fake = FakeSource("motion", batch_size=8)
-        self._map = 0.1 * torch.randn(384, 16, generator=torch.Generator().manual_seed(0))
-        self._spread = torch.zeros(384).index_fill(0, torch.arange(6), 1)  # as few directions as the debug recipe keeps
-
-    def batch(self, step: int) -> MotionBatch:
-        fake = self._fake.batch(step)
-        assert isinstance(fake, MotionBatch)
-        features = fake.features * self._spread + 0.3
-        shape = (features[:, 26 : 26 + 2 * fake.shape.shape[1] : 2] - 0.3) @ self._map + 0.5
-        return dataclasses.replace(fake, features=features, shape=shape)
-
-    def validation(self) -> list[Batch]:
-        return [self.batch(-1)]
-
-
-def test_the_regression_finds_a_linear_truth() -> None:
-    recipe = override(recipe_named("motion", "linear"), ["size.components=6", "ridge=1e-6", "fit_batches=40"])
-    assert isinstance(recipe, MotionRecipe)
-    net, source = LinearMotion(recipe.size), LinearTruth()
-    fit_linear(net, source, recipe)
-    unseen = source.batch(-1)
-    with torch.no_grad():
-        error = (net(unseen.features) - unseen.shape).pow(2).mean()
-    assert float(error) < 1e-3 * float(unseen.shape.var())
-
-
-def test_motion_losses_stop_at_the_mask() -> None:
-    recipe = recipe_named("motion", "debug")
-    assert isinstance(recipe, MotionRecipe)
-    fake = FakeSource("motion").batch(0)
-    assert isinstance(fake, MotionBatch)
-    row: Tensor = torch.linspace(-1, 1, 16)
-    net = build(recipe).eval()
-    mask = fake.mask.clone()
-    mask[:, 8:] = 0
-    batch = dataclasses.replace(fake, mask=mask)
-    wild = dataclasses.replace(batch, shape=torch.where(mask[..., None] > 0, batch.shape, 99.0))
-    torch.testing.assert_close(
-        motion_loss(net, wild, recipe, row).total, motion_loss(net, batch, recipe, row).total, rtol=1e-5, atol=1e-6
-    )
-
-
-def test_linear_motion_is_a_run_like_the_rest(tmp_path: Path) -> None:
-    recipe = override(recipe_named("motion", "linear"), ["size.components=8", "fit_batches=4"])
-    done = train("motion", FakeSource("motion"), recipe, tmp_path)
-    assert done.step == 0
-    checkpoint, net = load_net(tmp_path)
-    assert isinstance(net, LinearMotion)
-    assert "val_opening_r" in rows_of(tmp_path)[-1]
-    assert float(checkpoint.net["read.weight"].abs().max()) > 0

@@ -96,6 +96,12 @@ class Alignment:
         xy = points[:, :2] @ self.matrix[:, :2].T + self.matrix[:, 2]
         return np.concatenate([xy, points[:, 2:] * self.scale], 1).astype(np.float32)
 
+    def zoomed(self, zoom: float) -> Alignment:
+        """The face `zoom` times as large, the eyes' middle in its place."""
+        middle = np.array([ALIGNED_SIZE / 2, EYE_LINE])
+        shift = zoom * self.matrix[:, 2] + (1 - zoom) * middle
+        return Alignment(np.concatenate([zoom * self.matrix[:, :2], shift[:, None]], 1))
+
     def crop(self, image: Image) -> Image:
         """Source picture (h, w, 3) -> aligned (256, 256, 3); an area filter where it shrinks by more than half."""
         import cv2

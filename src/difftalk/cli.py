@@ -134,7 +134,7 @@ def train(
     ] = None,
     out: Annotated[Optional[Path], typer.Option("-o", "--out", help="The run's folder; runs/KIND by default.")] = None,  # noqa: UP045
     recipe: Annotated[str, typer.Option(help="debug, default, or linear for motion.")] = "default",
-    start: Annotated[Optional[Path], typer.Option("--from", help="A run whose weights to start from.")] = None,  # noqa: UP045
+    start: Annotated[Optional[Path], typer.Option("--from", help="A run or .safetensors to start from.")] = None,  # noqa: UP045
     settings: _Set = None,
     steps: Annotated[Optional[int], typer.Option(help="Stop at this step.")] = None,  # noqa: UP045
     minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = float("inf"),
@@ -171,12 +171,18 @@ def export(
     base: Annotated[
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
+    data: Annotated[Path | None, typer.Option(help="Prepared clips on which the motion's gain is measured.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder that gets the runs' weights as safetensors, for train --from.")
+    ] = None,
 ) -> None:
     """Writes a model folder from training runs; what no run is given for comes from the base."""
     from difftalk.training.export import export_model
 
     given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
-    export_model(out, {kind: run for kind, run in given.items() if run is not None}, base=base)
+    export_model(
+        out, {kind: run for kind, run in given.items() if run is not None}, base=base, weights=weights, data=data
+    )
     print(f"model folder: {out}")
 
 

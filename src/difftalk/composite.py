@@ -1,8 +1,8 @@
 """Composites: a reference's own pixels, moved to the mouth shape of another frame.
 
 The 854 triangles of the face mesh and three rings around the face carry the reference to the target mesh; where both
-agree nothing moves. The inside of the mouth is left empty: it is what the network paints. Geometry only: knows nothing
-of audio, files or networks.
+agree nothing moves; beyond them the surroundings move as the rim does. The inside of the mouth is left empty: it is
+what the network paints. Geometry only: knows nothing of audio, files or networks.
 
 A *map* is (144, 176, 2) float32: for every pixel of the region the aligned coordinates in the reference.
 """
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment
 from difftalk.face import Array, Image
+from difftalk.rim import field, spread
 
 RINGS: Final = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
-RING_SHARES: Final = (0.6, 0.2, 0.0)  # of the oval's displacement
+RING_SHARES: Final = (0.6, 0.2, 0.0)  # of the oval's displacement; the rest is the surroundings' motion
 OVAL: Final = np.array(
     [10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365,
      397, 288, 361, 323, 454, 356, 389, 251, 284, 332, 297, 338]
@@ -81,12 +82,17 @@ def _topology() -> _Topology:
     return _Topology(np.concatenate([face, fan, *strips]), len(face), len(fan))
 
 
-def _extend(reference: Array, target: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _extend(
+    reference: Array, target: Array, rim: Array | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mesh points, rings and the mouth's middle, (468 + 108 + 1, 3), of reference and target."""
     centre = np.array([ALIGNED_SIZE / 2, EYE_LINE, 0.0])
     oval, moved = reference[OVAL].astype(np.float64), target[OVAL] - reference[OVAL]
     rings = [centre + (oval - centre) * factor for factor in RINGS]
     carried = [ring + share * moved for ring, share in zip(rings, RING_SHARES, strict=True)]
+    if rim is not None:
+        for ring, share in zip(carried, RING_SHARES, strict=True):
+            ring[:, :2] -= (1 - share) * (spread(ring[:, :2]) @ rim)
     middles = [mesh[INNER_LIPS].mean(0, keepdims=True) for mesh in (reference, target)]
     return (
         np.concatenate([reference[:MESH_POINTS], *rings, middles[0]]),
@@ -106,12 +112,15 @@ def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
     return np.concatenate([linear, shift[..., None]], 2)
 
 
-def warp(reference: Array, target: Array) -> Warp:
-    """The warp that carries the reference mesh (478, 3) to the target mesh (478, 3), both aligned."""
+def warp(reference: Array, target: Array, rim: Array | None = None) -> Warp:
+    """The warp that carries the reference mesh (478, 3) to the target mesh (478, 3), both aligned.
+
+    rim: (36, 2) rim motion of the surroundings; without it they are fixed to the head.
+    """
     import cv2
 
     topology = _topology()
-    source, moved = _extend(reference, target)
+    source, moved = _extend(reference, target, rim)
     corners = moved[topology.triangles]
     flat = corners[:, :, :2] - np.array([REGION_X[0], REGION_Y[0]])
     a, b = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
@@ -135,6 +144,8 @@ def warp(reference: Array, target: Array) -> Warp:
     pixel = maps.astype(np.float32)[labels]
     x, y = _grid()
     where = pixel[..., 0] * x + pixel[..., 1] * y + pixel[..., 2]
+    if rim is not None:
+        where += field(rim) * (labels == 0)[..., None]
     coverage = (labels > len(rings)).astype(np.float32)
     return Warp(where, inner_mouth(target), coverage)
 

@@ -6,7 +6,7 @@ Reads the video again and again and holds little of it: backwards it goes in run
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +43,7 @@ class Shot:
     cut: bool = False
 
 
-def shots(identity: Identity, fit: str) -> Iterator[Shot]:
+def shots(identity: Identity, fit: str) -> Generator[Shot, None, None]:
     """The video's frames, without end: at its end it turns round (bounce), starts again (loop), or stays (hold)."""
     if identity.info is None:
         raise InputError(f"{identity.path} is not a video; use animate")

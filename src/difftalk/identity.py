@@ -8,15 +8,16 @@ teeth. Pictures of the video itself are not kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from difftalk import video
-from difftalk.align import Alignment, Followed, Pose, align, follow
+from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
 from difftalk.composite import Reference
+from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
 from difftalk.mouth import CHIN, LIPS, neutral_of_clip, opening
@@ -29,17 +30,23 @@ YAW_BIN: Final = 12.0  # degrees a reference stands for
 MAX_REFERENCES: Final = 4
 YAW_STAY: Final = 4.0  # degrees another reference must be nearer before it takes over
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
+JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
+MIN_ZOOM: Final = 0.6
+ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
 MOUTH: Final = np.concatenate([LIPS, CHIN])
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """One frame of a video. upper: (45, 3) source pixels. jaw_inside: whether the region holds the frame's own chin."""
+    """One frame of a video. upper: (45, 3) source pixels.
+
+    zoom: at most 1; how much smaller the face must be for the region to hold the frame's own chin and mouth.
+    """
 
     pose: Pose  # source pixels
     alignment: Alignment
     upper: Array
-    jaw_inside: bool
+    zoom: float
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     shapes: list[Array] = []
     distances: list[float] = []
     every = max(1, info.frame_count // NEUTRAL_FRAMES)
-    for frame in follow(((f.image, f.seconds) for f in video.read(path)), tracker, model.geometry.canonical):
+    pictures = ahead((f.image, f.seconds) for f in video.read(path))
+    for frame in follow(pictures, tracker, model.geometry.canonical):
         tracked.append(_tracked(frame))
         if tracked[-1] is not None and frame.pose is not None and frame.face is not None:
             free = frame.pose.remove(frame.face.points)
@@ -154,9 +162,9 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     turns = sorted(candidates.counts, key=lambda turn: -candidates.counts[turn])[:MAX_REFERENCES]
     chosen = [candidates.closed[turn] for turn in turns]
     notes = [f"up to {tracker.faces_seen} faces: took the largest"] if tracker.faces_seen > 1 else []
-    outside = sum(1 for t in tracked if t is not None and not t.jaw_inside)
+    outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
     if outside:
-        notes.append(f"in {outside} frames the source's own chin reaches beyond the mask")
+        notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
     return Identity(
         path,
         neutral_of_clip(np.stack(shapes)),
@@ -164,7 +172,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         [c[1] for c in chosen],
         candidates.opened[1],
         info=info,
-        frames=tracked,
+        frames=_enlarged(tracked),
         notes=notes,
     )
 
@@ -177,6 +185,27 @@ def _tracked(frame: Followed) -> Tracked | None:
     height, width = frame.image.shape[:2]
     if (mouth < 0).any() or (mouth > np.array([width, height])).any():
         return None
-    low = frame.alignment.points(frame.face.points)[MOUTH, :2]
-    inside = bool((low[:, 1] < 240 - 8).all() and (low[:, 0] > 48).all() and (low[:, 0] < 208).all())
-    return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], inside)
+    zoom = _zoom_needed(frame.alignment.points(frame.face.points)[MOUTH, :2])
+    return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], zoom)
+
+
+def _zoom_needed(points: Array) -> float:
+    """Scale about the eyes' middle at which aligned points (n, 2) lie in the region, JAW_MARGIN from its border."""
+    middle = ALIGNED_SIZE / 2
+    reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - JAW_MARGIN)
+    depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - JAW_MARGIN - EYE_LINE)
+    return float(np.clip(1 / max(reach, depth, 1.0), MIN_ZOOM, 1))
+
+
+def _enlarged(frames: list[Tracked | None]) -> list[Tracked | None]:
+    """Alignments zoomed out around the frames that need it, smoothly, so that the mask grows and shrinks unseen."""
+    zoom = np.array([1.0 if frame is None else frame.zoom for frame in frames])
+    if (zoom == 1).all():
+        return frames
+    reach = np.lib.stride_tricks.sliding_window_view
+    lowest = reach(np.pad(zoom, 2 * ZOOM_REACH, mode="edge"), 2 * ZOOM_REACH + 1).min(1)
+    smooth = reach(lowest, 2 * ZOOM_REACH + 1).mean(1)  # a mean of values each of which is low enough
+    return [
+        None if frame is None else replace(frame, alignment=frame.alignment.zoomed(float(z)))
+        for frame, z in zip(frames, smooth, strict=True)
+    ]

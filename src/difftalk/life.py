@@ -8,6 +8,7 @@ glasses do not bend. Knows nothing of mouths.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -84,10 +85,16 @@ class Life:
         height, width = image.shape[:2]
         grid = _field(self.alignment, undo, undo_shift, (height, width))
         where = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
-        yy, xx = np.mgrid[:height, :width].astype(np.float32)
-        where += np.stack([xx, yy], -1)
+        cv2.add(where, _places(height, width), dst=where)
         out = cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         return out, moved
+
+
+@lru_cache(maxsize=1)
+def _places(height: int, width: int) -> Array:
+    """(height, width, 2): every pixel's own x and y."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.stack([x, y], -1)
 
 
 def _ease(share: float) -> float:

@@ -36,7 +36,7 @@ class MotionStream:
         self._started = False
 
     def push(self, features: Array) -> Array:
-        """(m, 384) features -> (4 n, 16) mouth shapes that are now certain."""
+        """(m, 1152) features -> (4 n, 16) mouth shapes that are now certain."""
         if not len(features):
             return np.zeros((0, COMPONENTS), np.float32)
         if not self._started:
@@ -51,7 +51,7 @@ class MotionStream:
 
 
 def shapes_of(features: NDArray[np.floating], graph: Graph) -> Array:
-    """(n, 384) features -> mouth shapes (t, 16): the stream, run to its end."""
+    """(n, 1152) features -> mouth shapes (t, 16): the stream, run to its end."""
     return MotionStream(graph).push(np.asarray(features, np.float32))
 
 

@@ -28,6 +28,7 @@ from difftalk.align import (
 from difftalk.composite import Reference, Warp, compose, warp
 from difftalk.errors import ModelError
 from difftalk.face import UPPER, Array, Image
+from difftalk.rim import RimFollower, still_scene
 from difftalk.sampler import euler
 
 if TYPE_CHECKING:
@@ -35,23 +36,41 @@ if TYPE_CHECKING:
 
 LATENT_SHAPE: Final = (1, 8, 18, 22)
 CONTEXT_FEATURES: Final = 20  # speech features around a frame, ± 200 ms
+LIGHT_NOISE: Final = 0.03  # a difference of light up to here is none: skin moves below the eyes
+MAX_LIGHT: Final = 0.15  # what a frame's light may differ by, [-1, 1] units
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the denoiser hears and sees besides pixels. audio: (20, 384). shape: (16,)."""
+    """What the denoiser hears and sees besides pixels. audio: (20, 1152). shape: (16,)."""
 
     audio: Array
     shape: Array
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A video's frame around the region: aligned (256, 256, 3), of which nothing inside the region is looked at."""
+
+    aligned: Image
+    alignment: Alignment
+
+    @classmethod
+    def of(cls, image: Image, alignment: Alignment) -> Scene:
+        return cls(alignment.crop(image), alignment)
+
+
+@dataclass(frozen=True)
 class Drawn:
-    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, and its warp."""
+    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, and its warp.
+
+    colour: (144, 176, 3) that was added to the reference's, [-1, 1] units.
+    """
 
     picture: Array
     composite: Array
     warp: Warp
+    colour: Array | None = None
 
 
 class Renderer:
@@ -63,28 +82,37 @@ class Renderer:
         self._noise = np.random.default_rng(seed).standard_normal(LATENT_SHAPE).astype(np.float32)
         self._previous: Array | None = None
         self._latents: dict[int, tuple[Reference, Array]] = {}
+        self._reference: Reference | None = None
+        self._rim = RimFollower()
 
     def reset(self) -> None:
-        """Forgets the previous output: at a cut, after a frame without a face, in a long silence."""
+        """Forgets the frames before: at a cut, after a frame without a face, in a long silence."""
         self._previous = None
+        self._rim.reset()
 
     def draw(
-        self, reference: Reference, teeth: Reference, mesh: Array, conditions: Conditions, colour: Array | None = None
+        self, reference: Reference, teeth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
     ) -> Drawn:
         """The region for an aligned target mesh (478, 3).
 
-        colour: (144, 176, 3) added to the composite, in [-1, 1] units.
+        scene: of a video's frame, whose surroundings and light the reference's are brought to; None for a still.
         """
-        moved = warp(reference.points, mesh)
-        composite = compose(reference, moved)
-        if colour is not None:
-            composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * (1 - moved.inner), -1, 1)
+        composite, moved, colour = self._compose(reference, mesh, scene)
         picture = (
             self._paint(composite, teeth)
             if self._kind == "painter"
             else self._denoise(composite, teeth, mesh, conditions)
         )
-        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved)
+        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, colour)
+
+    def _compose(self, reference: Reference, mesh: Array, scene: Scene | None) -> tuple[Array, Warp, Array | None]:
+        if scene is None:
+            moved = warp(reference.points, mesh)
+            return compose(reference, moved), moved, None
+        if reference is not self._reference:
+            self._reference = reference
+            self._rim.reset()
+        return compose_in(scene, reference, mesh, self._rim)
 
     def _paint(self, composite: Array, teeth: Reference) -> Array:
         picture = crop_region(teeth.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
@@ -120,6 +148,15 @@ class Renderer:
         return self._latents[id(reference)][1]
 
 
+def compose_in(scene: Scene, reference: Reference, mesh: Array, follower: RimFollower) -> tuple[Array, Warp, Array]:
+    """The composite (5, 144, 176) as the scene has its surroundings and its light, the warp, the colour added."""
+    rim = follower(scene.aligned, reference.aligned, still_scene(scene.alignment, reference.alignment))
+    moved = warp(reference.points, mesh, rim)
+    composite, colour = compose(reference, moved), rim_colour(scene, reference)
+    composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * (1 - moved.inner), -1, 1)
+    return composite, moved, colour
+
+
 def landmarks_of(mesh: NDArray[np.floating]) -> Array:
     """Aligned mesh (478, 3) -> upper-face landmarks (45, 2) in eye distances from the eyes' middle."""
     return np.asarray((mesh[UPPER, :2] - np.array([ALIGNED_SIZE / 2, EYE_LINE])) / EYE_DISTANCE, np.float32)
@@ -135,7 +172,7 @@ def check_renderer(model: Model) -> None:
         raise ModelError(f"{model.folder} lacks {', '.join(missing)}; export the model again")
 
 
-def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn, colour: Array | None = None) -> Image:
+def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn) -> Image:
     """The frame (h, w, 3) with the drawn region in it, at the frame's own resolution.
 
     The composite is sampled anew from the reference's own pixels; the network's picture minus its composite is enlarged
@@ -154,8 +191,8 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
     sharp = cv2.remap(reference.image, where, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
     sharp = sharp.astype(np.float32)
     change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
-    if colour is not None:
-        change = change + colour * 127.5 * (1 - drawn.warp.inner[..., None])
+    if drawn.colour is not None:
+        change = change + drawn.colour * 127.5 * (1 - drawn.warp.inner[..., None])
     layers = np.concatenate([change, drawn.warp.inner[..., None]], 2)
     layers = cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.warpAffine(region_mask(), to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
@@ -189,16 +226,17 @@ def _box(frame: Image, alignment: Alignment) -> tuple[tuple[int, int, int, int] 
     return ((x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None), to_box
 
 
-def rim_colour(frame: Image, alignment: Alignment, reference: Reference) -> Array:
-    """(144, 176, 3), [-1, 1] units: how the frame's light differs from the reference's, read off just above the mask.
+def rim_colour(scene: Scene, reference: Reference) -> Array:
+    """(144, 176, 3), [-1, 1] units: how the scene's light differs from the reference's, read off just above the mask.
 
     No pixel inside the mask enters: the band is the 6 rows above the region. One offset for each third of its width.
     """
     import cv2
 
     rows = slice(REGION_Y[0] - 6, REGION_Y[0])
-    now, then = alignment.crop(frame)[rows].astype(np.float32), reference.aligned[rows].astype(np.float32)
+    now, then = scene.aligned[rows].astype(np.float32), reference.aligned[rows].astype(np.float32)
     edges = np.linspace(REGION_X[0] + 32, REGION_X[1] - 32, 4).astype(int)
     offsets = [np.median((now - then)[:, a:b], axis=(0, 1)) for a, b in pairwise(edges)]
-    band = np.clip(np.array(offsets, np.float32)[None] / 127.5, -0.15, 0.15)
+    seen = np.array(offsets, np.float32)[None] / 127.5
+    band = np.sign(seen) * np.clip(np.abs(seen) - LIGHT_NOISE, 0, MAX_LIGHT)
     return np.asarray(cv2.resize(band, (REGION_SIZE[1], REGION_SIZE[0]), interpolation=cv2.INTER_LINEAR), np.float32)

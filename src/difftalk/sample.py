@@ -2,7 +2,7 @@
 
     frames.jpgs         aligned 256 x 256 frames, JPEG after JPEG; frames.npy their byte offsets
     track.safetensors   meshes, blendshapes, alignments, frame times
-    speech.npy          speech features, (n, 384) float16 at 50 Hz
+    speech.npy          speech features, (n, 1152) float16 at 50 Hz
     audio.npy           16 kHz waveform, int16
     sample.json         person, split, rights, rate, offset, quality, decision and reason
 
@@ -24,7 +24,7 @@ from difftalk.align import Alignment
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 JPEG_QUALITY: Final = 95
 
 
@@ -99,7 +99,7 @@ class Sample:
 
     @cached_property
     def speech(self) -> NDArray[np.float16]:
-        """(n, 384) features at 50 Hz, memory-mapped."""
+        """(n, 1152) features at 50 Hz, memory-mapped."""
         return np.load(self.folder / "speech.npy", mmap_mode="r")  # type: ignore[no-any-return]
 
     @cached_property

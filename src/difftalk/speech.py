@@ -1,8 +1,9 @@
-"""Speech features: 16 kHz waveform -> 384 numbers at 50 Hz, the same whether the audio comes whole or in pieces.
+"""Speech features: 16 kHz waveform -> 1152 numbers at 50 Hz, the same whether the audio comes whole or in pieces.
 
 A frozen Whisper-tiny encoder (Radford et al. 2022) looks at windows of 3.0 s, one every 160 ms; only the 8 features
 that end 200 ms before a window's right edge are kept, since features settle with what follows them. Feature i stands
-for the 20 ms that begin at i / 50 s. Knows nothing of faces.
+for the 20 ms that begin at i / 50 s. It is what three of the encoder's four blocks say, the second to the last: lips
+are heard better half-way up than at the top. Knows nothing of faces.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 FEATURE_RATE: Final = 50  # Hz
-FEATURE_SIZE: Final = 384
+LAYER_SIZE: Final = 384  # of one block of the encoder
+FEATURE_LAYERS: Final = 3  # blocks that speak, the last of them at the end
+FEATURE_SIZE: Final = FEATURE_LAYERS * LAYER_SIZE
 WINDOW_SECONDS: Final = 3.0
 HOP_SECONDS: Final = 0.16
 SETTLE_SECONDS: Final = 0.2  # audio that must follow a feature inside its window
@@ -45,7 +48,7 @@ class SpeechStream:
         self._features = 0  # given out
 
     def push(self, waveform: Array) -> Array:
-        """(n,) samples at 16 kHz in [-1, 1] -> (m, 384) newly settled features, m a multiple of 8."""
+        """(n,) samples at 16 kHz in [-1, 1] -> (m, 1152) newly settled features, m a multiple of 8."""
         self._samples += len(waveform)
         self._buffer = np.concatenate([self._buffer, waveform.astype(np.float32)])
         blocks = []
@@ -71,7 +74,7 @@ class SpeechStream:
 
 
 def features_of(waveform: Array, encoder: Graph, *, extra: int = 0) -> Array:
-    """(n,) samples -> (ceil(n / 320) + extra, 384) features: the stream, run to its end."""
+    """(n,) samples -> (ceil(n / 320) + extra, 1152) features: the stream, run to its end."""
     stream = SpeechStream(encoder)
     return np.concatenate([stream.push(waveform), stream.finish(extra=extra)])
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk import __version__, audio, video
+from difftalk.conveyor import Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
 from difftalk.footage import FITS, Shot, shots
@@ -31,7 +33,7 @@ from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
-from difftalk.renderer import Renderer, check_renderer, paste, rim_colour
+from difftalk.renderer import Renderer, Scene, check_renderer, paste
 from difftalk.voice import Voice
 
 Fit = Literal["bounce", "loop", "hold"]
@@ -139,9 +141,8 @@ class Talker:
         """
         voice = Voice(self.model, articulation=self._articulation)
         renderer = Renderer(self.model, steps=self._steps, seed=self._seed)
-        source = (
-            self._still_shots(identity, head_motion, frame_rate) if identity.image is not None else shots(identity, fit)
-        )
+        still = identity.image is not None
+        source = ahead(self._still_shots(identity, head_motion, frame_rate) if still else shots(identity, fit))
         feed, heard, ended, reference = iter(pieces), 0, False, 0
         for number, shot in enumerate(source):
             while not ended and voice.settled <= shot.seconds:
@@ -168,13 +169,11 @@ class Talker:
         mesh = shot.alignment.points(
             target_mesh(geometry, pose=shot.pose, neutral=identity.neutral, shape=conditions.shape, upper=shot.upper)
         )
-        colour = rim_colour(shot.image, shot.alignment, chosen) if identity.image is None else None
-        drawn = renderer.draw(chosen, identity.teeth, mesh, conditions, colour)
-        return TalkingFrame(
-            paste(shot.image, shot.placed or shot.alignment, chosen, drawn, colour), shot.seconds, drawn=True
-        )
+        scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
+        drawn = renderer.draw(chosen, identity.teeth, mesh, conditions, scene)
+        return TalkingFrame(paste(shot.image, shot.placed or shot.alignment, chosen, drawn), shot.seconds, drawn=True)
 
-    def _still_shots(self, identity: Identity, head_motion: float, frame_rate: Fraction) -> Iterator[Shot]:
+    def _still_shots(self, identity: Identity, head_motion: float, frame_rate: Fraction) -> Generator[Shot, None, None]:
         assert identity.image is not None
         assert identity.points is not None
         alignment = identity.references[0].alignment
@@ -282,14 +281,15 @@ class Talker:
     ) -> Result:
         started, first, count, passed, tail = time.monotonic(), math.nan, 0, 0, 0
         last = 0.0
-        for frame in frames:
-            writer.write(frame.image, frame.seconds)
-            if count == 0:
-                first = time.monotonic() - began
-            count, tail, last = count + 1, tail + frame.tail, frame.seconds
-            passed += not frame.drawn and not frame.tail
-            if progress is not None:
-                progress("speaking", count, max(total, count))
+        with Behind() as sink:
+            for frame in frames:
+                sink.put(partial(writer.write, frame.image, frame.seconds))
+                if count == 0:
+                    first = time.monotonic() - began
+                count, tail, last = count + 1, tail + frame.tail, frame.seconds
+                passed += not frame.drawn and not frame.tail
+                if progress is not None:
+                    progress("speaking", count, max(total, count))
         spent = time.monotonic() - started
         notes = list(identity.notes)
         if writer.padded:

@@ -186,13 +186,14 @@ def teacher(clip: Clip, model: Model, seconds: float, distance: Distance) -> Fig
     if model.settings.renderer != "painter" and "painter" in model.graphs:
         systems["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
     for index in range(0, min(len(clip), last), TEACHER_STRIDE):
-        reference, mesh = clip.reference(clip.closed_reference(index)), clip.meshes[index]
+        chosen, mesh = clip.closed_reference(index), clip.meshes[index]
+        reference, scene = clip.reference(chosen), clip.scene(index, chosen)
         truth = region_of(clip.sample.frame(index))
         conditions = Conditions(clip.audio(index), clip.shapes[index])
         shown = {"held": region_of(reference.aligned)}
         for name, renderer in systems.items():
             renderer.reset()
-            drawn = renderer.draw(reference, reference, mesh, conditions)
+            drawn = renderer.draw(reference, reference, mesh, conditions, scene)
             shown[name] = drawn.picture
         shown["composite"] = drawn.composite[:3].transpose(1, 2, 0)
         if "decoder" in model.graphs:

@@ -106,7 +106,7 @@ class Denoiser(nn.Module):
         """Velocity (b, 8, 18, 22).
 
         noisy, reference, previous: (b, 8, 18, 22) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 18,
-        22) features at /8. audio: (b, 20, 384). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see
+        22) features at /8. audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see
         CONDITIONS.
         """
         if keep is not None:

@@ -1,8 +1,8 @@
 """Motion nets: speech features -> mouth shapes, each frame from a fixed window of 0.6 s before and 0.16 s after it.
 
-`LinearMotion` is a ridge regression from the features' leading principal components, fitted in closed form.
-`MotionNetwork` adds to it what a small temporal convolution net finds beyond. Both are valid convolutions, so a stream
-in pieces and a whole file give the same numbers.
+`LinearMotion` is a ridge regression from the features' leading principal components, fitted in closed form: the row to
+beat. `MotionNetwork` is several small temporal convolution nets. Both are valid convolutions, so a stream in pieces and
+a whole file give the same numbers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.nets.sizes import MotionSizes
+from difftalk.speech import FEATURE_SIZE, LAYER_SIZE
 
-FEATURES: Final = 384
 COMPONENTS: Final = 16
 FRAME_FEATURES: Final = 2  # 50 Hz features, 25 Hz frames
 WINDOW: Final = PAST_FEATURES + FRAME_FEATURES + FUTURE_FEATURES
@@ -25,22 +25,23 @@ FUTURE_FRAMES: Final = FUTURE_FEATURES // FRAME_FEATURES
 
 
 class LinearMotion(nn.Module):
-    """features (B, 2 T + 38, 384) -> mouth shape (B, T, 16); frame t owns features 30 + 2 t and 31 + 2 t."""
+    """features (B, 2 T + 38, 1152) -> mouth shape (B, T, 16); frame t owns features 30 + 2 t and 31 + 2 t.
+
+    Hears the encoder's last layer alone.
+    """
 
     mean: Tensor
     basis: Tensor
-    scale: Tensor
 
     def __init__(self, size: MotionSizes) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(FEATURES))
-        self.register_buffer("basis", torch.zeros(FEATURES, size.components))
-        self.register_buffer("scale", torch.ones(FEATURES))  # spread of each feature, for the residual net
+        self.register_buffer("mean", torch.zeros(LAYER_SIZE))
+        self.register_buffer("basis", torch.zeros(LAYER_SIZE, size.components))
         self.read = nn.Conv1d(size.components, COMPONENTS, WINDOW, stride=FRAME_FEATURES)
         nn.init.zeros_(self.read.weight)
 
     def forward(self, features: Tensor) -> Tensor:
-        components = (features - self.mean) @ self.basis
+        components = (features[..., -LAYER_SIZE:] - self.mean) @ self.basis
         return self.read(components.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
 
 
@@ -60,22 +61,44 @@ class GatedLayer(nn.Module):
         return kept + self.mix(self.dropout(torch.tanh(signal) * torch.sigmoid(gate)))  # type: ignore[no-any-return]
 
 
+class MotionMember(nn.Module):
+    """One of the network's parts: whitened components (b, k, 2 t + 38) -> mouth shape (b, 16, t)."""
+
+    def __init__(self, size: MotionSizes) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(size.network_components, size.width, FRAME_FEATURES, stride=FRAME_FEATURES)
+        layers = (GatedLayer(size.width, a, b, size.dropout) for a, b in zip(size.past, size.future, strict=True))
+        self.layers = nn.Sequential(*layers)
+        self.head = nn.Conv1d(size.width, COMPONENTS, 1)
+
+    def forward(self, components: Tensor) -> Tensor:
+        return self.head(functional.silu(self.layers(self.stem(components))))  # type: ignore[no-any-return]
+
+
 class MotionNetwork(nn.Module):
-    """As LinearMotion, which it contains and starts as."""
+    """As LinearMotion, by several small nets whose mean counts; in training each sample has one of them at random.
+
+    Sees the whitened principal components of the features of all layers.
+    """
+
+    mean: Tensor
+    basis: Tensor
 
     def __init__(self, size: MotionSizes) -> None:
         super().__init__()
         assert (sum(size.past), sum(size.future)) == (PAST_FRAMES, FUTURE_FRAMES)
-        self.linear = LinearMotion(size)
-        self.input_dropout = nn.Dropout(size.input_dropout)
-        self.stem = nn.Conv1d(FEATURES, size.width, FRAME_FEATURES, stride=FRAME_FEATURES)
-        layers = (GatedLayer(size.width, a, b, size.dropout) for a, b in zip(size.past, size.future, strict=True))
-        self.layers = nn.Sequential(*layers)
-        self.head = nn.Conv1d(size.width, 2 * COMPONENTS, 1)
-        nn.init.zeros_(self.head.weight)
+        self.register_buffer("mean", torch.zeros(FEATURE_SIZE))
+        self.register_buffer("basis", torch.zeros(FEATURE_SIZE, size.network_components))
+        self.noise = size.noise
+        self.input_dropout = nn.Dropout1d(size.input_dropout)
+        self.members = nn.ModuleList(MotionMember(size) for _ in range(size.members))
 
     def forward(self, features: Tensor) -> Tensor:
-        scaled = (features - self.linear.mean) / self.linear.scale
-        hidden = self.layers(self.stem(self.input_dropout(scaled).transpose(1, 2)))
-        value, gate = self.head(functional.silu(hidden)).transpose(1, 2).chunk(2, -1)
-        return self.linear(features) + value * torch.sigmoid(gate)  # type: ignore[no-any-return]
+        components = self.input_dropout(((features - self.mean) @ self.basis).transpose(1, 2))
+        if self.training:
+            components = components + self.noise * torch.randn_like(components)
+        shapes = torch.stack([member(components) for member in self.members])
+        if self.training:
+            chosen = torch.randint(len(self.members), (len(features),), device=features.device)
+            return shapes[chosen, torch.arange(len(features))].transpose(1, 2)
+        return shapes.mean(0).transpose(1, 2)

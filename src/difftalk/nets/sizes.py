@@ -48,17 +48,23 @@ class DenoiserSizes:
 
 @dataclass(frozen=True)
 class MotionSizes:
-    """components: principal ones of the features. width, past, future: of the residual net, frames a layer sees."""
+    """components: principal ones that `linear` reads; network_components: that the network reads, of all layers.
+
+    width, past, future: of the network's layers, frames a layer sees. members: nets whose mean it is.
+    """
 
     components: int = 64
-    width: int = 128
+    network_components: int = 128
+    width: int = 96
+    members: int = 3
     past: tuple[int, ...] = (3, 3, 3, 3, 3)  # together 15 frames
     future: tuple[int, ...] = (1, 1, 1, 1, 0)  # together 4 frames
-    input_dropout: float = 0.3
-    dropout: float = 0.3
+    input_dropout: float = 0.2
+    dropout: float = 0.4
+    noise: float = 0.15  # on the whitened components, in training
 
 
 PAINTER: Final = {"default": PainterSizes(), "debug": PainterSizes((8, 8, 8, 8))}
 FIRST_STAGE: Final = {"default": FirstStageSizes(), "debug": FirstStageSizes((8, 8, 8), (8, 8, 8))}
 DENOISER: Final = {"default": DenoiserSizes(), "debug": DenoiserSizes((8, 16), 8, 16, 2)}
-MOTION: Final = {"default": MotionSizes(), "debug": MotionSizes(8, 8)}
+MOTION: Final = {"default": MotionSizes(), "debug": MotionSizes(8, 8, 8, 2)}

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WIDTH: Final = 384
+from difftalk.speech import FEATURE_LAYERS, LAYER_SIZE
+
+WIDTH: Final = LAYER_SIZE
 HEADS: Final = 6
 LAYERS: Final = 4
 MELS: Final = 80
@@ -48,7 +50,10 @@ class Block(nn.Module):
 
 
 class SpeechEncoder(nn.Module):
-    """mel (batch, 80, 2 n) at 100 Hz -> features (batch, n, 384) at 50 Hz; n at most 1500."""
+    """mel (batch, 80, 2 n) at 100 Hz -> features (batch, n, 1152) at 50 Hz; n at most 1500.
+
+    Features are the outputs of the last three blocks, one after the other; the last is Whisper's own output.
+    """
 
     positional_embedding: Tensor
 
@@ -72,7 +77,9 @@ class SpeechEncoder(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
         x = x + self.positional_embedding[: x.shape[1]]
+        heard = []
         for block in self.blocks:
             x = block(x)
-        out: Tensor = self.ln_post(x)
-        return out
+            heard.append(x)
+        heard[-1] = self.ln_post(x)
+        return torch.cat(heard[-FEATURE_LAYERS:], -1)

@@ -18,10 +18,15 @@ from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHAN
 @dataclass(frozen=True)
 class _Batch:
     def to(self, device: torch.device) -> Self:
-        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        """On the device, pictures channels last: convolutions in bf16 are half as fast again that way."""
+        return type(self)(**{f.name: _placed(getattr(self, f.name), device) for f in fields(self)})
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
+
+
+def _placed(value: Tensor, device: torch.device) -> Tensor:
+    return value.to(device, memory_format=torch.channels_last if value.dim() == 4 else torch.preserve_format)
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class RenderBatch(_Batch):
     """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
 
     target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1.
-    audio: (b, 20, 384). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much a sample counts.
+    audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much a sample counts.
     """
 
     target: Tensor
@@ -61,7 +66,7 @@ class LatentBatch(_Batch):
 
 @dataclass(frozen=True)
 class MotionBatch(_Batch):
-    """features: (b, 2 t + 38, 384), 30 before the first frame's own and 8 after the last's. shape: (b, t, 16).
+    """features: (b, 2 t + 38, 1152), 30 before the first frame's own and 8 after the last's. shape: (b, t, 16).
 
     opening: (b, t) true inner-lip opening over the neutral's, eye distances. mask: (b, t), 1 where a frame counts.
     """

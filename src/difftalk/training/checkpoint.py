@@ -2,17 +2,19 @@
 
 Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, and the
 version of the code. `save_checkpoint` and `load_checkpoint` are inverses; `load_net` needs nothing but the path.
+`save_weights` writes what is worth keeping of one, the average in fp16, as safetensors: enough to start or export from.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +53,51 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def save_weights(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes the average as safetensors: large floats in fp16, kind and recipe in the header."""
+    from safetensors.torch import save_file
+
+    average = {
+        name: value.half().contiguous() if value.is_floating_point() and value.numel() > 1024 else value.contiguous()
+        for name, value in checkpoint.average.items()
+    }
+    header = {
+        "kind": checkpoint.kind,
+        "recipe": json.dumps(to_dict(checkpoint.recipe)),
+        "step": str(checkpoint.step),
+        "seconds": str(checkpoint.seconds),
+        "code": checkpoint.code,
+    }
+    save_file(average, path, metadata=header)
+
+
+def _load_weights(path: Path) -> Checkpoint:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            average = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        recipe = from_dict(cast("Kind", header["kind"]), json.loads(header["recipe"]))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise DataError(f"{path} holds no weights of difftalk or is damaged ({type(error).__name__})") from None
+    return Checkpoint(
+        cast("Kind", header["kind"]),
+        recipe,
+        average,
+        average,
+        {},
+        int(header["step"]),
+        float(header["seconds"]),
+        {},
+        header["code"],
+    )
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
-    """From a checkpoint file or the run's folder that holds one. Raises DataError."""
+    """From a checkpoint file, the run's folder that holds one, or weights as safetensors. Raises DataError."""
+    if path.suffix == ".safetensors" and path.is_file():
+        return _load_weights(path)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"{path} holds no {FILE}; give the folder of a training run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from difftalk.align import REGION_SIZE
 from difftalk.errors import DataError, ModelError
-from difftalk.model import Model, Settings, entry_of, write_index
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.mouth import COMPONENTS
+from difftalk.model import MOTIONS, Model, Settings, entry_of, write_index
+from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening_of, shapes_of
+from difftalk.mouth import COMPONENTS, clip_shapes, opening
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import Denoiser
 from difftalk.nets.motion import LinearMotion, MotionNetwork
@@ -30,8 +30,9 @@ from difftalk.nets.sizes import (
     LATENT_CHANNELS,
     LATENT_SIZE,
 )
+from difftalk.sample import Sample, load_samples
 from difftalk.speech import BLOCK
-from difftalk.training.checkpoint import load_net
+from difftalk.training.checkpoint import load_net, save_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -96,7 +97,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def export_speech_encoder(weights: Path, path: Path) -> None:
-    """Writes the frozen speech encoder for one window: `mel` (1, 80, 300) -> `features` (1, 150, 384)."""
+    """Writes the frozen speech encoder for one window: `mel` (1, 80, 300) -> `features` (1, 150, 1152)."""
     from difftalk.nets.speech_encoder import MELS, SpeechEncoder
 
     inputs = {"mel": torch.zeros(1, MELS, WINDOW_MELS)}
@@ -154,9 +155,19 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
 
 
 def export_model(
-    out: Path, runs: Mapping[str, Path], *, base: Path | None = None, settings: Settings | None = None
+    out: Path,
+    runs: Mapping[str, Path],
+    *,
+    base: Path | None = None,
+    settings: Settings | None = None,
+    weights: Path | None = None,
+    data: Path | None = None,
 ) -> Model:
-    """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError."""
+    """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError.
+
+    weights: a folder that gets each run's weights as NAME.safetensors, to train on from. data: prepared clips on whose
+    validation people the gain of each motion graph is measured; without them the base's gains stay.
+    """
     source = Model.load(base)
     half = out.with_name(f".{out.name}.part")
     shutil.rmtree(half, ignore_errors=True)
@@ -164,11 +175,32 @@ def export_model(
         raise ModelError(f"{out} exists; give a new folder")
     source.save(half)
     entries = dict(source.graphs)
-    for run in runs.values():
-        for name, spec in graphs_of(load_net(run)[1]).items():
+    for kind, run in runs.items():
+        checkpoint, net = load_net(run)
+        if weights is not None:
+            weights.mkdir(parents=True, exist_ok=True)
+            save_weights(checkpoint, weights / f"{kind}.safetensors")
+        for name, spec in graphs_of(net).items():
             path = half / f"{name}.onnx"
             export_graph(spec.net, path, inputs=spec.inputs, outputs=spec.outputs)
             entries[name] = entry_of(path, spec.precision)
-    write_index(half, entries, settings or source.settings)
+    settings = settings or source.settings
+    write_index(half, entries, settings)
+    if data is not None:
+        made, samples = Model.load(half, threads=1), load_samples(data, split="val")
+        gains: dict[str, float] = {name: articulation_of(made, name, samples) for name in MOTIONS if name in entries}
+        write_index(half, entries, replace(settings, articulation=gains))
     half.rename(out)
     return Model.load(out)
+
+
+def articulation_of(model: Model, motion: str, samples: Sequence[Sample]) -> float:
+    """The gain at which the opening's spread equals the true one's: median over people of the mean over their clips."""
+    ratios: dict[str, list[float]] = {}
+    for sample in samples:
+        truth = opening(clip_shapes(model.geometry, sample.meshes).free).std()
+        shapes = shapes_of(sample.speech, model.graph(motion))
+        frames = round(sample.seconds[-1] * MOTION_RATE)
+        made = opening_of(shapes[:frames], model.geometry).std()
+        ratios.setdefault(sample.record.person, []).append(float(truth / max(made, 1e-9)))
+    return round(float(np.median([np.mean(r) for r in ratios.values()])), 3)

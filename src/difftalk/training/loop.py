@@ -35,8 +35,8 @@ from difftalk.training.checkpoint import (
     load_state,
     save_checkpoint,
 )
-from difftalk.training.motion_loss import fit_linear
-from difftalk.training.objectives import Tools, build, loss_of, validate
+from difftalk.training.motion_loss import fit_linear, fit_whitening
+from difftalk.training.objectives import Tools, build, loss_of, placed, validate
 from difftalk.training.recipes import Kind, MotionRecipe, Optimiser, Recipe
 
 PREFETCH = 3  # batches made ahead
@@ -65,7 +65,7 @@ def train(
     where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
     torch.manual_seed(recipe.schedule.seed)
     tools = Tools.of(recipe, where)
-    net = build(recipe).to(where)
+    net = placed(build(recipe), where)
     average = deepcopy(net).requires_grad_(False)
     trained = [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
@@ -131,9 +131,11 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
     if start_from is not None:
         load_state(net, load_checkpoint(start_from).average, name=str(start_from))
     elif isinstance(recipe, MotionRecipe):
-        linear = net.linear if isinstance(net, MotionNetwork) else net
-        assert isinstance(linear, LinearMotion)
-        fit_linear(linear, source, recipe)
+        if isinstance(net, LinearMotion):
+            fit_linear(net, source, recipe)
+        else:
+            assert isinstance(net, MotionNetwork)
+            fit_whitening(net, source, recipe)
 
 
 def _restore(

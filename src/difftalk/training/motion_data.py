@@ -6,6 +6,7 @@ repaired. Some samples are silence, where the mouth rests. Knows nothing of pict
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,7 @@ SPEEDS: Final = (0.89, 1.12)  # at which every clip is heard again, higher or lo
 
 @dataclass(frozen=True)
 class _Stretch:
-    """One clip for the motion: features (n, 384) with the past's and future's edges added, shapes (t, 16) at 25/s."""
+    """One clip for the motion: features (n, 1152) with the past's and future's edges added, shapes (t, 16) at 25/s."""
 
     features: Array
     shapes: Array
@@ -42,7 +43,7 @@ class _Stretch:
 class MotionSource:
     """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
 
-    silences: (k, n, 384) features of silence and faint noise; their shape is the neutral. encoder: with it, every clip
+    silences: (k, n, 1152) features of silence and faint noise; their shape is the neutral. encoder: with it, every clip
     is heard at other speeds as well.
     """
 
@@ -96,11 +97,7 @@ def _stretch(clip: Clip, *, speed: float = 1.0, encoder: Graph | None = None) ->
     sample = clip.sample
     speech = np.asarray(sample.speech, np.float32)
     if encoder is not None:
-        import soxr
-
-        waveform = sample.waveform.astype(np.float32) / np.float32(32767)
-        waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
-        speech = features_of(waveform, encoder, extra=2 * FUTURE_FEATURES)
+        speech = _heard_at(sample, speed, encoder)
     seconds = sample.seconds / speed
     times = np.arange(0, seconds[-1] + 1e-6, 1 / MOTION_RATE)
     shapes = np.stack([np.interp(times, seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
@@ -108,6 +105,21 @@ def _stretch(clip: Clip, *, speed: float = 1.0, encoder: Graph | None = None) ->
     shift = round(2 * sample.record.offset / speed)
     rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + shift
     return _Stretch(speech[np.clip(rows, 0, len(speech) - 1)], shapes, openings)
+
+
+def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
+    """Speech features of the clip played faster or slower; made once and kept in the sample's folder."""
+    import soxr
+
+    kept = sample.folder / f"speech_{speed:g}.npy"
+    if not kept.is_file():
+        waveform = sample.waveform.astype(np.float32) / np.float32(32767)
+        waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
+        half = kept.with_suffix(f".{os.getpid()}.part")
+        with half.open("wb") as file:
+            np.save(file, features_of(waveform, encoder, extra=2 * FUTURE_FEATURES).astype(np.float16))
+        half.replace(kept)
+    return np.asarray(np.load(kept), np.float32)
 
 
 def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Array, Array]:
@@ -125,7 +137,7 @@ def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Arra
 
 
 def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
-    """(k, n, 384): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
+    """(k, n, 1152): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
     rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
     for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
         for brown in (False, True):

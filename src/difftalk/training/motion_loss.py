@@ -1,11 +1,12 @@
-"""The motion's losses and the closed-form fit of its linear part."""
+"""The motion's losses, and what is fitted in closed form: the regression, the network's whitening."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from difftalk.nets.motion import FRAME_FEATURES, WINDOW, LinearMotion
+from difftalk.nets.motion import FRAME_FEATURES, WINDOW, LinearMotion, MotionNetwork
+from difftalk.speech import LAYER_SIZE
 from difftalk.training.batches import MotionBatch, Source
 from difftalk.training.losses import Loss
 from difftalk.training.recipes import MotionRecipe
@@ -14,8 +15,7 @@ from difftalk.training.recipes import MotionRecipe
 def motion_loss(net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, opening_row: Tensor) -> Loss:
     """Shape, velocity, lip opening, closure, and 1 - r of the opening over the stretch."""
     weights = recipe.loss
-    noise = torch.randn_like(batch.features) * recipe.feature_noise if net.training else 0.0
-    shape = net(batch.features + noise)
+    shape = net(batch.features)
     mask = batch.mask[..., None]
     count = mask.sum().clamp_min(1)
     form = ((shape - batch.shape).pow(2) * mask).sum() / count / shape.shape[-1]
@@ -29,7 +29,7 @@ def motion_loss(net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, openin
     closure = (error * closed).sum() / (batch.mask * closed).sum().clamp_min(1)
     correlation = 1 - _correlation(opened, truth, batch.mask).mean()
     total = (
-        form
+        weights.shape * form
         + weights.velocity * velocity
         + weights.opening * opening
         + weights.closure * closure
@@ -56,11 +56,9 @@ def opening_correlation(shape: Tensor, batch: MotionBatch, opening_row: Tensor |
 @torch.no_grad()
 def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     """Principal components of the features, then ridge regression of the mouth shape on a window of them."""
-    made = (source.batch(10**6 + i) for i in range(recipe.fit_batches))
-    batches = [batch for batch in made if isinstance(batch, MotionBatch)]
-    features = torch.cat([batch.features.flatten(0, 1) for batch in batches])
+    batches = _batches(source, recipe)
+    features = torch.cat([batch.features[..., -LAYER_SIZE:].flatten(0, 1) for batch in batches])
     net.mean.copy_(features.mean(0))
-    net.scale.copy_(features.std(0).clamp_min(1e-3))
     centred = features - net.mean
     vectors = torch.linalg.eigh((centred.T @ centred).double())[1].flip(1)[:, : net.basis.shape[1]].float()
     spread = (centred @ vectors).std(0)
@@ -69,7 +67,7 @@ def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     gram = torch.zeros(width + 1, width + 1, dtype=torch.double)
     cross = torch.zeros(width + 1, batches[0].shape.shape[-1], dtype=torch.double)
     for batch in batches:
-        seen = ((batch.features - net.mean) @ net.basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
+        seen = ((batch.features[..., -LAYER_SIZE:] - net.mean) @ net.basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
         rows = torch.cat([seen, torch.ones(*seen.shape[:2], 1)], 2)[batch.mask > 0].double()
         gram += rows.T @ rows
         cross += rows.T @ batch.shape[batch.mask > 0].double()
@@ -79,3 +77,21 @@ def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     net.read.weight.copy_(weight[:-1].T.unflatten(1, (net.basis.shape[1], WINDOW)))
     assert net.read.bias is not None
     net.read.bias.copy_(weight[-1])
+
+
+@torch.no_grad()
+def fit_whitening(net: MotionNetwork, source: Source, recipe: MotionRecipe) -> None:
+    """Principal components of the features, each feature and then each component at unit spread."""
+    features = torch.cat([batch.features.flatten(0, 1) for batch in _batches(source, recipe)])
+    mean, spread = features.mean(0), features.std(0).clamp_min(1e-3)
+    scaled = (features - mean) / spread
+    values, vectors = torch.linalg.eigh((scaled.T @ scaled).double() / len(scaled))
+    count = net.basis.shape[1]
+    basis = vectors.flip(1)[:, :count] / values.flip(0)[:count].clamp_min(1e-6).sqrt()
+    net.mean.copy_(mean)
+    net.basis.copy_(basis.float() / spread[:, None])
+
+
+def _batches(source: Source, recipe: MotionRecipe) -> list[MotionBatch]:
+    made = (source.batch(10**6 + i) for i in range(recipe.fit_batches))
+    return [batch for batch in made if isinstance(batch, MotionBatch)]

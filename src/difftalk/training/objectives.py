@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from difftalk.training.motion_loss import motion_loss, opening_correlation
 from difftalk.training.recipes import DenoiserRecipe, FirstStageRecipe, MotionRecipe, PainterRecipe, Recipe
 
 Image = NDArray[np.uint8]
+NetT = TypeVar("NetT", bound=nn.Module)
 SHEET_ROWS = 24
 
 
@@ -47,11 +49,16 @@ class Tools:
 
         if isinstance(recipe, MotionRecipe):
             return cls(None, None, torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device))
-        lpips = LPIPS.shipped().to(device) if recipe.lpips else None
-        first_stage = (
-            first_stage_of(recipe).to(device).requires_grad_(False) if isinstance(recipe, DenoiserRecipe) else None
-        )
+        lpips = placed(LPIPS.shipped(), device) if recipe.lpips else None
+        first_stage = first_stage_of(recipe) if isinstance(recipe, DenoiserRecipe) else None
+        if first_stage is not None:
+            first_stage = placed(first_stage, device).requires_grad_(False)
         return cls(lpips, first_stage, None)
+
+
+def placed(net: NetT, device: torch.device) -> NetT:
+    """On the device, its convolutions channels last, as batches are."""
+    return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def first_stage_of(recipe: DenoiserRecipe) -> FirstStage:

@@ -77,13 +77,14 @@ class DenoiserRecipe:
 
 @dataclass(frozen=True)
 class MotionLoss:
-    """Weights; the shape's own term counts 1."""
+    """Weights."""
 
-    velocity: float = 2.0
-    opening: float = 4.0  # square error in units of the opening's spread
-    closure: float = 2.0  # opening where the mouth is closed
+    shape: float = 0.3
+    velocity: float = 1.0
+    opening: float = 1.0  # square error in units of the opening's spread
+    closure: float = 0.5  # opening where the mouth is closed
     closed_under: float = 0.25  # of the opening's spread above its least: what counts as closed
-    correlation: float = 0.5  # 1 - r of the opening over the stretch
+    correlation: float = 1.0  # 1 - r of the opening over the stretch
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,10 @@ class MotionRecipe:
     size: MotionSizes
     network: bool = True
     ridge: float = 0.03
-    fit_batches: int = 300  # batches from which the linear part is fitted
-    feature_noise: float = 0.1  # in units of each feature's spread
+    fit_batches: int = 48  # batches from which regression and whitening are fitted
     speeds: bool = False  # whether clips are heard at other speeds as well
-    optimiser: Optimiser = Optimiser(lr=5e-4, weight_decay=0.05, warm_up=100)
-    schedule: Schedule = Schedule(steps=6_000, batch=32, precision="f32", validate_every=200)
+    optimiser: Optimiser = Optimiser(lr=1e-3, weight_decay=0.1, warm_up=50, ema=0.99)
+    schedule: Schedule = Schedule(steps=300, batch=96, precision="f32", validate_every=50)
     loss: MotionLoss = MotionLoss()
 
 

@@ -6,6 +6,7 @@ the denoiser the first stage's latents are added. Knows nothing of losses.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,13 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment, Pose, crop_region
-from difftalk.composite import Reference, compose, warp
+from difftalk.composite import Reference
 from difftalk.face import UPPER, Array, Image
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.sizes import AUDIO_TOKENS
-from difftalk.renderer import landmarks_of
+from difftalk.renderer import Scene, compose_in, landmarks_of
+from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_RATE
 from difftalk.training.batches import LatentBatch, RenderBatch
@@ -30,6 +32,7 @@ REFERENCE_GAP: Final = 60  # frames between a frame and its reference
 CANDIDATES: Final = 6  # frames from which an open-mouth reference is taken
 SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
+LOOKS: Final = 2  # that a clip has where something is kept of every frame in each
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
 Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of RenderBatch
@@ -60,12 +63,17 @@ class Clip:
         aligned = self.sample.frame(index)
         return Reference(aligned, Alignment(np.eye(2, 3)), self.meshes[index], aligned)
 
+    def scene(self, index: int, reference: int) -> Scene:
+        """The frame's surroundings, as seen from the aligned space of the reference."""
+        there, here = self.sample.alignment(reference), self.sample.alignment(index)
+        return Scene(self.sample.frame(index), Alignment(still_scene(there, here)))
+
     def feature_position(self, index: int) -> float:
         """Where in the speech features the frame's audio lies, the lip/audio offset repaired."""
         return float((self.sample.seconds[index] + self.sample.record.offset / MOTION_RATE) * FEATURE_RATE)
 
     def audio(self, index: int) -> Array:
-        """(20, 384) features of ± 200 ms around the frame; edges repeated."""
+        """(20, 1152) features of ± 200 ms around the frame; edges repeated."""
         return audio_tokens(np.asarray(self.sample.speech), self.feature_position(index))
 
     def far_frames(self, index: int) -> NDArray[np.int64]:
@@ -81,17 +89,47 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Look:
+    """An augmentation for all pictures of a sample alike: picture * gain + shift, then left and right exchanged."""
+
+    gain: Array  # (3, 1, 1)
+    shift: Array  # (3, 1, 1), [-1, 1] units
+    mirrored: bool
+
+    @classmethod
+    def random(cls, rng: np.random.Generator) -> Look:
+        gain = 1 + 0.15 * rng.standard_normal(1) + 0.05 * rng.standard_normal(3)
+        shift = 0.08 * rng.standard_normal(1) + 0.03 * rng.standard_normal(3)
+        mirrored = bool(rng.random() < 0.5)
+        return cls(gain.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None], mirrored)
+
+    @classmethod
+    def plain(cls, *, mirrored: bool = False) -> Look:
+        return cls(np.ones((3, 1, 1), np.float32), np.zeros((3, 1, 1), np.float32), mirrored)
+
+    def picture(self, picture: Array) -> Array:
+        """(3, h, w) in [-1, 1], likewise."""
+        out = np.clip(picture * self.gain + self.shift, -1, 1)
+        return np.asarray(out[..., ::-1] if self.mirrored else out, np.float32)
+
+
+@dataclass(frozen=True)
 class Chosen:
-    """Frames of one clip: the true one, the warp's reference, the one whose latent shows the teeth."""
+    """Frames of one clip: the true one, the warp's reference, the one whose latent shows the teeth; and their look.
+
+    variant: number of the look among its clip's fixed ones, for what is kept of every frame.
+    """
 
     clip: Clip
     index: int
     reference: int
     teeth: int
+    look: Look
+    variant: int = 0
 
 
 def audio_tokens(speech: NDArray[np.floating], position: float) -> Array:
-    """(n, 384) features and a position in them -> the (20, 384) around it; edges repeated."""
+    """(n, 1152) features and a position in them -> the (20, 1152) around it; edges repeated."""
     rows = np.arange(AUDIO_TOKENS) - AUDIO_TOKENS // 2 + round(position)
     return np.asarray(speech[np.clip(rows, 0, len(speech) - 1)], np.float32)
 
@@ -134,9 +172,10 @@ class RenderSource:
         batch_size: int,
         seed: int = 0,
         validation: Sequence[Sample] = (),
-        augment: bool = True,
+        variants: int = 0,
     ) -> None:
-        self._geometry, self._batch_size, self._seed, self._augment = geometry, batch_size, seed, augment
+        """variants: looks that each clip has, fixed ones; 0: a new one for every sample."""
+        self._geometry, self._batch_size, self._seed, self._variants = geometry, batch_size, seed, variants
         self._clips = [Clip.of(sample, geometry) for sample in samples]
         self._validation = [Clip.of(sample, geometry) for sample in validation]
         self._mirror = Mirror.of(geometry)
@@ -146,6 +185,12 @@ class RenderSource:
     @property
     def clips(self) -> list[Clip]:
         return self._clips
+
+    def looks(self, clip: Clip) -> list[Look]:
+        """The clip's fixed looks: as it is, mirrored, then random ones."""
+        rng = np.random.default_rng(zlib.crc32(clip.sample.record.name.encode()))
+        fixed = [Look.plain(), Look.plain(mirrored=True)]
+        return [*fixed, *(Look.random(rng) for _ in range(max(0, self._variants - 2)))][: self._variants]
 
     def batch(self, step: int) -> RenderBatch:
         return self.chosen(step)[0]
@@ -157,7 +202,9 @@ class RenderSource:
         for _ in range(self._batch_size):
             clip = self._clips[int(rng.choice(len(self._clips), p=self._chance))]
             index = int(rng.integers(len(clip)))
-            frames = Chosen(clip, index, *self._references(clip, index, rng))
+            variant = int(rng.integers(max(1, self._variants)))
+            look = self.looks(clip)[variant] if self._variants else Look.random(rng)
+            frames = Chosen(clip, index, *self._references(clip, index, rng), look, variant)
             chosen.append(frames)
             rows.append(self._row(frames, rng))
         return _stack(rows), chosen
@@ -175,14 +222,14 @@ class RenderSource:
                 rng = np.random.default_rng(len(rows))
                 index = int(order[int(share * (len(order) - 1))])
                 closed = clip.closed_reference(index)
-                rows.append(self._row(Chosen(clip, index, closed, closed), rng, held_out=True))
+                rows.append(self._row(Chosen(clip, index, closed, closed, Look.plain()), rng, held_out=True))
         return [_stack(rows[i : i + self._batch_size]) for i in range(0, len(rows), self._batch_size)]
 
     def _row(self, frames: Chosen, rng: np.random.Generator, *, held_out: bool = False) -> Row:
         clip, index = frames.clip, frames.index
         mesh, shape = self._target(clip, index, rng, held_out=held_out)
-        moved = warp(clip.meshes[frames.reference], mesh)
-        composite = compose(clip.reference(frames.reference), moved)
+        scene, reference = clip.scene(index, frames.reference), clip.reference(frames.reference)
+        composite, _, _ = compose_in(scene, reference, mesh, RimFollower())
         seconds = clip.sample.seconds
         follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
         target = _picture(clip.sample.frame(index))
@@ -197,7 +244,7 @@ class RenderSource:
             "shape": shape,
             "weight": np.array(min(1.0, clip.sample.record.sharpness / SHARP), np.float32),
         }
-        return row if held_out or not self._augment else self._augmented(row, rng)
+        return row if held_out else self._seen(row, frames.look)
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
         """The warp's reference and the teeth's; half of the time they are one, as with a still."""
@@ -217,18 +264,14 @@ class RenderSource:
         )
         return mesh, shape
 
-    def _augmented(self, row: Row, rng: np.random.Generator) -> Row:
-        """Colour gain and shift for all pictures alike; half of the samples mirrored."""
-        gain = (1 + 0.15 * rng.standard_normal(1) + 0.05 * rng.standard_normal(3)).astype(np.float32)[:, None, None]
-        shift = (0.08 * rng.standard_normal(1) + 0.03 * rng.standard_normal(3)).astype(np.float32)[:, None, None]
+    def _seen(self, row: Row, look: Look) -> Row:
+        """The sample as the look shows it."""
         out = dict(row)
         for name in ("target", "reference", "previous"):
-            out[name] = np.clip(row[name] * gain + shift, -1, 1)
-        colour = np.clip(row["composite"][:3] * gain + shift, -1, 1) * (1 - row["composite"][3:4])
-        out["composite"] = np.concatenate([colour, row["composite"][3:]])
-        if rng.random() < 0.5:
-            for name in ("target", "reference", "previous", "composite"):
-                out[name] = out[name][..., ::-1]
+            out[name] = look.picture(row[name])
+        geometry = row["composite"][3:, :, ::-1] if look.mirrored else row["composite"][3:]
+        out["composite"] = np.concatenate([look.picture(row["composite"][:3]) * (1 - geometry[:1]), geometry])
+        if look.mirrored:
             out["landmarks"] = row["landmarks"][self._mirror.upper] * np.array([-1, 1], np.float32)
             out["shape"] = row["shape"] @ self._mirror.shape
         return out
@@ -244,11 +287,15 @@ def _stack(rows: Sequence[Row]) -> RenderBatch:
 
 
 class LatentSource:
-    """Batches for the denoiser: the first stage's latents of every frame are made once and kept (fp16)."""
+    """Batches for the denoiser: the first stage's latents of every frame in each of its clip's looks, kept as fp16."""
 
     def __init__(self, render: RenderSource, first_stage: FirstStage) -> None:
         self._render, self._first_stage = render, first_stage
-        self._latents = {id(clip): _encode(clip, first_stage) for clip in render.clips}
+        self._latents = {
+            (id(clip), variant): _encode(clip, look, first_stage)
+            for clip in render.clips
+            for variant, look in enumerate(render.looks(clip))
+        }
 
     def batch(self, step: int) -> LatentBatch:
         return self._with_latents(*self._render.chosen(step))
@@ -262,15 +309,12 @@ class LatentSource:
         return out
 
     def _with_latents(self, batch: RenderBatch, chosen: Sequence[Chosen]) -> LatentBatch:
-        def of(frames: Sequence[tuple[Clip, int]]) -> torch.Tensor:
-            return torch.from_numpy(np.stack([self._latents[id(clip)][max(0, i)] for clip, i in frames])).float()
+        def of(indices: Sequence[int]) -> torch.Tensor:
+            kept = [self._latents[id(c.clip), c.variant][max(0, i)] for c, i in zip(chosen, indices, strict=True)]
+            return torch.from_numpy(np.stack(kept)).float()
 
-        frames = (
-            [(c.clip, c.index) for c in chosen],
-            [(c.clip, c.teeth) for c in chosen],
-            [(c.clip, c.index - 1) for c in chosen],
-        )
-        return _latent_batch(batch, [of(f) for f in frames])
+        frames = [c.index for c in chosen], [c.teeth for c in chosen], [c.index - 1 for c in chosen]
+        return _latent_batch(batch, [of(indices) for indices in frames])
 
 
 def _latent_batch(batch: RenderBatch, latents: Sequence[torch.Tensor]) -> LatentBatch:
@@ -290,9 +334,11 @@ def _latent_batch(batch: RenderBatch, latents: Sequence[torch.Tensor]) -> Latent
 
 
 @torch.no_grad()
-def _encode(clip: Clip, first_stage: FirstStage) -> NDArray[np.float16]:
+def _encode(clip: Clip, look: Look, first_stage: FirstStage) -> NDArray[np.float16]:
     out = []
     for start in range(0, len(clip), 16):
-        pictures = [_picture(clip.sample.frame(i)) for i in range(start, min(start + 16, len(clip)))]
-        out.append(first_stage.encode(torch.from_numpy(np.stack(pictures))).numpy().astype(np.float16))
+        pictures = [look.picture(_picture(clip.sample.frame(i))) for i in range(start, min(start + 16, len(clip)))]
+        with torch.autocast("cpu", torch.bfloat16):
+            latents = first_stage.encode(torch.from_numpy(np.stack(pictures)).to(memory_format=torch.channels_last))
+        out.append(latents.numpy().astype(np.float16))
     return np.concatenate(out)

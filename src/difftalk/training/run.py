@@ -18,7 +18,7 @@ from difftalk.training.loop import train
 from difftalk.training.motion_data import MotionSource, silence_features
 from difftalk.training.objectives import first_stage_of
 from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Recipe, override, recipe_named
-from difftalk.training.render_data import LatentSource, RenderSource
+from difftalk.training.render_data import LOOKS, LatentSource, RenderSource
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "geometry")
 
@@ -103,9 +103,14 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
             seed=schedule.seed,
             validation=held_out,
         )
-    plain = isinstance(recipe, DenoiserRecipe)  # its latents are made once, of the pictures as they are
+    variants = LOOKS if isinstance(recipe, DenoiserRecipe) else 0  # its latents are made once
     render = RenderSource(
-        samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out, augment=not plain
+        samples,
+        model.geometry,
+        batch_size=schedule.batch,
+        seed=schedule.seed,
+        validation=held_out,
+        variants=variants,
     )
     return LatentSource(render, first_stage_of(recipe)) if isinstance(recipe, DenoiserRecipe) else render
 

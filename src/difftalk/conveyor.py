@@ -1,0 +1,62 @@
+"""Work that overlaps: an iterator run a little ahead, a sink fed a little behind, one thread each.
+
+Decoding, moving a picture and encoding let other threads run while they work, so on two cores they cost little beside
+the drawing. Order and results are those of plain loops; an error comes out where a plain loop would have raised it,
+or a few items later. Knows nothing of what is carried.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeVar
+
+Item = TypeVar("Item")
+
+DEPTH: Final = 3  # items that may wait
+
+
+def ahead(items: Generator[Item, None, None], depth: int = DEPTH) -> Generator[Item, None, None]:
+    """The items in order, up to `depth` of them made before they are asked for."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[Item | object]] = deque()
+        try:
+            while True:
+                while len(waiting) < depth:
+                    waiting.append(pool.submit(next, items, end))
+                item = waiting.popleft().result()
+                if item is end:
+                    return
+                yield item  # type: ignore[misc]
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            items.close()
+
+
+class Behind:
+    """Calls a function on one thread, in order; `put` waits when too much is waiting. A context manager.
+
+    Leaving it without an error waits for the rest; leaving it with one drops what has not begun.
+    """
+
+    def __init__(self, depth: int = DEPTH) -> None:
+        self._pool, self._depth = ThreadPoolExecutor(1), depth
+        self._waiting: deque[Future[None]] = deque()
+
+    def put(self, work: Callable[[], None]) -> None:
+        """Raises what earlier work raised."""
+        while len(self._waiting) >= self._depth:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(work))
+
+    def __enter__(self) -> Behind:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while kind is None and self._waiting:
+                self._waiting.popleft().result()
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
