@@ -91,9 +91,9 @@ def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut:
 
 
 def _forward(identity: Identity, first: int, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:
-    for number, frame in enumerate(itertools.islice(video.read(identity.path), stop)):
-        if number >= first:
-            yield number, frame.image, frame.seconds
+    frames = enumerate(video.read(identity.path, first=first), first)
+    for number, frame in itertools.islice(frames, None if stop is None else stop - first):
+        yield number, frame.image, frame.seconds
 
 
 def _backward(identity: Identity) -> Iterator[tuple[int, Image, float]]:

@@ -331,6 +331,5 @@ def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[T
     for frame in frames:
         count += 1
         yield frame
-    for number, rest in enumerate(video.read(identity.path)):
-        if number >= count:
-            yield TalkingFrame(rest.image, rest.seconds, drawn=False, tail=True)
+    for rest in video.read(identity.path, first=count):
+        yield TalkingFrame(rest.image, rest.seconds, drawn=False, tail=True)

@@ -1,7 +1,7 @@
 """Pictures in and out: any video or still image to RGB frames, frames to an H.264 mp4 with the user's own sound.
 
 Frames come one at a time, upright, with the time at which they are shown; a damaged packet loses only itself and
-leaves a gap in time, so go by a frame's `seconds`, never by its number. It does not know faces, features or models.
+leaves a gap in time, so go by a frame's `seconds`, never by its number. Knows no faces, features or models.
 
     info = video.probe("clip.mov")
     with video.Writer("out.mp4", width=info.width, height=info.height, frame_rate=info.frame_rate) as writer:
@@ -12,7 +12,7 @@ leaves a gap in time, so go by a frame's `seconds`, never by its number. It does
 import io
 import secrets
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,19 +37,16 @@ from difftalk.errors import MediaError, OutputError
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
 
 CRF = 17  # x264's quality: 18 is taken for indistinguishable by eye
-# Measured at CRF 17 on a talking head of 512², colour conversion included, ms on one core, Mbit/s and PSNR: ultrafast
-# 1.7, 1.9, 44.9; superfast 2.6, 1.1, 44.8; veryfast 3.6, 0.5, 43.5; faster 5.4, 0.6, 44.3; fast 6.6, 0.6, 44.6.
+# At 512², ms on one core, Mbit/s, PSNR: ultrafast 1.7, 1.9, 44.9; superfast 2.6, 1.1, 44.8; fast 6.6, 0.6, 44.6
 PRESET = "superfast"
 
 _USUAL_RATES = [Fraction(n, 1001 if n > 1000 else 1) for n in (24000, 24, 25, 30000, 30, 50, 60000, 60)]  # frames/s
 _RATE_DENOMINATOR = 1001  # no real rate needs a larger one
-_JITTER = 0.1  # of a frame: time stamps that stay this close to a grid are constant
-_ROUNDING = 0.0015  # s; Matroska and FLV keep whole milliseconds
+_JITTER, _ROUNDING = 0.1, 0.0015  # of a frame; s: stamps this close to a grid are constant (Matroska keeps ms)
 _CLOCK_RESET = 0.5  # s; a longer step back is a clock that was reset, not a swapped frame
 _TICKS = 90_000  # 1/s at least, so that any source's time stamps survive
 
-# Anything less darkens every picture by one to two levels on its way through RGB (measured against the exact matrix),
-# and into packed RGB these are not enough: decoded pictures go through planar RGB.
+# Anything less darkens every picture by one to two levels; decoded pictures go through planar RGB for the same reason.
 _INTO_RGB = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
 _INTO_YUV = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG, the phones'
@@ -111,19 +108,22 @@ def probe(path: Path | str) -> VideoInfo:
     return VideoInfo(Path(path), width, height, rate, constant, len(stamps), float(seconds), has_audio, aspect)
 
 
-def read(path: Path | str) -> Iterator[Frame]:
-    """The video's frames, lazily: one in memory at a time, times strictly increasing from 0."""
+def read(path: Path | str, *, first: int = 0) -> Generator[Frame, None, None]:
+    """The video's frames from number `first` on, lazily: one in memory at a time, times strictly increasing."""
     empty = True
     with open_media(path) as container:
         stream = video_stream(container, path)
         convert, clock = _Converter(), _Clock(float(1 / _nominal_rate(stream)))
-        for frame in decode(container, stream, Damage()):
+        for number, frame in enumerate(decode(container, stream, Damage())):
             empty, at = False, None if frame.pts is None else float(frame.pts * (stream.time_base or 0))
+            seconds = clock.shown(at)
+            if number < first:
+                continue
             try:
                 image = convert(frame)
             except (av.FFmpegError, ValueError) as error:
                 raise MediaError(f"{path}: pixels in the form {frame.format.name} cannot be read") from error
-            yield Frame(image=image, seconds=clock.shown(at), damaged=frame.is_corrupt)
+            yield Frame(image=image, seconds=seconds, damaged=frame.is_corrupt)
     if empty:
         raise MediaError(f"{path}: its video track holds no frame that can be decoded")
 

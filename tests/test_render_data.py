@@ -1,0 +1,115 @@
+"""Training data of pictures and of motion from a prepared clip: same step, same batch; mirrored and lit alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from difftalk.align import REGION_SIZE
+from difftalk.model import Model
+from difftalk.mouth import COMPONENTS
+from difftalk.nets import sizes
+from difftalk.nets.autoencoder import FirstStage
+from difftalk.prepare import Clip as ToPrepare
+from difftalk.prepare import prepare_clip
+from difftalk.sample import Sample
+from difftalk.speech import FEATURE_SIZE
+from difftalk.training.export import articulation_of
+from difftalk.training.motion_data import SPEEDS, MotionSource, silence_features
+from difftalk.training.render_data import Clip, LatentSource, Look, Mirror, RenderSource
+
+
+@pytest.fixture(scope="module")
+def sample(clip: Path, painter_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    out = tmp_path_factory.mktemp("prepared")
+    record = prepare_clip(ToPrepare(clip, "moving", "someone", offset=0, offset_r=0.9), out, painter_model)
+    assert record.kept, record.reason
+    return Sample.load(out / "moving")
+
+
+@pytest.fixture(scope="module")
+def source(sample: Sample, model: Model) -> RenderSource:
+    return RenderSource([sample], model.geometry, batch_size=3, validation=[sample], variants=2)
+
+
+def test_a_batch_is_a_function_of_its_step(sample: Sample, model: Model) -> None:
+    one, again = (RenderSource([sample], model.geometry, batch_size=3, seed=4) for _ in range(2))
+    torch.testing.assert_close(one.batch(7).composite, again.batch(7).composite, rtol=0, atol=0)
+    assert not torch.equal(one.batch(7).composite, one.batch(8).composite)
+
+
+def test_shapes_and_ranges(source: RenderSource) -> None:
+    batch = source.batch(0)
+    assert batch.target.shape == (3, 3, *REGION_SIZE)
+    assert batch.audio.shape == (3, 20, FEATURE_SIZE)
+    assert float(batch.composite.abs().max()) <= 1
+    assert [len(b) for b in source.validation()] == [3]
+
+
+def test_a_composite_is_near_its_target_outside_the_mouth(source: RenderSource) -> None:
+    """The drawn clip moves as a whole: warped from a far frame, the composite is the frame itself."""
+    batch = source.validation()[0]
+    outside = 1 - batch.composite[:, 3:4]
+    difference = ((batch.composite[:, :3] - batch.target).abs() * outside)[:, :, 12:-12, 12:-12]
+    assert float(difference.mean()) < 0.04
+
+
+def test_references_are_far(sample: Sample, model: Model) -> None:
+    clip = Clip.of(sample, model.geometry)
+    assert (np.abs(clip.far_frames(3) - 3) >= 22).all()  # 28 frames: the farthest there are
+    assert abs(clip.closed_reference(27) - 27) >= 24
+
+
+def test_mirroring_twice_is_nothing(model: Model) -> None:
+    mirror = Mirror.of(model.geometry)
+    assert (mirror.upper[mirror.upper] == np.arange(len(mirror.upper))).all()
+    shape = np.random.default_rng(0).standard_normal(COMPONENTS).astype(np.float32)
+    twice = shape @ mirror.shape @ mirror.shape
+    np.testing.assert_allclose(twice[:8], shape[:8], atol=0.15)  # the last ones lean on components that were cut off
+
+
+def test_a_look_is_the_same_for_every_picture() -> None:
+    picture = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 8, 8)).astype(np.float32)
+    look = Look.random(np.random.default_rng(1))
+    np.testing.assert_array_equal(look.picture(picture), look.picture(picture.copy()))
+    np.testing.assert_allclose(Look.plain(mirrored=True).picture(picture), picture[..., ::-1])
+
+
+def test_kept_latents_are_those_of_the_shown_pictures(source: RenderSource) -> None:
+    first_stage = FirstStage(sizes.FIRST_STAGE["debug"]).eval()
+    latents = LatentSource(source, first_stage)
+    for step in range(3):
+        batch = latents.batch(step)
+        with torch.no_grad():
+            expected = first_stage.encode(batch.target)
+        torch.testing.assert_close(batch.latent, expected, atol=0.1, rtol=0.1)  # bf16
+
+
+def test_motion_hears_every_clip_at_other_speeds_once(sample: Sample, painter_model: Model) -> None:
+    encoder = painter_model.graph("speech_encoder")
+    source = MotionSource(
+        [sample],
+        painter_model.geometry,
+        batch_size=4,
+        silences=silence_features(encoder),
+        validation=[sample],
+        encoder=encoder,
+    )
+    kept = sorted(path.name for path in sample.folder.glob("speech_*.npy"))
+    assert kept == sorted(f"speech_{speed:g}.npy" for speed in SPEEDS)
+    batch = source.batch(0)
+    assert batch.features.shape == (4, 2 * batch.shape.shape[1] + 38, FEATURE_SIZE)
+    torch.testing.assert_close(source.batch(0).features, batch.features)
+
+
+def test_articulation_is_the_ratio_of_spreads(sample: Sample, painter_model: Model) -> None:
+    from difftalk.motion import opening_of, shapes_of
+    from difftalk.mouth import clip_shapes, opening
+
+    gain = articulation_of(painter_model, "linear", [sample])
+    made = opening_of(shapes_of(sample.speech, painter_model.graph("linear"))[:27], painter_model.geometry)
+    truth = opening(clip_shapes(painter_model.geometry, sample.meshes).free)
+    assert gain == pytest.approx(truth.std() / made.std(), rel=1e-3)
