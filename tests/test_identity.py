@@ -18,7 +18,7 @@ from difftalk.errors import FaceError, InputError
 from difftalk.face import UPPER, Array, Face, Image
 from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, YAW_STAY, Identity, of_still, of_video
 from difftalk.model import Model
-from difftalk.mouth import CHIN, opening
+from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LOWER_LIP, UPPER_LIP, opening
 from drawn import draw_clip, moving, without_face
 
 
@@ -169,6 +169,26 @@ def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkey
     monkeypatch.setattr(identities, "follow", turning)
     one = of_video(clip, model)
     np.testing.assert_allclose(one.yaws, [0, 12, -12, 24], atol=1e-6)
+
+
+def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressing(*arguments: Any) -> Iterator[Followed]:
+        """All mouths are open a little but two: frame 5 is closed, frame 9 pressed, its lips rolled in."""
+        for number, frame in enumerate(follow(*arguments)):
+            assert frame.face is not None
+            points = frame.face.points.copy()
+            points[LIP_BOTTOM] = points[LIP_TOP] + [0, 0.5 if number in (5, 9) else 8, 0]
+            if number == 9:
+                points[LIP_BOTTOM] = points[LIP_TOP]
+                points[[UPPER_LIP, LOWER_LIP]] = points[LIP_TOP] + [[0, -1, 0], [0, 1, 0]]
+            yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
+
+    monkeypatch.setattr(identities, "follow", pressing)
+    reference = of_video(clip, model).references[0]
+    middle = float(reference.alignment.inverse[0, 2])
+    closed = of_video(clip, model).frames[5]
+    assert closed is not None
+    assert middle == pytest.approx(float(closed.alignment.inverse[0, 2]), abs=0.01)
 
 
 def test_several_faces_in_a_video(model: Model, portrait: Image, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from difftalk.composite import Reference
 from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
-from difftalk.mouth import CHIN, LIPS, neutral_of_clip, opening
+from difftalk.mouth import CHIN, LIPS, lip_height, neutral_of_clip, opening
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -114,21 +114,26 @@ def _check_size(path: Path, eye_distance: float) -> None:
 
 @dataclass
 class _Candidates:
-    """The most closed frame of each turn of the head, and the most open one of all."""
+    """The frame of each turn of the head with the fullest closed lips, and the most open one of all.
 
-    closed: dict[int, tuple[float, float, Reference]] = field(default_factory=dict)  # bin -> opening, yaw, reference
+    Not the most closed one: lips that are pressed together are rolled in, and their colour is gone.
+    """
+
+    closed: dict[int, tuple[float, float, Reference]] = field(default_factory=dict)  # bin -> rank, yaw, reference
     counts: dict[int, int] = field(default_factory=dict)
     opened: tuple[float, Reference] | None = None
 
-    def offer(self, frame: Followed, wide: float) -> None:
+    def offer(self, frame: Followed, free: Array) -> None:
+        """free: (478, 3) pose-free points."""
         assert frame.face is not None
         assert frame.pose is not None
         assert frame.alignment is not None
         turn = round(frame.pose.yaw / YAW_BIN)
         self.counts[turn] = self.counts.get(turn, 0) + 1
-        best = self.closed.get(turn)
-        if best is None or wide < best[0]:
-            self.closed[turn] = (wide, frame.pose.yaw, Reference.of(frame.image, frame.alignment, frame.face.points))
+        best, wide = self.closed.get(turn), float(opening(free))
+        rank = wide - lip_height(free)
+        if best is None or rank < best[0]:
+            self.closed[turn] = (rank, frame.pose.yaw, Reference.of(frame.image, frame.alignment, frame.face.points))
         if self.opened is None or wide > self.opened[0]:
             self.opened = (wide, Reference.of(frame.image, frame.alignment, frame.face.points))
 
@@ -148,7 +153,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         tracked.append(_tracked(frame))
         if tracked[-1] is not None and frame.pose is not None and frame.face is not None:
             free = frame.pose.remove(frame.face.points)
-            candidates.offer(frame, float(opening(free)))
+            candidates.offer(frame, free)
             distances.append(frame.face.eye_distance)
             if len(tracked) % every == 0 or len(shapes) < 8:
                 shapes.append(free.astype(np.float32))

@@ -21,6 +21,8 @@ from difftalk.face import UPPER, Array
 COMPONENTS: Final = 16
 LIP_TOP: Final = 13  # inner lips, middle
 LIP_BOTTOM: Final = 14
+UPPER_LIP: Final = 0  # outer lips, middle
+LOWER_LIP: Final = 17
 NEUTRAL_SHARE: Final = 0.25  # of a clip's frames, the most closed ones, that make its neutral
 NEUTRAL_MIN_FRAMES: Final = 8
 _GEOMETRY_FILE: Final = "geometry.safetensors"
@@ -122,6 +124,12 @@ CHIN: Final = np.array([152, 148, 377, 176, 400, 175, 199])
 def opening(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """Inner-lip opening (points 13-14) of pose-free points (..., 478, 3), in eye distances."""
     return np.asarray(np.linalg.norm(points[..., LIP_TOP, :] - points[..., LIP_BOTTOM, :], axis=-1))
+
+
+def lip_height(points: NDArray[np.floating]) -> float:
+    """Height of upper and lower lip together, of pose-free points (478, 3), in eye distances."""
+    upper, lower = points[UPPER_LIP] - points[LIP_TOP], points[LOWER_LIP] - points[LIP_BOTTOM]
+    return float(np.linalg.norm(upper) + np.linalg.norm(lower))
 
 
 def neutral_of_clip(free: NDArray[np.floating]) -> Array:
