@@ -7,12 +7,13 @@ teeth. Pictures of the video itself are not kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from difftalk import video
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
@@ -123,7 +124,7 @@ class _Candidates:
     counts: dict[int, int] = field(default_factory=dict)
     opened: tuple[float, Reference] | None = None
 
-    def offer(self, frame: Followed, free: Array) -> None:
+    def offer(self, frame: Followed, free: NDArray[np.floating]) -> None:
         """free: (478, 3) pose-free points."""
         assert frame.face is not None
         assert frame.pose is not None
@@ -148,8 +149,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     shapes: list[Array] = []
     distances: list[float] = []
     every = max(1, info.frame_count // NEUTRAL_FRAMES)
-    pictures = ahead((f.image, f.seconds) for f in video.read(path))
-    for frame in follow(pictures, tracker, model.geometry.canonical):
+    damaged: list[float] = []
+    for frame in follow(ahead(_pictures(path, damaged)), tracker, model.geometry.canonical):
         tracked.append(_tracked(frame))
         if tracked[-1] is not None and frame.pose is not None and frame.face is not None:
             free = frame.pose.remove(frame.face.points)
@@ -167,6 +168,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     turns = sorted(candidates.counts, key=lambda turn: -candidates.counts[turn])[:MAX_REFERENCES]
     chosen = [candidates.closed[turn] for turn in turns]
     notes = [f"up to {tracker.faces_seen} faces: took the largest"] if tracker.faces_seen > 1 else []
+    if damaged:
+        notes.append(f"{len(damaged)} frames come from damaged data, the first at {damaged[0]:.2f} s; they are kept")
     outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
@@ -180,6 +183,14 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         frames=_enlarged(tracked),
         notes=notes,
     )
+
+
+def _pictures(path: Path, damaged: list[float]) -> Generator[tuple[Image, float], None, None]:
+    """The video's frames; the times of damaged ones are put into `damaged`."""
+    for frame in video.read(path):
+        if frame.damaged:
+            damaged.append(frame.seconds)
+        yield frame.image, frame.seconds
 
 
 def _tracked(frame: Followed) -> Tracked | None:

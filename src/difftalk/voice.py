@@ -26,6 +26,9 @@ Array = NDArray[np.float32]
 SILENCE_LEVEL: Final = -50.0  # dBFS
 SILENCE_SECONDS: Final = 0.5
 LEVEL_SAMPLES: Final = SAMPLE_RATE // 50  # a level is kept for every 20 ms
+QUIET: Final = (-53.0, -47.0)  # dBFS between which the mouth goes from rest to what the motion says
+HEARD_ROWS: Final = (4, 3)  # levels before and after a moment of which the loudest counts: lips move before the sound
+FADE_ROWS: Final = 3  # levels before and after over which rest and motion are blended
 TAIL_FEATURES: Final = 48  # beyond the audio's end, silence following
 KEPT_SECONDS: Final = 2.0
 
@@ -95,12 +98,23 @@ class Voice:
         low = math.floor(place)
         pair = self._shapes.at(np.array([low, low + 1]))
         shape = pair[0] + np.float32(place - low) * (pair[1] - pair[0])
+        shape = shape * np.float32(self._gain * self._awake(seconds))
         rows = np.arange(CONTEXT_FEATURES) - CONTEXT_FEATURES // 2 + round(seconds * FEATURE_RATE)
         old = seconds - KEPT_SECONDS
         self._features.forget_before(int(old * FEATURE_RATE))
         self._shapes.forget_before(int(old * MOTION_RATE))
         self._levels.forget_before(int(old * FEATURE_RATE))
-        return Conditions(self._features.at(rows), (self._gain * shape).astype(np.float32))
+        return Conditions(self._features.at(rows), shape.astype(np.float32))
+
+    def _awake(self, seconds: float) -> float:
+        """0 where nothing is to be heard around a time, and the mouth rests; 1 where there is sound."""
+        if self._levels.end == 0:
+            return 1.0
+        before, after = HEARD_ROWS
+        rows = np.arange(-before - FADE_ROWS, after + FADE_ROWS + 1) + round(seconds * FEATURE_RATE)
+        levels = self._levels.at(rows)[:, 0]
+        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1).max(1)
+        return float(np.clip((loudest - QUIET[0]) / (QUIET[1] - QUIET[0]), 0, 1).mean())
 
     def silent(self, seconds: float) -> bool:
         """Whether the half second before a time held no sound."""
