@@ -81,6 +81,17 @@ def test_silence_of_half_a_second(painter_model: Model, waveform: Array) -> None
     ]  # fmt: skip
 
 
+def test_the_mouth_rests_where_nothing_is_heard(painter_model: Model) -> None:
+    rng = np.random.default_rng(0)
+    sound = (0.1 * rng.standard_normal(SAMPLE_RATE)).astype(np.float32)
+    hiss = (10 ** (-55 / 20) * rng.standard_normal(SAMPLE_RATE)).astype(np.float32)
+    voice = spoken(painter_model, np.concatenate([sound, hiss, sound]), piece=PIECE)
+    curve = [float(np.abs(voice.at(seconds).shape).max()) for seconds in np.arange(75) / 25]
+    assert max(curve[30:47]) == 0  # 0.2 s after the sound ended, until 0.12 s before it begins again
+    assert min(curve[5:25]) > 0
+    assert min(curve[50:70]) > 0
+
+
 def test_memory_is_bounded(painter_model: Model) -> None:
     """What lies more than two seconds back is forgotten, and what is asked for is still right."""
     rng = np.random.default_rng(0)
