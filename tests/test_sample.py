@@ -51,6 +51,12 @@ def test_bad_record(tmp_path: Path, content: str | None) -> None:
         load_record(tmp_path)
 
 
+def test_record_of_another_format(tmp_path: Path) -> None:
+    save_record(dataclasses.replace(record(), format=1), tmp_path)
+    with pytest.raises(DataError, match="has format 1, this version reads 2; run difftalk prepare again"):
+        load_record(tmp_path)
+
+
 def index_of(folder: Path, records: list[Record]) -> None:
     for one in records:
         (folder / "samples" / one.name).mkdir(parents=True)

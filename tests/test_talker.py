@@ -210,14 +210,16 @@ def test_frames_without_a_face_pass_through(
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_silence_resets_the_renderer(
+def test_silence_forgets_the_previous_latent(
     denoiser_model: Model, still_identity: Identity, waveform: Wave, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resets = list[int]()
+    forgets, resets = list[int](), list[int]()
+    monkeypatch.setattr(Renderer, "forget", lambda _: forgets.append(1))
     monkeypatch.setattr(Renderer, "reset", lambda _: resets.append(1))
     sound = np.zeros(16_000, np.float32) if silent else waveform
     list(Talker(denoiser_model).stream(still_identity, [sound], head_motion=0))
-    assert bool(resets) == silent
+    assert bool(forgets) == silent
+    assert not resets  # the surroundings are still followed
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -85,9 +85,13 @@ class Renderer:
         self._reference: Reference | None = None
         self._rim = RimFollower()
 
-    def reset(self) -> None:
-        """Forgets the frames before: at a cut, after a frame without a face, in a long silence."""
+    def forget(self) -> None:
+        """Forgets the previous output: in a long silence."""
         self._previous = None
+
+    def reset(self) -> None:
+        """Forgets all of the frames before: at a cut, after a frame without a face."""
+        self.forget()
         self._rim.reset()
 
     def draw(

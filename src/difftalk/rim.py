@@ -33,11 +33,12 @@ POWER: Final = 2.5  # of the distance by which a rim point's weight falls
 GRID: Final = 8  # px between the points at which the motion is computed inside the region
 KEEP: Final = 0.6  # of the flow's correction that stays from one frame to the next
 STAY: Final = 0.9  # the other guess must be so much better to take over
+_LOW, _SIDE = slice(110, ALIGNED_SIZE), 32  # px, aligned: rows beside the jaw; width of the strips beside the region
 _BAND: Final = (
-    (slice(110, 256), slice(8, 40)),
-    (slice(110, 256), slice(216, 248)),
-    (slice(240, 256), slice(40, 216)),
-)
+    (_LOW, slice(REGION_X[0] - _SIDE, REGION_X[0])),
+    (_LOW, slice(REGION_X[1], REGION_X[1] + _SIDE)),
+    (slice(REGION_Y[1], ALIGNED_SIZE), slice(*REGION_X)),
+)  # where the guesses are compared
 
 
 def spread(points: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -156,11 +156,14 @@ def save_record(record: Record, folder: Path) -> None:
 def load_record(folder: Path) -> Record:
     path = folder / "sample.json"
     try:
-        return Record(**json.loads(path.read_text()))
+        record = Record(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
             f"{path} is not a sample's record ({type(error).__name__}); run difftalk prepare again"
         ) from None
+    if record.format != FORMAT:
+        raise DataError(f"{path} has format {record.format}, this version reads {FORMAT}; run difftalk prepare again")
+    return record
 
 
 def load_samples(data: Path, *, split: str | None = None) -> list[Sample]:

@@ -162,8 +162,10 @@ class Talker:
         if shot.pose is None or shot.alignment is None or shot.upper is None:
             renderer.reset()
             return TalkingFrame(shot.image, shot.seconds, drawn=False)
-        if shot.cut or voice.silent(shot.seconds):
+        if shot.cut:
             renderer.reset()
+        elif voice.silent(shot.seconds):
+            renderer.forget()
         chosen, conditions = identity.references[reference], voice.at(shot.seconds)
         geometry = self.model.geometry
         mesh = shot.alignment.points(
