@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -16,15 +17,17 @@ import torch
 from difftalk.errors import DataError, InputError
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import FirstStage
-from difftalk.nets.denoiser import Denoiser
+from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.training import losses
-from difftalk.training.batches import Batch, FakeSource, LatentBatch, RenderBatch
+from difftalk.training.batches import Batch, FakeSource, RenderBatch
 from difftalk.training.checkpoint import FILE, load_checkpoint, load_net, save_weights
 from difftalk.training.loop import learning_rate, train
 from difftalk.training.losses import LPIPS, denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
 from difftalk.training.objectives import Tools, build, loss_of
 from difftalk.training.recipes import (
+    DENOISER,
     RECIPES,
+    DenoiserRecipe,
     FirstStageRecipe,
     Kind,
     Optimiser,
@@ -318,25 +321,47 @@ def test_the_first_stage_uses_its_latent() -> None:
     assert other > 2 * own
 
 
-def test_the_denoiser_learns_and_its_first_stage_does_not() -> None:
+@pytest.mark.parametrize("along", [False, True])
+def test_the_denoiser_learns_and_its_encoder_does_not(*, along: bool) -> None:
+    """One mouth by heart; the decoder moves only where it learns along."""
     torch.manual_seed(0)
-    recipe = recipe_named("denoiser", "debug")
-    tools, net, random = Tools.of(recipe, CPU), build(recipe), torch.Generator().manual_seed(0)
-    assert isinstance(net, Denoiser)
-    assert tools.first_stage is not None
-    frozen = {name: value.clone() for name, value in tools.first_stage.state_dict().items()}
-    fake = FakeSource("denoiser", batch_size=8).batch(0)
-    assert isinstance(fake, LatentBatch)
-    batch = dataclasses.replace(fake, latent=fake.latent[:1].expand(8, -1, -1, -1).contiguous())
-    optimiser, seen = torch.optim.AdamW(net.parameters(), 5e-3), []
+    recipe = dataclasses.replace(DENOISER["debug"], along=along)
+    net, random = build(recipe).train(), torch.Generator().manual_seed(0)
+    assert isinstance(net, LatentDiffusion)
+    before = {name: value.clone() for name, value in net.first_stage.state_dict().items()}
+    batch = mouths()
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimiser, seen = torch.optim.AdamW(trained, 5e-3), []
     for _ in range(60):
-        loss = denoiser_loss(net, tools.first_stage, batch, None, random)
+        loss = denoiser_loss(net, batch, None, random)
         optimiser.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         seen.append(float(loss.parts["flow"].detach()))
     assert sum(seen[-5:]) < 0.8 * sum(seen[:5])
-    assert all(torch.equal(value, frozen[name]) for name, value in tools.first_stage.state_dict().items())
+    moved = {
+        name.split(".")[0] for name, value in net.first_stage.state_dict().items() if (value != before[name]).any()
+    }
+    assert moved == ({"composite_path", "decoder"} if along else set())
+
+
+def test_a_denoiser_keeps_the_first_stage_it_starts_with(tmp_path: Path) -> None:
+    source = FakeSource("first-stage")
+    for name, kind in (("stage", "first-stage"), ("another", "first-stage"), ("run", "denoiser")):
+        recipe = recipe_named(kind, "debug")
+        recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, seed=len(name)))
+        if isinstance(recipe, DenoiserRecipe):
+            recipe = dataclasses.replace(recipe, first_stage=str(tmp_path / "stage"), along=False)
+        train(cast("Kind", kind), source, recipe, tmp_path / name, steps=1)
+    stage, other = (load_checkpoint(tmp_path / name).average["encoder.stem.weight"] for name in ("stage", "another"))
+    held = load_checkpoint(tmp_path / "run").average["first_stage.encoder.stem.weight"]
+    assert torch.equal(held, stage)
+    assert not torch.equal(held, other)
+
+
+def test_a_denoiser_without_a_first_stage_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs a trained first stage"):
+        train("denoiser", FakeSource("denoiser"), recipe_named("denoiser", "default"), tmp_path, steps=1)
 
 
 def test_a_net_learns_only_from_its_own_batches() -> None:

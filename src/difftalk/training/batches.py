@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.mouth import COMPONENTS
-from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,6 @@ class RenderBatch(_Batch):
 
 
 @dataclass(frozen=True)
-class LatentBatch(_Batch):
-    """As RenderBatch, with pictures encoded: latent, reference, previous (b, 8, 18, 22)."""
-
-    target: Tensor
-    composite: Tensor
-    latent: Tensor
-    reference: Tensor
-    previous: Tensor
-    has_previous: Tensor
-    audio: Tensor
-    landmarks: Tensor
-    shape: Tensor
-    weight: Tensor
-
-
-@dataclass(frozen=True)
 class MotionBatch(_Batch):
     """features: (b, 2 t + 38, 1152), 30 before the first frame's own and 8 after the last's. shape: (b, t, 16).
 
@@ -77,7 +61,7 @@ class MotionBatch(_Batch):
     mask: Tensor
 
 
-Batch = RenderBatch | LatentBatch | MotionBatch
+Batch = RenderBatch | MotionBatch
 
 
 class Source(Protocol):
@@ -113,9 +97,6 @@ class FakeSource:
         target, composite = noise(3, 144, 176), noise(5, 144, 176)
         composite[:, 3:] = composite[:, 3:].abs().round()
         conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), torch.ones(n)
-        if self._kind == "denoiser":
-            latent, reference, previous = (noise(LATENT_CHANNELS, *LATENT_SIZE) for _ in range(3))
-            return LatentBatch(target, composite, latent, reference, previous, torch.ones(n), *conditions)
         return RenderBatch(target, composite, noise(3, 144, 176), noise(3, 144, 176), torch.ones(n), *conditions)
 
     def validation(self) -> list[Batch]:

@@ -20,6 +20,7 @@ from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening
 from difftalk.mouth import COMPONENTS, clip_shapes, opening
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import Denoiser
+from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
 from difftalk.nets.sizes import (
@@ -135,6 +136,8 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
                 net.decoder, {"latent": latent, "composite": composite, **features}, ("picture",), "bf16"
             ),
         }
+    if isinstance(net, LatentDiffusion):
+        return graphs_of(net.first_stage) | graphs_of(net.denoiser)
     if isinstance(net, Denoiser):
         conditions = {
             "composite": torch.zeros(1, net.sizes.composite, *LATENT_SIZE),

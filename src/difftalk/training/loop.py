@@ -24,6 +24,8 @@ from torch import nn
 from typing_extensions import Self
 
 from difftalk.contact_sheet import write_sheet
+from difftalk.errors import DataError
+from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.training.batches import Batch, Source
 from difftalk.training.checkpoint import (
@@ -37,7 +39,7 @@ from difftalk.training.checkpoint import (
 )
 from difftalk.training.motion_loss import fit_linear, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
-from difftalk.training.recipes import Kind, MotionRecipe, Optimiser, Recipe
+from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, Recipe
 
 PREFETCH = 3  # batches made ahead
 LOG_EVERY = 20  # steps
@@ -130,12 +132,17 @@ def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> f
 def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | None) -> None:
     if start_from is not None:
         load_state(net, load_checkpoint(start_from).average, name=str(start_from))
-    elif isinstance(recipe, MotionRecipe):
-        if isinstance(net, LinearMotion):
-            fit_linear(net, source, recipe)
-        else:
-            assert isinstance(net, MotionNetwork)
-            fit_whitening(net, source, recipe)
+    elif isinstance(net, LinearMotion):
+        assert isinstance(recipe, MotionRecipe)
+        fit_linear(net, source, recipe)
+    elif isinstance(net, MotionNetwork):
+        assert isinstance(recipe, MotionRecipe)
+        fit_whitening(net, source, recipe)
+    if isinstance(net, LatentDiffusion) and isinstance(recipe, DenoiserRecipe):
+        if recipe.first_stage:
+            load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)
+        elif start_from is None and recipe.name != "debug":
+            raise DataError("a denoiser needs a trained first stage; give its run with --set first_stage=RUN")
 
 
 def _restore(

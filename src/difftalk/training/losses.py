@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from difftalk.errors import DataError
 from difftalk.nets.autoencoder import FirstStage, mouth_window
-from difftalk.nets.denoiser import CONDITIONS, Denoiser
+from difftalk.nets.denoiser import CONDITIONS
+from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.painter import Painter
-from difftalk.training.batches import LatentBatch, RenderBatch
+from difftalk.training.batches import RenderBatch
 
 INNER_WEIGHT: Final = 4.0  # the inner mouth counts so much more than skin
 MOUTH_BOX: Final = (48, 80)  # px, height and width of the box around the mouth that LPIPS sees enlarged
@@ -25,6 +26,7 @@ COMPOSITE_DROP: Final = 0.3  # share of samples whose composite is emptied aroun
 COMPOSITE_DROP_REACH: Final = 25  # px
 DECODED_SHARE: Final = 0.25  # of a denoiser batch: starts at pure noise, is decoded and judged as a picture
 PREVIOUS_NOISE: Final = 0.3
+TRUE_LATENT_SHARE: Final = 0.125  # of a batch, where the decoder learns along
 OWN_SHARE: Final = 0.2  # of samples whose previous latent has the net's own error in it
 KEEP: Final = (0.9, 0.9, 0.5, 0.9)  # chance of each condition, in the order of CONDITIONS
 
@@ -100,9 +102,7 @@ class Loss:
     parts: dict[str, Tensor]
 
 
-def picture_loss(
-    picture: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | None, rows: slice = slice(None)
-) -> Loss:
+def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
     """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box; each sample by its weight."""
     target, inner, weight = batch.target[rows], batch.composite[rows, 3:4], batch.weight[rows]
     near = 1 + (INNER_WEIGHT - 1) * F.max_pool2d(inner, 5, 1, 2)
@@ -147,43 +147,47 @@ def _dropped(composite: Tensor, random: torch.Generator) -> Tensor:
     return torch.cat([composite[:, :3] * (1 - drop), inner, composite[:, 4:]], 1)
 
 
-def denoiser_loss(
-    net: Denoiser, first_stage: FirstStage, batch: LatentBatch, lpips: LPIPS | None, random: torch.Generator
-) -> Loss:
-    """Flow matching; a quarter of the batch starts at pure noise and its one-step picture is judged as well.
+def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:
+    """Flow matching around the mouth; part of the batch starts at pure noise, its one-step picture is judged too.
 
     Lipman et al. 2023; Liu et al. 2023. Noise in the previous latent and dropped conditions as CONDITIONS names them.
     A fifth of the samples see a previous latent with the net's own error in it, as in use: the error that it makes on
     the frame itself stands for the one it made a frame earlier, since the conditions hardly change.
+
+    Where the decoder learns along, every sample is decoded: half from pure noise, an eighth from its own noised latent,
+    so that the decoder keeps both, the rest from wherever on the way it is.
     """
-    count = len(batch.latent)
-    decoded = max(1, round(DECODED_SHARE * count))
-    time = torch.sigmoid(torch.randn(count, generator=random)).to(batch.latent)
+    count, along = len(batch.target), net.first_stage.decoder.stem.weight.requires_grad
+    latent, reference, previous = (net.encode(p) for p in (batch.target, batch.reference, batch.previous))
+    decoded = max(1, round((0.5 if along else DECODED_SHARE) * count))
+    time = torch.sigmoid(torch.randn(count, generator=random)).to(latent)
     time[:decoded] = 1.0
-    noise = torch.randn(batch.latent.shape, generator=random).to(batch.latent)
-    shake = (
-        PREVIOUS_NOISE
-        * torch.rand(count, 1, 1, 1, generator=random)
-        * torch.randn(batch.latent.shape, generator=random)
-    )
-    previous = batch.previous + shake.to(batch.latent)
-    keep = (torch.rand(count, len(CONDITIONS), generator=random) < torch.tensor(KEEP)).to(batch.latent)
+    noise, shake = (torch.randn(latent.shape, generator=random).to(latent) for _ in range(2))
+    previous = previous + PREVIOUS_NOISE * torch.rand(count, 1, 1, 1, generator=random).to(latent) * shake
+    keep = (torch.rand(count, len(CONDITIONS), generator=random) < torch.tensor(KEEP)).to(latent)
     at = time[:, None, None, None]
-    noisy = (1 - at) * batch.latent + at * noise
-    with torch.no_grad():
-        features = first_stage.composite_path(batch.composite)
-        own = torch.rand(count, generator=random) < OWN_SHARE
-        if bool(own.any()):
-            seen_by = (features[2], batch.reference, previous, batch.audio, batch.landmarks, batch.shape)
-            drawn = noise[own] - net(noise[own], torch.ones_like(time[own]), *(v[own] for v in seen_by)).float()
-            previous[own] += drawn - batch.latent[own]
+    noisy = (1 - at) * latent + at * noise
+    features = net.first_stage.composite_path(batch.composite)
+    own = torch.rand(count, generator=random) < OWN_SHARE
+    if bool(own.any()):
+        with torch.no_grad():
+            seen_by = (features[2], reference, previous, batch.audio, batch.landmarks, batch.shape)
+            drawn = noise[own] - net.denoiser(noise[own], torch.ones_like(time[own]), *(v[own] for v in seen_by))
+            previous[own] += drawn.float() - latent[own]
     previous = previous * batch.has_previous[:, None, None, None]
-    velocity = net(
-        noisy, time, features[2], batch.reference, previous, batch.audio, batch.landmarks, batch.shape, keep
+    velocity = net.denoiser(
+        noisy, time, features[2], reference, previous, batch.audio, batch.landmarks, batch.shape, keep
     ).float()
     window = mouth_window(batch.composite)
-    flow = ((velocity - (noise - batch.latent)).pow(2).mean(1, keepdim=True) * window).sum() / window.sum().clamp_min(1)
-    clean = (noisy - at * velocity)[:decoded]
-    picture = first_stage.decoder(clean, batch.composite[:decoded], *(f[:decoded] for f in features))
-    seen = picture_loss(picture.float(), batch, lpips, slice(0, decoded))
-    return Loss(0.5 * flow + seen.total, {"flow": flow, **seen.parts})
+    flow = ((velocity - (noise - latent)).pow(2).mean(1, keepdim=True) * window).sum() / window.sum().clamp_min(1)
+    clean = noisy - at * velocity
+    if not along:
+        clean, features = clean[:decoded], tuple(f[:decoded] for f in features)
+    else:
+        true = round(count * TRUE_LATENT_SHARE)
+        clean = torch.cat([clean[: count - true], (latent + net.first_stage.sizes.noise * noise)[count - true :]])
+    shown = slice(0, len(clean))
+    picture, residual, gate = net.first_stage.decoder.parts(clean, batch.composite[shown], *features)
+    seen = picture_loss(picture.float(), batch, lpips, shown)
+    total = 0.5 * flow + seen.total
+    return Loss(total + _restraint(residual, gate, batch) if along else total, {"flow": flow, **seen.parts})

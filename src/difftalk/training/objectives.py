@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,10 +13,10 @@ from torch import Tensor, nn
 
 from difftalk.errors import DataError
 from difftalk.nets.autoencoder import FirstStage
-from difftalk.nets.denoiser import Denoiser
+from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
-from difftalk.training.batches import Batch, LatentBatch, MotionBatch, RenderBatch
+from difftalk.training.batches import Batch, MotionBatch, RenderBatch
 from difftalk.training.losses import (
     LPIPS,
     Loss,
@@ -39,7 +38,6 @@ class Tools:
     """What losses need besides net and batch. opening_row: (16,) of the geometry."""
 
     lpips: LPIPS | None
-    first_stage: FirstStage | None
     opening_row: Tensor | None
 
     @classmethod
@@ -48,32 +46,13 @@ class Tools:
         from difftalk.mouth import Geometry
 
         if isinstance(recipe, MotionRecipe):
-            return cls(None, None, torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device))
-        lpips = placed(LPIPS.shipped(), device) if recipe.lpips else None
-        first_stage = first_stage_of(recipe) if isinstance(recipe, DenoiserRecipe) else None
-        if first_stage is not None:
-            first_stage = placed(first_stage, device).requires_grad_(False)
-        return cls(lpips, first_stage, None)
+            return cls(None, torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device))
+        return cls(placed(LPIPS.shipped(), device) if recipe.lpips else None, None)
 
 
 def placed(net: NetT, device: torch.device) -> NetT:
     """On the device, its convolutions channels last, as batches are."""
     return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def first_stage_of(recipe: DenoiserRecipe) -> FirstStage:
-    """The frozen first stage that a denoiser recipe names."""
-    from difftalk.nets.sizes import FIRST_STAGE
-    from difftalk.training.checkpoint import load_net
-
-    if not recipe.first_stage:
-        if recipe.name != "debug":
-            raise DataError("a denoiser needs the run of its first stage; give it with --set first_stage=RUN")
-        return FirstStage(FIRST_STAGE["debug"]).eval()
-    net = load_net(Path(recipe.first_stage))[1]
-    if not isinstance(net, FirstStage):
-        raise DataError(f"{recipe.first_stage} is not the run of a first stage")
-    return net
 
 
 def build(recipe: Recipe) -> nn.Module:
@@ -83,7 +62,7 @@ def build(recipe: Recipe) -> nn.Module:
     if isinstance(recipe, FirstStageRecipe):
         return FirstStage(recipe.size)
     if isinstance(recipe, DenoiserRecipe):
-        return Denoiser(recipe.size)
+        return LatentDiffusion(recipe.first_stage_size, recipe.size, along=recipe.along)
     return MotionNetwork(recipe.size) if recipe.network else LinearMotion(recipe.size)
 
 
@@ -93,8 +72,8 @@ def loss_of(net: nn.Module, batch: Batch, recipe: Recipe, tools: Tools, random: 
         return painter_loss(net, batch, tools.lpips)
     if isinstance(net, FirstStage) and isinstance(batch, RenderBatch):
         return first_stage_loss(net, batch, tools.lpips, random)
-    if isinstance(net, Denoiser) and isinstance(batch, LatentBatch) and tools.first_stage is not None:
-        return denoiser_loss(net, tools.first_stage, batch, tools.lpips, random)
+    if isinstance(net, LatentDiffusion) and isinstance(batch, RenderBatch):
+        return denoiser_loss(net, batch, tools.lpips, random)
     if isinstance(batch, MotionBatch) and isinstance(recipe, MotionRecipe) and tools.opening_row is not None:
         return motion_loss(net, batch, recipe, tools.opening_row)
     raise DataError(f"{type(net).__name__} cannot learn from {type(batch).__name__}")
@@ -111,37 +90,34 @@ def validate(
         if isinstance(batch, MotionBatch):
             figures = {"opening_r": opening_correlation(net(batch.features), batch, tools.opening_row)}
         else:
-            pictures = _pictures(net, batch, tools)
+            pictures = _pictures(net, batch)
             figures = _figures(pictures["output"], batch, tools.lpips)
-            if "zeros" in pictures and tools.lpips is not None:
-                figures |= _latent_use(pictures, batch, tools.lpips)
+            if tools.lpips is not None:
+                figures |= _others(pictures, batch, tools.lpips)
             rows += _rows(pictures, batch)
         for name, value in figures.items():
             totals.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in totals.items()}, rows[:SHEET_ROWS]
 
 
-def _pictures(net: nn.Module, batch: RenderBatch | LatentBatch, tools: Tools) -> dict[str, Tensor]:
-    if isinstance(net, Painter) and isinstance(batch, RenderBatch):
+def _pictures(net: nn.Module, batch: RenderBatch) -> dict[str, Tensor]:
+    if isinstance(net, Painter):
         return {"output": net(batch.composite, batch.reference)}
-    if isinstance(net, FirstStage) and isinstance(batch, RenderBatch):
+    if isinstance(net, FirstStage):
         latent = net.encode(batch.target)
         decoded = {"output": latent, "other": latent.roll(1, 0), "zeros": torch.zeros_like(latent)}
         return {name: net.decode(value, batch.composite) for name, value in decoded.items()}
-    assert isinstance(net, Denoiser)
-    assert isinstance(batch, LatentBatch)
-    assert tools.first_stage is not None
-    noise = torch.randn(batch.latent.shape, generator=torch.Generator().manual_seed(0)).to(batch.latent)
-    features = tools.first_stage.composite_path(batch.composite)
-    time = torch.ones(len(noise), device=noise.device)
-    velocity = net(
-        noise, time, features[2], batch.reference, torch.zeros_like(noise), batch.audio, batch.landmarks, batch.shape
-    )
-    ceiling = tools.first_stage.decoder(batch.latent, batch.composite, *features)
-    return {"output": tools.first_stage.decoder(noise - velocity, batch.composite, *features), "ceiling": ceiling}
+    assert isinstance(net, LatentDiffusion)
+    latent, reference = net.encode(batch.target), net.encode(batch.reference)
+    noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0)).to(latent)
+    features = net.first_stage.composite_path(batch.composite)
+    seen = (features[2], reference, torch.zeros_like(noise), batch.audio, batch.landmarks, batch.shape)
+    velocity = net.denoiser(noise, torch.ones_like(noise[:, 0, 0, 0]), *seen)
+    decode = net.first_stage.decoder
+    return {name: decode(z, batch.composite, *features) for name, z in (("output", noise - velocity), ("own", latent))}
 
 
-def _figures(output: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | None) -> dict[str, float]:
+def _figures(output: Tensor, batch: RenderBatch, lpips: LPIPS | None) -> dict[str, float]:
     inner = batch.composite[:, 3:4]
     figures = {"l1": float((output - batch.target).abs().mean())}
     if lpips is not None:
@@ -151,16 +127,18 @@ def _figures(output: Tensor, batch: RenderBatch | LatentBatch, lpips: LPIPS | No
     return figures
 
 
-def _latent_use(pictures: dict[str, Tensor], batch: RenderBatch | LatentBatch, lpips: LPIPS) -> dict[str, float]:
+def _others(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS) -> dict[str, float]:
+    """The mouth box of the pictures from other latents."""
     inner = batch.composite[:, 3:4]
     truth = mouth_boxes(batch.target, inner)
     return {
-        f"mouth_lpips_{name}": float(lpips(mouth_boxes(pictures[name], inner), truth).mean())
-        for name in ("other", "zeros")
+        f"mouth_lpips_{name}": float(lpips(mouth_boxes(picture, inner), truth).mean())
+        for name, picture in pictures.items()
+        if name != "output"
     }
 
 
-def _rows(pictures: dict[str, Tensor], batch: RenderBatch | LatentBatch) -> list[list[Image]]:
+def _rows(pictures: dict[str, Tensor], batch: RenderBatch) -> list[list[Image]]:
     rows = []
     for i in range(len(batch.target)):
         shown = [batch.target[i], batch.composite[i, :3], *(value[i] for value in pictures.values())]

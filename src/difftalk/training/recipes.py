@@ -65,14 +65,19 @@ class FirstStageRecipe:
 
 @dataclass(frozen=True)
 class DenoiserRecipe:
-    """first_stage: the run folder of the first stage whose latents are denoised."""
+    """first_stage: run or weights of the first stage whose latents are denoised; none: the one that is started from.
+
+    along: whether the first stage's decoder and composite path learn as well, on the denoiser's own latents.
+    """
 
     name: str
     size: DenoiserSizes
+    first_stage_size: FirstStageSizes
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     lpips: bool = True
     first_stage: str = ""
+    along: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,8 +121,20 @@ FIRST_STAGE: Final = {
     "default": FirstStageRecipe("default", sizes.FIRST_STAGE["default"]),
 }
 DENOISER: Final = {
-    "debug": DenoiserRecipe("debug", sizes.DENOISER["debug"], schedule=_DEBUG, lpips=False),
-    "default": DenoiserRecipe("default", sizes.DENOISER["default"], schedule=Schedule(batch=16)),
+    "debug": DenoiserRecipe(
+        "debug", sizes.DENOISER["debug"], sizes.FIRST_STAGE["debug"], schedule=_DEBUG, lpips=False, along=True
+    ),
+    "default": DenoiserRecipe(
+        "default", sizes.DENOISER["default"], sizes.FIRST_STAGE["default"], schedule=Schedule(batch=16)
+    ),
+    "joint": DenoiserRecipe(
+        "joint",
+        sizes.DENOISER["default"],
+        sizes.FIRST_STAGE["default"],
+        optimiser=Optimiser(lr=2e-4),
+        schedule=Schedule(batch=12),
+        along=True,
+    ),
 }
 MOTION: Final = {
     "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),

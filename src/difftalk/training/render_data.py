@@ -1,12 +1,11 @@
 """Training data of pictures: prepared samples -> batches, each a pure function of (seed, step).
 
-A render sample is a true frame, the composite of another frame of the same clip warped to it, and the conditions. For
-the denoiser the first stage's latents are added. Knows nothing of losses.
+A render sample is a true frame, the composite of another frame of the same clip warped to it, and the conditions.
+Knows nothing of losses.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -15,24 +14,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.align import Alignment, Pose, crop_region
+from difftalk.align import (
+    ALIGNED_SIZE,
+    EYE_DISTANCE,
+    EYE_LINE,
+    REGION_SIZE,
+    REGION_X,
+    REGION_Y,
+    Alignment,
+    Pose,
+    crop_region,
+)
 from difftalk.composite import Reference
 from difftalk.face import UPPER, Array, Image
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.sizes import AUDIO_TOKENS
 from difftalk.renderer import Scene, compose_in, landmarks_of
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_RATE
-from difftalk.training.batches import LatentBatch, RenderBatch
+from difftalk.training.batches import RenderBatch
 
 REFERENCE_GAP: Final = 60  # frames between a frame and its reference
 CANDIDATES: Final = 6  # frames from which an open-mouth reference is taken
 SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
-LOOKS: Final = 2  # that a clip has where something is kept of every frame in each
+MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
+MAX_ZOOM: Final = 0.08
+MAX_SLIDE: Final = 5.0  # px
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
 Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of RenderBatch
@@ -90,42 +100,64 @@ class Clip:
 
 @dataclass(frozen=True)
 class Look:
-    """An augmentation for all pictures of a sample alike: picture * gain + shift, then left and right exchanged."""
+    """An augmentation for all pictures of a sample alike: colours, a small similarity, left and right exchanged."""
 
     gain: Array  # (3, 1, 1)
     shift: Array  # (3, 1, 1), [-1, 1] units
+    move: Array  # (2, 3), region px before -> after
     mirrored: bool
 
     @classmethod
     def random(cls, rng: np.random.Generator) -> Look:
         gain = 1 + 0.15 * rng.standard_normal(1) + 0.05 * rng.standard_normal(3)
         shift = 0.08 * rng.standard_normal(1) + 0.03 * rng.standard_normal(3)
+        angle, zoom = MAX_TURN * rng.uniform(-1, 1), 1 + MAX_ZOOM * rng.uniform(-1, 1)
+        move = _similarity(angle, zoom, MAX_SLIDE * rng.uniform(-1, 1, 2))
         mirrored = bool(rng.random() < 0.5)
-        return cls(gain.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None], mirrored)
+        return cls(gain.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None], move, mirrored)
 
     @classmethod
     def plain(cls, *, mirrored: bool = False) -> Look:
-        return cls(np.ones((3, 1, 1), np.float32), np.zeros((3, 1, 1), np.float32), mirrored)
+        return cls(
+            np.ones((3, 1, 1), np.float32), np.zeros((3, 1, 1), np.float32), _similarity(0, 1, np.zeros(2)), mirrored
+        )
 
     def picture(self, picture: Array) -> Array:
         """(3, h, w) in [-1, 1], likewise."""
-        out = np.clip(picture * self.gain + self.shift, -1, 1)
-        return np.asarray(out[..., ::-1] if self.mirrored else out, np.float32)
+        return self.placed(np.clip(picture * self.gain + self.shift, -1, 1))
+
+    def placed(self, layers: Array) -> Array:
+        """(c, h, w): moved and mirrored, values as they are."""
+        import cv2
+
+        size, edge = (layers.shape[2], layers.shape[1]), cv2.BORDER_REFLECT_101
+        out = np.stack([cv2.warpAffine(layer, self.move, size, borderMode=edge) for layer in layers])
+        return np.ascontiguousarray(out[..., ::-1] if self.mirrored else out, np.float32)
+
+    def points(self, points: Array) -> Array:
+        """(n, 2) in eye distances from the eyes' middle, moved but not mirrored."""
+        origin = np.array([ALIGNED_SIZE / 2 - REGION_X[0], EYE_LINE - REGION_Y[0]], np.float32)
+        moved = (points * np.float32(EYE_DISTANCE) + origin) @ self.move[:, :2].T + self.move[:, 2]
+        return np.asarray((moved - origin) / EYE_DISTANCE, np.float32)
+
+
+def _similarity(angle: float, zoom: float, slide: NDArray[np.float64]) -> Array:
+    """(2, 3): turned by radians and zoomed about the region's middle, then slid by px."""
+    middle = (np.array(REGION_SIZE[::-1]) - 1) / 2
+    c, s = zoom * np.cos(angle), zoom * np.sin(angle)
+    turn = np.array([[c, -s], [s, c]])
+    return np.concatenate([turn, (middle - turn @ middle + slide)[:, None]], 1).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Frames of one clip: the true one, the warp's reference, the one whose latent shows the teeth; and their look.
-
-    variant: number of the look among its clip's fixed ones, for what is kept of every frame.
-    """
+    """Frames of one clip: the true one, the warp's reference, the one whose latent shows the teeth; and their look."""
 
     clip: Clip
     index: int
     reference: int
     teeth: int
     look: Look
-    variant: int = 0
 
 
 def audio_tokens(speech: NDArray[np.floating], position: float) -> Array:
@@ -172,42 +204,23 @@ class RenderSource:
         batch_size: int,
         seed: int = 0,
         validation: Sequence[Sample] = (),
-        variants: int = 0,
     ) -> None:
-        """variants: looks that each clip has, fixed ones; 0: a new one for every sample."""
-        self._geometry, self._batch_size, self._seed, self._variants = geometry, batch_size, seed, variants
+        self._geometry, self._batch_size, self._seed = geometry, batch_size, seed
         self._clips = [Clip.of(sample, geometry) for sample in samples]
         self._validation = [Clip.of(sample, geometry) for sample in validation]
         self._mirror = Mirror.of(geometry)
         people = [clip.sample.record.person for clip in self._clips]
         self._chance = chances([len(clip) for clip in self._clips], people)
 
-    @property
-    def clips(self) -> list[Clip]:
-        return self._clips
-
-    def looks(self, clip: Clip) -> list[Look]:
-        """The clip's fixed looks: as it is, mirrored, then random ones."""
-        rng = np.random.default_rng(zlib.crc32(clip.sample.record.name.encode()))
-        fixed = [Look.plain(), Look.plain(mirrored=True)]
-        return [*fixed, *(Look.random(rng) for _ in range(max(0, self._variants - 2)))][: self._variants]
-
     def batch(self, step: int) -> RenderBatch:
-        return self.chosen(step)[0]
-
-    def chosen(self, step: int) -> tuple[RenderBatch, list[Chosen]]:
-        """The batch, and which frames it was made of."""
         rng = np.random.default_rng((self._seed, step))
-        rows, chosen = [], []
+        rows = []
         for _ in range(self._batch_size):
             clip = self._clips[int(rng.choice(len(self._clips), p=self._chance))]
             index = int(rng.integers(len(clip)))
-            variant = int(rng.integers(max(1, self._variants)))
-            look = self.looks(clip)[variant] if self._variants else Look.random(rng)
-            frames = Chosen(clip, index, *self._references(clip, index, rng), look, variant)
-            chosen.append(frames)
-            rows.append(self._row(frames, rng))
-        return _stack(rows), chosen
+            look = Look.random(rng)
+            rows.append(self._row(Chosen(clip, index, *self._references(clip, index, rng), look), rng))
+        return _stack(rows)
 
     def validation(self) -> list[RenderBatch]:
         """Three frames of each validation clip's person, the same at every call; references at least 60 frames away."""
@@ -269,10 +282,11 @@ class RenderSource:
         out = dict(row)
         for name in ("target", "reference", "previous"):
             out[name] = look.picture(row[name])
-        geometry = row["composite"][3:, :, ::-1] if look.mirrored else row["composite"][3:]
+        geometry = look.placed(row["composite"][3:])
         out["composite"] = np.concatenate([look.picture(row["composite"][:3]) * (1 - geometry[:1]), geometry])
+        out["landmarks"] = look.points(row["landmarks"])
         if look.mirrored:
-            out["landmarks"] = row["landmarks"][self._mirror.upper] * np.array([-1, 1], np.float32)
+            out["landmarks"] = out["landmarks"][self._mirror.upper] * np.array([-1, 1], np.float32)
             out["shape"] = row["shape"] @ self._mirror.shape
         return out
 
@@ -284,61 +298,3 @@ def _picture(aligned: Image) -> Array:
 
 def _stack(rows: Sequence[Row]) -> RenderBatch:
     return RenderBatch(**{name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]})
-
-
-class LatentSource:
-    """Batches for the denoiser: the first stage's latents of every frame in each of its clip's looks, kept as fp16."""
-
-    def __init__(self, render: RenderSource, first_stage: FirstStage) -> None:
-        self._render, self._first_stage = render, first_stage
-        self._latents = {
-            (id(clip), variant): _encode(clip, look, first_stage)
-            for clip in render.clips
-            for variant, look in enumerate(render.looks(clip))
-        }
-
-    def batch(self, step: int) -> LatentBatch:
-        return self._with_latents(*self._render.chosen(step))
-
-    def validation(self) -> list[LatentBatch]:
-        out = []
-        for batch in self._render.validation():
-            with torch.no_grad():
-                latents = [self._first_stage.encode(p) for p in (batch.target, batch.reference, batch.previous)]
-            out.append(_latent_batch(batch, latents))
-        return out
-
-    def _with_latents(self, batch: RenderBatch, chosen: Sequence[Chosen]) -> LatentBatch:
-        def of(indices: Sequence[int]) -> torch.Tensor:
-            kept = [self._latents[id(c.clip), c.variant][max(0, i)] for c, i in zip(chosen, indices, strict=True)]
-            return torch.from_numpy(np.stack(kept)).float()
-
-        frames = [c.index for c in chosen], [c.teeth for c in chosen], [c.index - 1 for c in chosen]
-        return _latent_batch(batch, [of(indices) for indices in frames])
-
-
-def _latent_batch(batch: RenderBatch, latents: Sequence[torch.Tensor]) -> LatentBatch:
-    latent, reference, previous = latents
-    return LatentBatch(
-        batch.target,
-        batch.composite,
-        latent,
-        reference,
-        previous,
-        batch.has_previous,
-        batch.audio,
-        batch.landmarks,
-        batch.shape,
-        batch.weight,
-    )
-
-
-@torch.no_grad()
-def _encode(clip: Clip, look: Look, first_stage: FirstStage) -> NDArray[np.float16]:
-    out = []
-    for start in range(0, len(clip), 16):
-        pictures = [look.picture(_picture(clip.sample.frame(i))) for i in range(start, min(start + 16, len(clip)))]
-        with torch.autocast("cpu", torch.bfloat16):
-            latents = first_stage.encode(torch.from_numpy(np.stack(pictures)).to(memory_format=torch.channels_last))
-        out.append(latents.numpy().astype(np.float16))
-    return np.concatenate(out)

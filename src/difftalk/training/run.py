@@ -16,9 +16,8 @@ from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
 from difftalk.training.motion_data import MotionSource, silence_features
-from difftalk.training.objectives import first_stage_of
-from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Recipe, override, recipe_named
-from difftalk.training.render_data import LOOKS, LatentSource, RenderSource
+from difftalk.training.recipes import Kind, MotionRecipe, Recipe, override, recipe_named
+from difftalk.training.render_data import RenderSource
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "geometry")
 
@@ -103,16 +102,7 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
             seed=schedule.seed,
             validation=held_out,
         )
-    variants = LOOKS if isinstance(recipe, DenoiserRecipe) else 0  # its latents are made once
-    render = RenderSource(
-        samples,
-        model.geometry,
-        batch_size=schedule.batch,
-        seed=schedule.seed,
-        validation=held_out,
-        variants=variants,
-    )
-    return LatentSource(render, first_stage_of(recipe)) if isinstance(recipe, DenoiserRecipe) else render
+    return RenderSource(samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out)
 
 
 def _train_geometry(samples: Sequence[Sample], run: Path) -> str:
