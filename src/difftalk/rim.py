@@ -32,7 +32,8 @@ NEAREST: Final = 2.0  # px added to every distance when a motion is spread
 POWER: Final = 2.5  # of the distance by which a rim point's weight falls
 GRID: Final = 8  # px between the points at which the motion is computed inside the region
 KEEP: Final = 0.6  # of the flow's correction that stays from one frame to the next
-STAY: Final = 0.9  # the other guess must be so much better to take over
+STILL: Final = 0.8  # a scene is taken to stand still where that fits so much better than one fixed to the head
+HEAD: Final = 0.9  # and no longer where the head's fits so much better than a still one
 _LOW, _SIDE = slice(110, ALIGNED_SIZE), 32  # px, aligned: rows beside the jaw; width of the strips beside the region
 _BAND: Final = (
     (_LOW, slice(REGION_X[0] - _SIDE, REGION_X[0])),
@@ -74,12 +75,12 @@ def still_scene(frame: Alignment, reference: Alignment) -> NDArray[np.float64]:
 class RimFollower:
     """Rim motions of frames that follow one another; the flow's correction is smoothed over them."""
 
-    _still: bool | None = None  # whether the scene was last taken to stand still; else it is fixed to the head
+    _still: bool = False  # whether the scene was last taken to stand still; else it is fixed to the head
     _flow: Array | None = None
 
     def reset(self) -> None:
         """At a cut, and where another reference takes over."""
-        self._still = self._flow = None
+        self._still, self._flow = False, None
 
     def __call__(self, frame: Image, reference: Image, scene: NDArray[np.float64]) -> Array:
         """frame, reference: aligned (256, 256, 3). scene: `still_scene` of the two. -> a rim motion.
@@ -94,8 +95,7 @@ class RimFollower:
         size, edge = (ALIGNED_SIZE, ALIGNED_SIZE), cv2.BORDER_REPLICATE
         stood = np.asarray(cv2.warpAffine(then, scene, size, flags=how, borderMode=edge), np.uint8)
         errors = {True: _misfit(now, stood), False: _misfit(now, then)}
-        before = self._still if self._still is not None else errors[True] < errors[False]
-        still = before if errors[before] * STAY <= errors[not before] else not before
+        still = errors[False] > HEAD * errors[True] if self._still else errors[True] < STILL * errors[False]
         matrix, guess = (scene, stood) if still else (np.eye(2, 3), then)
         flow = _rim_flow(now, guess)
         if self._flow is not None and still == self._still:
