@@ -175,8 +175,11 @@ def test_unknown_offset_is_measured(
 
 def test_rights(clips: Path) -> None:
     assert [clip.name for clip in find_clips(clips, rights="open")] == ["good", "text"]
-    with pytest.raises(InputError, match="no clip with rights 'mine'; it has open, research"):
+    with pytest.raises(InputError, match="no clip with rights 'mine'; it has open / train, research / train"):
         find_clips(clips, rights="mine")
+    assert {clip.split for clip in find_clips(clips, split="val")} == {"val"}
+    with pytest.raises(InputError, match="no clip with rights 'open' and split 'val'"):
+        find_clips(clips, rights="open", split="val")
 
 
 def test_offsets_are_those_of_the_list(clips: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -194,6 +195,7 @@ def _align_row(pose: Pose | None) -> NDArray[np.float64]:
     return np.array([np.log(EYE_DISTANCE / pose.scale), np.radians(pose.roll), *pose.shift[:2]])
 
 
+@lru_cache(maxsize=1)
 def region_mask() -> Array:
     """(144, 176) weights in [0, 1] of the region, the same for every frame and person; 0 on its border."""
     height, width = REGION_SIZE
@@ -202,7 +204,9 @@ def region_mask() -> Array:
         distance = np.minimum(np.arange(length), np.arange(length)[::-1])
         return 0.5 - 0.5 * np.cos(np.pi * np.clip(distance / FEATHER, 0, 1))
 
-    return np.outer(ramp(height), ramp(width)).astype(np.float32)
+    mask = np.outer(ramp(height), ramp(width)).astype(np.float32)
+    mask.flags.writeable = False
+    return mask
 
 
 def crop_region(aligned: NDArray[np.uint8]) -> Image:

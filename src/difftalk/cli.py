@@ -188,28 +188,44 @@ def export(
 
 @app.command()
 def evaluate(
-    data: Path,
+    data: Annotated[Path, typer.Argument(help="A folder that prepare wrote, or clips, which are prepared first.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The report's folder.")],
-    protocol: Annotated[list[str] | None, typer.Option(help="strict, teacher or silence; may be given again.")] = None,
+    protocol: Annotated[list[str] | None, typer.Option(help="One protocol; may be given again.")] = None,
     model: _Model = None,
-    split: Annotated[str, typer.Option(help="People to measure on.")] = "val",
-    as_json: _Json = False,
+    split: Annotated[Optional[str], typer.Option(help="People to measure on; val where there are such.")] = None,  # noqa: UP045
+    full: Annotated[bool, typer.Option("--full", help="Every clip, every protocol.")] = False,
     seconds: Annotated[float, typer.Option(help="At most so much of each clip.")] = 5.0,
+    outputs: Annotated[
+        Path | None, typer.Option(help="Another tool's videos, FOLDER/PROTOCOL/NAME.mp4, to judge instead.")
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option(help="Write here what another tool is to make its videos of, and stop.")
+    ] = None,
+    as_json: _Json = False,
 ) -> None:
-    """Measures a model on people that training never saw."""
-    from difftalk.evaluation.report import evaluate as work
+    """Measures a model, or another tool's videos, on people that training never saw."""
+    from difftalk.evaluation import report as reports
 
+    chosen = protocol or []
     with _progress(as_json) as progress:
-        report = work(
+        if tasks is not None:
+            count = reports.write_tasks(
+                data, out, tasks, chosen=chosen, split=split, seconds=seconds, full=full, progress=progress
+            )
+            print(f"{count} tasks: {tasks / 'tasks.csv'}")
+            return
+        report = reports.evaluate(
             data,
             out,
-            protocols=protocol or ["strict", "teacher"],
+            chosen=chosen,
             model=model,
             split=split,
             seconds=seconds,
+            full=full,
+            outputs=outputs,
             progress=progress,
         )
-    print(json.dumps(report.summary) if as_json else report.text)
+    print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
 
 
 def _only(settings: list[str] | None, name: str) -> str | None:

@@ -67,16 +67,19 @@ class Report:
     resumed: int
 
 
-def find_clips(source: Path, *, rights: str | None = None) -> list[Clip]:
-    """The clips of a folder, by manifest.csv where there is one. rights: keep only these."""
+def find_clips(source: Path, *, rights: str | None = None, split: str | None = None) -> list[Clip]:
+    """The clips of a folder, by manifest.csv where there is one. rights, split: keep only these."""
     if not source.is_dir():
         raise InputError(f"{source} is not a folder; give a folder of videos or one with a manifest.csv")
     clips = _from_manifest(source) if (source / "manifest.csv").is_file() else _from_folder(source)
-    chosen = [clip for clip in clips if rights is None or clip.rights == rights]
+    chosen = [c for c in clips if rights in (None, c.rights) and split in (None, c.split)]
     if not chosen:
-        kinds = ", ".join(sorted({clip.rights for clip in clips})) or "no clip at all"
+        wanted = " and ".join(
+            f"{name} {value!r}" for name, value in (("rights", rights), ("split", split)) if value is not None
+        )
+        kinds = ", ".join(sorted({f"{clip.rights} / {clip.split}" for clip in clips}))
         raise InputError(
-            f"{source} has no clip" + (f" with rights {rights!r}; it has {kinds}" if clips else "; videos are sought")
+            f"{source} has no clip" + (f" with {wanted}; it has {kinds}" if clips else "; videos are sought")
         )
     taken = Counter(clip.name for clip in clips)
     return [clip if taken[clip.name] == 1 else replace(clip, name=_longer_name(clip)) for clip in chosen]
@@ -296,14 +299,16 @@ def prepare(
     *,
     model: Model,
     rights: str | None = None,
+    split: str | None = None,
     workers: int = 0,
     progress: Callable[[Record, int, int], None] | None = None,
 ) -> Report:
     """Prepares every clip of `source` into `out`; what stands there already is left as it is.
 
-    workers: processes, 0 for one a core. progress: called with each record, its number and the total.
+    rights, split: only these. workers: processes, 0 for one a core.
+    progress: called with each record, its number and the total.
     """
-    clips = find_clips(source, rights=rights)
+    clips = find_clips(source, rights=rights, split=split)
     samples = out / "samples"
     try:
         import pyarrow.parquet  # noqa: F401  before the work, not after it

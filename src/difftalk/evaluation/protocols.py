@@ -1,249 +1,336 @@
-"""Protocols: what a model is given of a clip, and which figures are read off its output.
+"""Protocols: what a system is given of a clip, and which performances and figures come of it.
 
-*strict*: one still and the clip's audio; no frame with its true mouth enters. Also from the widest frame and `linear`.
-*silence*: the same still under digital silence, noise at -55 dBFS, and a pause inside speech.
-*teacher*: the true mesh; a nearly closed reference at least 60 frames away, or the farthest. No motion enters.
+Each is a function (clip, bench) -> Outcome. Systems: *truth*; *held*, a mouth that stays; *composite*, the warped
+reference with an empty mouth; *painter*; *linear*, the regression's motion through the same pipeline; *ceiling*, the
+first stage with the true latent; *ours*; *outputs*, videos of another tool. Nothing here averages over clips.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import video
-from difftalk.align import Alignment, align, region_mask
+from difftalk.align import Alignment
 from difftalk.audio import SAMPLE_RATE
-from difftalk.composite import Reference
-from difftalk.evaluation.metrics import gradient_energy, inner_mouth_box, opening_correlation, opening_spread, region_of
-from difftalk.face import Tracker
-from difftalk.identity import Identity
+from difftalk.errors import InputError
+from difftalk.evaluation.curves import Figures, follow_figures, mouth_curves, opening_correlation, rest_figures
+from difftalk.evaluation.performance import (
+    Performance,
+    frame_indices,
+    look_figures,
+    of_clip,
+    of_frames,
+    of_video,
+    pasted,
+    shimmer,
+)
+from difftalk.evaluation.subject import Subject, portrait_of, sharpness, subject_of, variant
+from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
-from difftalk.mouth import opening
-from difftalk.renderer import Conditions, Renderer
-from difftalk.sample import Sample
-from difftalk.talker import Talker, TalkingFrame
+from difftalk.mouth import opening, target_mesh
+from difftalk.renderer import Renderer
+from difftalk.talker import Talker
 from difftalk.training.render_data import Clip
-
-if TYPE_CHECKING:
-    import torch
+from difftalk.voice import Voice
 
 Array = NDArray[np.float32]
-Figures = dict[str, float]
-Distance = Callable[[list[Array], list[Array]], NDArray[np.float64]]  # pictures (h, w, 3) in [-1, 1] -> LPIPS
 
-RATE: Final = Fraction(MOTION_RATE)
-TEACHER_STRIDE: Final = 5  # frames
-SHARP_EYES: Final = 100.0  # px between the eyes from which skin sharpness is measured
+DONORS: Final = 4  # voices that a clip is dubbed with
 PAUSE_SECONDS: Final = 1.2
 PAUSE_SETTLE: Final = 0.2  # seconds after the pause begins in which the mouth may close
-SILENCE_SECONDS: Final = 2.4
-PORTRAIT_SIDE: Final = 4.0  # eye distances from the face's middle that a portrait shows
+QUIET_SECONDS: Final = 2.4
+QUIET_LEVEL: Final = -55.0  # dBFS
+LONG_SECONDS: Final = {"length": 20.0, "drift": 120.0}
+EDGE_SECONDS: Final = 5.0  # at either end of a long run that are compared
+SHEET_FRAMES: Final = 6
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A clip as a still and its audio. truth: (t,) opening at 25/s."""
+class Bench:
+    """What is measured and with what. donors: by clip name. outputs: folder of another tool's videos."""
 
-    sample: Sample
-    identity: Identity
-    waveform: Array
-    truth: NDArray[np.float64]
+    model: Model
+    seconds: float
+    donors: Mapping[str, Sequence[Clip]] = field(default_factory=dict)
+    outputs: Path | None = None
 
 
-def variant(model: Model, *, motion: str | None = None, renderer: str | None = None) -> Model:
-    """The same folder with another motion or renderer."""
-    settings = replace(
-        model.settings, motion=motion or model.settings.motion, renderer=renderer or model.settings.renderer
+@dataclass(frozen=True)
+class Outcome:
+    """figures: by system, by metric. curves: opening by system, 25/s. strips: rows of aligned pictures to look at."""
+
+    figures: dict[str, Figures]
+    curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    strips: dict[str, list[Image]] = field(default_factory=dict)
+
+
+def held_from(performance: Performance, index: int = 0) -> Performance:
+    """A mouth that never moves: one frame, repeated."""
+    count = len(performance)
+    return Performance([performance.frames[index]] * count, np.repeat(performance.meshes[index : index + 1], count, 0))
+
+
+def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
+    """The subject's still speaking a waveform, rendered and tracked again."""
+    frames = Talker(model).stream(subject.identity, [waveform], head_motion=0)
+    return of_frames((frame.image for frame in frames), model, subject.identity.references[0].alignment)
+
+
+def judged(truth: Performance, made: Performance, bench: Bench, offset: int) -> Figures:
+    """All figures of a performance that speaks the truth's words, from whatever still."""
+    geometry = bench.model.geometry
+    follow = follow_figures(truth.curves(geometry), made.curves(geometry), offset)
+    return follow | look_figures(truth, made, geometry)
+
+
+def outcome(truth: Performance, made: Mapping[str, Performance], bench: Bench, offset: int) -> Outcome:
+    """The truth judged against itself, and everyone else against it."""
+    everyone = {"truth": truth, **made}
+    figures = {
+        name: judged(truth, performance, bench, 0 if name == "truth" else offset)
+        for name, performance in everyone.items()
+    }
+    curves = {name: performance.curves(bench.model.geometry).opening for name, performance in everyone.items()}
+    return Outcome(figures, curves, strips_of(everyone))
+
+
+def strips_of(everyone: Mapping[str, Performance]) -> dict[str, list[Image]]:
+    """A few frames of each, at the same times."""
+    count = min(len(performance) for performance in everyone.values())
+    chosen = np.linspace(0, count - 1, min(count, SHEET_FRAMES)).astype(int)
+    return {name: [performance.frames[i] for i in chosen] for name, performance in everyone.items()}
+
+
+def strict(clip: Clip, bench: Bench) -> Outcome:
+    """The clip's first frame as a still, and its audio: no frame with its true mouth enters."""
+    truth, offset = of_clip(clip, bench.seconds), clip.sample.record.offset
+    if bench.outputs is not None:
+        return outcome(truth, {"outputs": _output(bench, "strict", clip.sample.record.name)}, bench, offset)
+    subject = subject_of(clip, bench.model, 0, bench.seconds)
+    made = {
+        "held": held_from(truth),
+        "linear": spoken(variant(bench.model, motion="linear"), subject, subject.waveform),
+        "ours": spoken(bench.model, subject, subject.waveform),
+    }
+    found = outcome(truth, made, bench, offset)
+    found.figures["ours"] |= sharpness(bench.model, subject)
+    return found
+
+
+def widest(clip: Clip, bench: Bench) -> Outcome:
+    """As strict, from the frame in which the mouth is widest open."""
+    truth = of_clip(clip, bench.seconds)
+    if bench.outputs is not None:
+        made = {"outputs": _output(bench, "widest", clip.sample.record.name)}
+    else:
+        subject = subject_of(clip, bench.model, int(clip.openings.argmax()), bench.seconds)
+        made = {"ours": spoken(bench.model, subject, subject.waveform)}
+    return outcome(truth, made, bench, clip.sample.record.offset)
+
+
+def outside(clip: Clip, bench: Bench) -> Outcome:
+    """The clip's audio from a portrait that belongs to no data set, the demo's."""
+    truth = of_clip(clip, bench.seconds)
+    if bench.outputs is not None:
+        made = {"outputs": _output(bench, "outside", clip.sample.record.name)}
+    else:
+        subject = portrait_of(clip, bench.model, bench.seconds)
+        made = {"ours": spoken(bench.model, subject, subject.waveform)}
+    return outcome(truth, made, bench, clip.sample.record.offset)
+
+
+def cross(clip: Clip, bench: Bench) -> Outcome:
+    """The clip's first frame as a still, and the audio of another data set's clip; judged against that clip's mouth."""
+    donor = _donors(clip, bench)[0]
+    truth = of_clip(donor, bench.seconds)
+    if bench.outputs is not None:
+        name = f"{clip.sample.record.name}__{donor.sample.record.name}"
+        made = {"outputs": _output(bench, "cross", name)}
+    else:
+        subject = subject_of(clip, bench.model, 0, bench.seconds)
+        made = {"ours": spoken(bench.model, subject, voice_of(donor, bench.seconds))}
+    figures = {}
+    for system, performance in {"truth": truth, **made}.items():
+        curves = performance.curves(bench.model.geometry)
+        offset = 0 if system == "truth" else donor.sample.record.offset
+        figures[system] = follow_figures(truth.curves(bench.model.geometry), curves, offset)
+    return Outcome(figures, strips=strips_of(made))
+
+
+def silence(clip: Clip, bench: Bench) -> Outcome:
+    """The still under digital silence, noise at -55 dBFS, and a pause inside speech, beside itself in speech."""
+    subject = subject_of(clip, bench.model, 0, bench.seconds)
+    neutral, heard = float(opening(subject.identity.neutral)), quiet_waveforms(subject.waveform)
+    start = len(subject.waveform) // 2 / SAMPLE_RATE
+    inside = slice(
+        round((start + PAUSE_SETTLE) * MOTION_RATE), round((start + PAUSE_SECONDS - PAUSE_SETTLE / 2) * MOTION_RATE)
     )
-    return replace(model, settings=settings)
+    figures, strips = dict[str, Figures](), dict[str, list[Image]]()
+    systems = {"linear": variant(bench.model, motion="linear"), "ours": bench.model}
+    for system, model in systems.items() if bench.outputs is None else [("outputs", bench.model)]:
+        made = _all_spoken(clip, bench, model, subject, heard)
+        curves = {name: performance.curves(bench.model.geometry).opening for name, performance in made.items()}
+        figures[system] = {"shimmer": shimmer(made["zeros"])}
+        for name in ("zeros", "noise", "pause"):
+            part = curves[name][inside] if name == "pause" else curves[name]
+            rest = rest_figures(part, curves["speech"], neutral)
+            figures[system] |= {f"{name}_{key.removeprefix('rest_')}": value for key, value in rest.items()}
+        strips = strips_of({name: made[name] for name in ("zeros", "noise", "pause")})
+    return Outcome(figures, strips=strips)
 
 
-def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
-    """The clip's frame `index` as a portrait, at the source's resolution, with at most `seconds` of its audio."""
-    sample = clip.sample
-    image = _source_frame(sample, index)
-    points = sample.meshes[index]
-    middle = points[:, :2].mean(0)
-    reach = PORTRAIT_SIDE * sample.record.eye_distance
-    x0, y0 = np.maximum(np.floor(middle - reach).astype(int), 0)
-    x1, y1 = np.minimum(np.ceil(middle + reach).astype(int), [image.shape[1], image.shape[0]])
-    image, points = np.ascontiguousarray(image[y0:y1, x0:x1]), points - np.array([x0, y0, 0], np.float32)
-    geometry = model.geometry
-    pose = geometry.pose(points)
-    neutral = geometry.neutral_of_still(pose.remove(points), sample.blendshapes[index])
-    reference = Reference.of(image, align(pose), points)
-    identity = Identity(sample.folder, neutral, [reference], [pose.yaw], reference, image, points, pose)
-    waveform = sample.waveform[: round(seconds * SAMPLE_RATE)].astype(np.float32) / np.float32(32767)
-    times = np.arange(0, min(seconds, sample.seconds[-1]), 1 / MOTION_RATE)
-    truth = np.interp(times, sample.seconds, clip.openings).astype(np.float64)
-    return Subject(sample, identity, waveform, truth)
-
-
-def _source_frame(sample: Sample, index: int) -> NDArray[np.uint8]:
-    """The picture of the source at the time of the sample's frame."""
-    wanted = float(sample.seconds[index])
-    for frame in video.read(sample.record.source):
-        if frame.seconds >= wanted - 1e-3:
-            return frame.image
-    raise AssertionError("a sample's frame lies beyond its source")
-
-
-def generated_opening(model: Model, frames: Iterator[TalkingFrame]) -> NDArray[np.float64]:
-    """Opening of rendered frames, tracked again."""
-    tracker, geometry, out = Tracker(model.face_finder), model.geometry, []
-    for frame in frames:
-        face = tracker(frame.image)
-        out.append(np.nan if face is None else float(opening(geometry.pose(face.points).remove(face.points))))
-    values = np.array(out)
-    seen = np.flatnonzero(~np.isnan(values))
-    return np.interp(np.arange(len(values)), seen, values[seen]) if len(seen) else np.zeros(len(values))
-
-
-def spoken(model: Model, subject: Subject, waveform: Array, *, head_motion: float = 0.0) -> NDArray[np.float64]:
-    """Opening of the subject's still speaking `waveform`, rendered and tracked again."""
-    return generated_opening(model, Talker(model).stream(subject.identity, [waveform], head_motion=head_motion))
-
-
-def strict(clip: Clip, model: Model, seconds: float) -> Figures:
-    """Correlation, correlation at shift 0 and spread: the model, the same from the widest frame, and `linear`."""
-    offset = clip.sample.record.offset
-    first = subject_of(clip, model, 0, seconds)
-    widest = subject_of(clip, model, int(clip.openings.argmax()), seconds)
-    figures = {}
-    for name, system, subject in (
-        ("ours", model, first),
-        ("widest", model, widest),
-        ("linear", variant(model, motion="linear"), first),
-    ):
-        values = spoken(system, subject, subject.waveform)
-        figures[f"r_{name}"] = opening_correlation(subject.truth, values, offset)
-        figures[f"r0_{name}"] = opening_correlation(subject.truth, values, 0)
-        figures[f"spread_{name}"] = opening_spread(subject.truth, values)
-    return figures | _sharpness(model, first)
-
-
-def _sharpness(model: Model, subject: Subject) -> Figures:
-    """Gradient energy of the region outside the inner mouth over the still's; only for large faces."""
-    image = subject.identity.image
-    if image is None or subject.sample.record.eye_distance < SHARP_EYES:
-        return {}
-    alignment = subject.identity.references[0].alignment
-    weight = _source_weight(alignment, image.shape[:2])
-    frames = list(Talker(model).stream(subject.identity, [subject.waveform[: SAMPLE_RATE // 2]], head_motion=0))
-    before = gradient_energy(image, weight)
-    return {"sharpness": float(np.mean([gradient_energy(frame.image, weight) for frame in frames]) / max(before, 1e-9))}
-
-
-def _source_weight(alignment: Alignment, size: tuple[int, int]) -> NDArray[np.float32]:
-    import cv2
-
-    weight = np.zeros((256, 256), np.float32)
-    weight[96:240, 40:216] = region_mask()
-    weight[128:178, 84:172] = 0  # the mouth at its widest
-    height, width = size
-    return np.asarray(cv2.warpAffine(weight, alignment.inverse, (width, height), flags=cv2.INTER_LINEAR), np.float32)
-
-
-def silence(clip: Clip, model: Model, seconds: float) -> Figures:
-    """Spread of the opening in silence over that in speech; mean opening above neutral in units of speech spread."""
-    subject = subject_of(clip, model, 0, seconds)
-    rng, count = np.random.default_rng(0), round(SILENCE_SECONDS * SAMPLE_RATE)
-    speech = spoken(model, subject, subject.waveform)
-    spread = max(float(speech.std()), 1e-9)
-    noise = (10 ** (-55 / 20) * rng.standard_normal(count)).astype(np.float32)
-    neutral = float(opening(subject.identity.neutral))
-    quiet = {"zeros": np.zeros(count, np.float32), "noise": noise}
-    figures = {}
-    for name, waveform in quiet.items():
-        values = spoken(model, subject, waveform)
-        figures[f"{name}_spread"], figures[f"{name}_open"] = (
-            float(values.std() / spread),
-            float((values.mean() - neutral) / spread),
-        )
-    half = len(subject.waveform) // 2
+def quiet_waveforms(speech: Array) -> dict[str, Array]:
+    """What the silence protocol plays: speech, digital silence, noise, and the speech with a pause inside."""
+    half, count = len(speech) // 2, round(QUIET_SECONDS * SAMPLE_RATE)
+    noise = 10 ** (QUIET_LEVEL / 20) * np.random.default_rng(0).standard_normal(count)
     pause = np.zeros(round(PAUSE_SECONDS * SAMPLE_RATE), np.float32)
-    values = spoken(model, subject, np.concatenate([subject.waveform[:half], pause, subject.waveform[half:]]))
-    start = half / SAMPLE_RATE
-    inside = values[round((start + PAUSE_SETTLE) * MOTION_RATE) : round((start + PAUSE_SECONDS - 0.1) * MOTION_RATE)]
-    return figures | {
-        "pause_spread": float(inside.std() / spread),
-        "pause_open": float((inside.mean() - neutral) / spread),
+    broken = np.concatenate([speech[:half], pause, speech[half:]])
+    return {"speech": speech, "zeros": np.zeros(count, np.float32), "noise": noise.astype(np.float32), "pause": broken}
+
+
+def _all_spoken(
+    clip: Clip, bench: Bench, model: Model, subject: Subject, heard: Mapping[str, Array]
+) -> dict[str, Performance]:
+    if bench.outputs is not None:
+        return {name: _output(bench, "silence", f"{clip.sample.record.name}__{name}") for name in heard}
+    return {name: spoken(model, subject, waveform) for name, waveform in heard.items()}
+
+
+def swap(clip: Clip, bench: Bench) -> Outcome:
+    """The clip dubbed with voices of another data set: the mouth must follow the voice, not what the clip once said."""
+    geometry, truth = bench.model.geometry, of_clip(clip, bench.seconds)
+    own = truth.curves(geometry).opening
+    rows: dict[str, list[Figures]] = {}
+    strips = {"truth": strips_of({"truth": truth})["truth"]}
+    for donor in _donors(clip, bench):
+        theirs, offset = mouth_curves(clip_meshes(donor, bench.seconds), geometry).opening, donor.sample.record.offset
+        if bench.outputs is not None:
+            name = f"{clip.sample.record.name}__{donor.sample.record.name}"
+            made = {"outputs": _output(bench, "swap", name)}
+        else:
+            made = {"ours": dubbed(clip, bench.model, voice_of(donor, bench.seconds), bench.seconds)}
+        rows.setdefault("truth", []).append({"r_own": 1.0, "r_donor": opening_correlation(theirs, own, 0)})
+        for system, performance in made.items():
+            curve = performance.curves(geometry).opening
+            figures = {
+                "r_own": opening_correlation(own, curve, 0),
+                "r_donor": opening_correlation(theirs, curve, offset),
+            }
+            rows.setdefault(system, []).append(figures)
+            strips[system] = strips_of(made)[system]
+    rows["held"] = [{"r_own": 0.0, "r_donor": 0.0}]
+    means = {
+        system: {key: float(np.mean([row[key] for row in found])) for key in found[0]} for system, found in rows.items()
     }
+    return Outcome(means, strips=strips)
 
 
-def teacher(clip: Clip, model: Model, seconds: float, distance: Distance) -> Figures:
-    """LPIPS of region and inner-mouth box: ours, painter, bare composite, held, ceiling, and the latent's use."""
-    pictures: dict[str, list[Array]] = {}
-    truths, meshes = [], []
-    last = int(np.searchsorted(clip.sample.seconds, seconds))
-    systems = {"ours": Renderer(model, steps=model.settings.steps, seed=0)}
-    if model.settings.renderer != "painter" and "painter" in model.graphs:
-        systems["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
-    for index in range(0, min(len(clip), last), TEACHER_STRIDE):
-        chosen, mesh = clip.closed_reference(index), clip.meshes[index]
-        reference, scene = clip.reference(chosen), clip.scene(index, chosen)
-        truth = region_of(clip.sample.frame(index))
-        conditions = Conditions(clip.audio(index), clip.shapes[index])
-        shown = {"held": region_of(reference.aligned)}
-        for name, renderer in systems.items():
-            renderer.reset()
+def clip_meshes(clip: Clip, seconds: float) -> Array:
+    return np.asarray(clip.meshes[frame_indices(clip, seconds)], np.float32)
+
+
+def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Performance:
+    """The clip's frames speaking another waveform, at 25/s in the aligned space, tracked again; as `dub` does it."""
+    voice, renderer = Voice(model, articulation=1.0), Renderer(model, steps=model.settings.steps, seed=0)
+    voice.push(waveform)
+    voice.finish()
+    indices = frame_indices(clip, min(seconds, len(waveform) / SAMPLE_RATE))
+    chosen = int(np.argsort(clip.openings)[len(clip) // 20])  # nearly closed, as the reference of a video is
+    reference = clip.reference(chosen)
+
+    def frames() -> Iterator[Image]:
+        for number, index in enumerate(indices):
+            conditions = voice.at(number / MOTION_RATE)
+            mesh = target_mesh(
+                model.geometry,
+                pose=clip.poses[index],
+                neutral=clip.neutral,
+                shape=conditions.shape,
+                upper=clip.meshes[index],
+            )
+            scene = clip.scene(int(index), chosen)
             drawn = renderer.draw(reference, reference, mesh, conditions, scene)
-            shown[name] = drawn.picture
-        shown["composite"] = drawn.composite[:3].transpose(1, 2, 0)
-        if "decoder" in model.graphs:
-            other = clip.sample.frame((index + max(25, len(clip) // 2)) % len(clip))
-            shown |= _decoded(model, truth, region_of(other), drawn.composite)
-        for name, picture in shown.items():
-            pictures.setdefault(name, []).append(np.ascontiguousarray(picture, np.float32))
-        truths.append(truth)
-        meshes.append(mesh)
-    figures = {}
-    boxes = [inner_mouth_box(truth, mesh) for truth, mesh in zip(truths, meshes, strict=True)]
-    for name, shown_pictures in pictures.items():
-        figures[f"lpips_{name}"] = float(distance(shown_pictures, truths).mean())
-        mouths = [inner_mouth_box(p, mesh) for p, mesh in zip(shown_pictures, meshes, strict=True)]
-        figures[f"mouth_{name}"] = float(distance(mouths, boxes).mean())
-    return figures
+            yield pasted(scene.aligned, drawn.picture)
+
+    return of_frames(frames(), model, Alignment(np.eye(2, 3)))
 
 
-def _decoded(model: Model, truth: Array, other: Array, composite: Array) -> dict[str, Array]:
-    """What the first stage makes of its own latent, of another frame's, and of zeros."""
-    encode, decode, path = model.graph("encoder"), model.graph("decoder"), model.graph("composite_path")
-    features = path(composite=composite[None])
-    latents = {
-        name: encode(region=p.transpose(2, 0, 1)[None])["latent"] for name, p in (("ceiling", truth), ("other", other))
+def long_run(clip: Clip, bench: Bench, name: str) -> Outcome:
+    """The still speaking its audio over and over: is the end like the beginning?"""
+    if bench.outputs is not None:
+        raise InputError(f"protocol {name} renders by itself; it cannot judge videos of another tool")
+    subject, total = subject_of(clip, bench.model, 0, bench.seconds), round(LONG_SECONDS[name] * SAMPLE_RATE)
+    period = len(subject.waveform)
+    made = spoken(bench.model, subject, np.resize(subject.waveform, total).astype(np.float32))
+    geometry, edge = bench.model.geometry, round(EDGE_SECONDS * MOTION_RATE)
+    rounds = (len(made) - edge) * SAMPLE_RATE // (period * MOTION_RATE)
+    start = round(rounds * period / SAMPLE_RATE * MOTION_RATE)  # the last beginning of the audio that leaves room
+    first = Performance(made.frames[:edge], made.meshes[:edge])
+    last = Performance(made.frames[start : start + edge], made.meshes[start : start + edge])
+    curves = [part.curves(geometry).opening for part in (first, last)]
+    look = look_figures(first, last, geometry)
+    colour = np.mean([np.mean(p.frames, axis=(0, 1, 2)) for p in (last,)], 0) - np.mean(first.frames, axis=(0, 1, 2))
+    figures = {
+        "frames_missing": float(abs(len(made) - round(total / SAMPLE_RATE * MOTION_RATE))),
+        "r_ends": opening_correlation(curves[0], curves[1], 0),
+        "identity": look["identity"],
+        "texture": look["texture"],
+        "colour_drift": float(np.abs(colour).max()),
     }
-    latents["zeros"] = np.zeros_like(latents["ceiling"])
-    shown = {}
-    for name, latent in latents.items():
-        picture = decode(latent=latent, composite=composite[None], **features)["picture"][0]
-        shown[name] = np.clip(picture.transpose(1, 2, 0), -1, 1)
-    return shown
+    return Outcome({"ours": figures}, strips=strips_of({"first": first, "last": last}))
 
 
-def lpips_distance() -> Distance:
-    """LPIPS (AlexNet) of lists of pictures (h, w, 3) in [-1, 1]."""
-    import torch
-
-    from difftalk.training.losses import LPIPS
-
-    net = LPIPS.shipped().eval()
-
-    @torch.no_grad()
-    def distance(a: list[Array], b: list[Array]) -> NDArray[np.float64]:
-        pairs = [net(_tensor(p), _tensor(q)) for p, q in zip(a, b, strict=True)]
-        return torch.cat(pairs).double().numpy()
-
-    return distance
+def length(clip: Clip, bench: Bench) -> Outcome:
+    """20 seconds from one still."""
+    return long_run(clip, bench, "length")
 
 
-def _tensor(picture: Array) -> torch.Tensor:
-    import torch
+def drift(clip: Clip, bench: Bench) -> Outcome:
+    """120 seconds from one still."""
+    return long_run(clip, bench, "drift")
 
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
+
+def donors_of(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """For every clip four others of another data set, always the same: by a hash of both names.
+
+    A data set is what stands before the first underscore of a clip's name.
+    """
+    out = {}
+    for clip in clips:
+        name = clip.sample.record.name
+        others = [c for c in clips if c.sample.record.name.split("_")[0] != name.split("_")[0]]
+        others = others or [c for c in clips if c.sample.record.person != clip.sample.record.person]
+        out[name] = sorted(others, key=lambda c: zlib.crc32(f"{name} {c.sample.record.name}".encode()))[:DONORS]
+    return out
+
+
+def _donors(clip: Clip, bench: Bench) -> Sequence[Clip]:
+    found = bench.donors.get(clip.sample.record.name, ())
+    if not found:
+        raise InputError("swap and cross need clips of at least two people")
+    return found
+
+
+def voice_of(clip: Clip, seconds: float) -> Array:
+    """At most `seconds` of the clip's audio, 16 kHz mono in [-1, 1]."""
+    return clip.sample.waveform[: round(seconds * SAMPLE_RATE)].astype(np.float32) / np.float32(32767)
+
+
+def _output(bench: Bench, protocol: str, name: str) -> Performance:
+    """The video that another tool made for a protocol's task, any suffix."""
+    assert bench.outputs is not None
+    found = sorted((bench.outputs / protocol).glob(f"{name}.*"))
+    if not found:
+        folder = bench.outputs / protocol
+        raise InputError(f"{folder} holds no video {name}.*; difftalk evaluate --tasks says what each is made of")
+    return of_video(found[0], bench.model, bench.seconds if protocol != "silence" else np.inf)
+
+
+Protocol = Callable[[Clip, Bench], Outcome]

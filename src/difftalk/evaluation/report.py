@@ -1,33 +1,61 @@
-"""The report: protocols over prepared clips -> figures per clip, per person, and their medians; JSON and text.
+"""The report: protocols over clips -> every clip's figures, people's, and medians with intervals; JSON, text, one page.
 
-Clips are averaged per person, people by their median. Goes on where it stopped: finished clips are read back.
+Clips are averaged per person; a row is the median over people with a bootstrap 95 % interval. What was measured is kept
+clip by clip, so a run that was stopped goes on. Knows nothing of how a figure comes about.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from difftalk.contact_sheet import write_sheet
 from difftalk.errors import InputError
-from difftalk.evaluation.protocols import Figures, lpips_distance, silence, strict, teacher
+from difftalk.evaluation import pictures, protocols, tasks
+from difftalk.evaluation.curves import Figures, luck
+from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
+from difftalk.evaluation.page import write_page
+from difftalk.evaluation.protocols import Bench, Outcome, Protocol, donors_of
 from difftalk.model import Model
 from difftalk.sample import Sample, load_samples
 from difftalk.training.render_data import Clip
 
-PROTOCOLS: Final = ("strict", "teacher", "silence")
+PROTOCOLS: Final[Mapping[str, Protocol]] = {
+    "strict": protocols.strict,
+    "teacher": pictures.teacher,
+    "reconstruction": pictures.reconstruction,
+    "swap": protocols.swap,
+    "silence": protocols.silence,
+    "widest": protocols.widest,
+    "cross": protocols.cross,
+    "outside": protocols.outside,
+    "turn": pictures.turn,
+    "length": protocols.length,
+    "drift": protocols.drift,
+}
+DEFAULT: Final = ("strict", "teacher", "reconstruction", "swap", "silence")
+FOR_OUTPUTS: Final = ("strict", "swap", "silence", "widest", "cross", "outside")
+TOTAL_SECONDS: Final = 60.0  # of the default list
+CLIP_SECONDS: Final = 5.0
+FORMAT: Final = 2
+BOOTSTRAPS: Final = 1000
+Progress = Callable[[str, int, int], None]
+Rows = dict[str, dict[str, Figures]]  # clip or person -> system -> metric -> value
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
-    """summary: protocol -> figure -> median over people. people: protocol -> person -> figure. text: a table."""
+class Report:
+    """content: what report.json holds. text: the same as a table."""
 
-    summary: dict[str, Figures]
-    people: dict[str, dict[str, Figures]]
+    content: dict[str, Any]
     text: str
 
 
@@ -35,46 +63,101 @@ def evaluate(
     data: Path,
     out: Path,
     *,
-    protocols: Sequence[str],
+    chosen: Sequence[str] = (),
     model: Path | None = None,
-    split: str = "val",
-    seconds: float = 5.0,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> EvaluationReport:
-    """Runs protocols on every kept clip of a split; writes report.json and report.txt. Raises InputError, DataError."""
-    for name in protocols:
-        if name not in PROTOCOLS:
-            raise InputError(f"protocol {name!r} is not known; allowed: {', '.join(PROTOCOLS)}")
-    loaded, samples = Model.load(model), load_samples(data, split=split)
-    done = _Done(out, loaded.hash, seconds)
-    figures: dict[str, dict[str, Figures]] = {}
-    for name in protocols:
-        chosen = samples if name != "silence" else _one_a_person(samples)
-        for number, sample in enumerate(chosen):
-            found = done.get(name, sample)
-            if found is None:
-                found = _measure(name, Clip.of(sample, loaded.geometry), loaded, seconds)
-                done.put(name, sample, found)
-            figures.setdefault(name, {})[sample.record.name] = found
+    split: str | None = None,
+    seconds: float = CLIP_SECONDS,
+    full: bool = False,
+    outputs: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Runs protocols and writes report.json, report.txt, report.html. Raises InputError, DataError.
+
+    data: a folder that prepare wrote, or clips, which are prepared first. chosen: protocols; the default ones if empty.
+    full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py.
+    """
+    names = _protocols(chosen, full=full, outputs=outputs)
+    loaded = Model.load(model)
+    clips = clips_of(data, out, loaded, split, seconds, full=full, progress=progress)
+    bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs)
+    kept = _Kept(out, bench)
+    found: dict[str, dict[str, Outcome]] = {}
+    for name in names:
+        for number, clip in enumerate(clips):
+            found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip)
             if progress is not None:
-                progress(name, number + 1, len(chosen))
-    person = {sample.record.name: sample.record.person for sample in samples}
-    report = _summed(figures, person)
-    content = {
-        "model": loaded.hash,
-        "seconds": seconds,
-        "split": split,
-        "median": report.summary,
-        "people": report.people,
-        "clips": figures,
-    }
-    (out / "report.json").write_text(json.dumps(content, indent=1) + "\n")
-    (out / "report.txt").write_text(report.text + "\n")
-    return report
+                progress(name, number + 1, len(clips))
+    content = _content(found, clips, bench, out)
+    text = table(content)
+    (out / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    (out / "report.txt").write_text(text + "\n")
+    write_page(content, out)
+    return Report(content, text)
+
+
+def write_tasks(
+    data: Path,
+    out: Path,
+    folder: Path,
+    *,
+    chosen: Sequence[str] = (),
+    split: str | None = None,
+    seconds: float = CLIP_SECONDS,
+    full: bool = False,
+    progress: Progress | None = None,
+) -> int:
+    """Writes what another tool is to make its videos of, for the same clips as `evaluate`; how many tasks."""
+    names = _protocols(chosen, full=full, outputs=folder)
+    loaded = Model.load()
+    clips = clips_of(data, out, loaded, split, seconds, full=full, progress=progress)
+    bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips))
+    return len(tasks.write_tasks(clips, bench, names, folder))
+
+
+def _protocols(chosen: Sequence[str], *, full: bool, outputs: Path | None) -> list[str]:
+    allowed = FOR_OUTPUTS if outputs is not None else tuple(PROTOCOLS)
+    for name in chosen:
+        if name not in allowed:
+            raise InputError(f"protocol {name!r} is not known here; allowed: {', '.join(allowed)}")
+    return list(chosen) or [name for name in (PROTOCOLS if full else DEFAULT) if name in allowed]
+
+
+def clips_of(
+    data: Path,
+    out: Path,
+    model: Model,
+    split: str | None,
+    seconds: float,
+    *,
+    full: bool,
+    progress: Progress | None = None,
+) -> list[Clip]:
+    """The clips to measure on: all, or each person's longest; prepared into OUT/data where they are not yet."""
+    if not 1 <= seconds <= 600:
+        raise InputError(f"seconds was {seconds}; allowed are 1 to 600")
+    if not (data / "index.parquet").is_file():
+        from difftalk.prepare import find_clips, prepare
+
+        if split is None and any(clip.split == "val" for clip in find_clips(data)):
+            split = "val"
+
+        def tell(_: object, done: int, total: int) -> None:
+            if progress is not None:
+                progress("preparing", done, total)
+
+        prepare(data, out / "data", model=model, split=split, progress=tell)
+        data = out / "data"
+    samples = load_samples(data, split=split) if split else _val_or_all(data)
+    return [Clip.of(sample, model.geometry) for sample in (samples if full else _one_a_person(samples))]
+
+
+def _val_or_all(data: Path) -> list[Sample]:
+    samples = load_samples(data)
+    return [s for s in samples if s.record.split == "val"] or samples
 
 
 def _one_a_person(samples: Sequence[Sample]) -> list[Sample]:
-    """Each person's longest clip."""
+    """Each person's longest clip; of equals the first."""
     longest: dict[str, Sample] = {}
     for sample in samples:
         held = longest.get(sample.record.person)
@@ -83,68 +166,205 @@ def _one_a_person(samples: Sequence[Sample]) -> list[Sample]:
     return list(longest.values())
 
 
-def _measure(name: str, clip: Clip, model: Model, seconds: float) -> Figures:
-    if name == "strict":
-        return strict(clip, model, seconds)
-    return silence(clip, model, seconds) if name == "silence" else teacher(clip, model, seconds, lpips_distance())
+def _share(clips: Sequence[Clip], seconds: float, *, full: bool) -> float:
+    return seconds if full else max(1.0, min(seconds, TOTAL_SECONDS / len(clips)))
 
 
-class _Done:
-    """Figures of finished clips, on disk as they come."""
+class _Kept:
+    """Outcomes on disk as they come: OUT/clips/PROTOCOL/CLIP.json and a strip of pictures beside it."""
 
-    def __init__(self, out: Path, model: str, seconds: float) -> None:
-        out.mkdir(parents=True, exist_ok=True)
-        self._path, self._mark = out / "clips.jsonl", [model, seconds]
-        lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        self._rows = {
-            (r["protocol"], r["name"], r["fingerprint"]): r["figures"] for r in rows if r["mark"] == self._mark
-        }
+    def __init__(self, out: Path, bench: Bench) -> None:
+        self._folder, self._bench = out / "clips", bench
+        self._mark = [FORMAT, bench.model.hash, bench.seconds, code_hash(), _outputs_mark(bench.outputs)]
 
-    def get(self, protocol: str, sample: Sample) -> Figures | None:
-        return self._rows.get((protocol, sample.record.name, sample.record.fingerprint))
-
-    def put(self, protocol: str, sample: Sample, figures: Figures) -> None:
-        record = sample.record
-        row = {
-            "mark": self._mark,
-            "protocol": protocol,
-            "name": record.name,
-            "fingerprint": record.fingerprint,
-            "figures": figures,
-        }
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def _summed(figures: dict[str, dict[str, Figures]], person: dict[str, str]) -> EvaluationReport:
-    people: dict[str, dict[str, Figures]] = {}
-    for protocol, clips in figures.items():
-        grouped: dict[str, dict[str, list[float]]] = {}
-        for name, row in clips.items():
-            for key, value in row.items():
-                grouped.setdefault(person[name], {}).setdefault(key, []).append(value)
-        people[protocol] = {
-            who: {key: float(np.mean(values)) for key, values in rows.items()} for who, rows in grouped.items()
-        }
-    summary = {}
-    for protocol, rows in people.items():
-        keys = sorted({key for row in rows.values() for key in row})
-        summary[protocol] = {key: float(np.median([row[key] for row in rows.values() if key in row])) for key in keys}
-    return EvaluationReport(summary, people, _text(summary, people))
+    def outcome(self, protocol: str, clip: Clip) -> Outcome:
+        record, folder = clip.sample.record, self._folder / protocol
+        path = folder / f"{record.name}.json"
+        donors = [donor.sample.record.name for donor in self._bench.donors.get(record.name, ())]
+        mark = json.loads(json.dumps([*self._mark, record.fingerprint, donors]))
+        if path.is_file():
+            held = json.loads(path.read_text())
+            if held["mark"] == mark:
+                curves = {name: np.array(curve) for name, curve in held["curves"].items()}
+                return Outcome(_numbers(held["figures"]), curves)
+        made = PROTOCOLS[protocol](clip, self._bench)
+        folder.mkdir(parents=True, exist_ok=True)
+        if made.strips:
+            write_sheet(folder / f"{record.name}.png", list(made.strips.values()), list(made.strips))
+        rounded = {name: [round(float(v), 5) for v in curve] for name, curve in made.curves.items()}
+        content = {"mark": mark, "figures": _plain(made.figures), "curves": rounded}
+        half = path.with_suffix(".part")
+        half.write_text(json.dumps(content, allow_nan=False))
+        half.rename(path)
+        return made
 
 
-def _text(summary: dict[str, Figures], people: dict[str, dict[str, Figures]]) -> str:
-    lines = []
-    for protocol, medians in summary.items():
-        keys = list(medians)
-        lines += [f"{protocol} (clips averaged per person; median of {len(people[protocol])} people)"]
-        lines += [f"  {key:24s} {medians[key]:8.3f}" for key in keys]
-        if protocol == "teacher" and "lpips_ours" in medians:
-            gains = {who: 1 - row["lpips_ours"] / row["lpips_held"] for who, row in people[protocol].items()}
-            worst = min(gains, key=lambda who: gains[who])
-            middle = np.median(list(gains.values()))
-            lines += [f"  below the held reference by {middle:.1%} (median); least {gains[worst]:.1%} ({worst})"]
-        for who, row in sorted(people[protocol].items()):
-            lines.append(f"    {who:32s} " + "  ".join(f"{key} {row[key]:.3f}" for key in keys if key in row))
+def _content(
+    found: Mapping[str, Mapping[str, Outcome]], clips: Sequence[Clip], bench: Bench, out: Path
+) -> dict[str, Any]:
+    people = {clip.sample.record.name: clip.sample.record.person for clip in clips}
+    sources = {clip.sample.record.name: _file_hash(clip.sample.record.source) for clip in clips}
+    return {
+        "format": FORMAT,
+        "model": bench.model.hash if bench.outputs is None else bench.outputs.name,
+        "code": code_hash(),
+        "revision": "",
+        "split": ", ".join(sorted({clip.sample.record.split for clip in clips})),
+        "seconds": round(bench.seconds, 3),
+        "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "notes": _notes(found, people),
+        "metrics": {
+            name: METRICS[name]
+            for name in METRICS
+            if any(name in row for outcomes in found.values() for o in outcomes.values() for row in o.figures.values())
+        },
+        "systems": SYSTEMS,
+        "clips": sources,
+        "protocols": {
+            name: _section(name, outcomes, people, sources, bench.seconds, out) for name, outcomes in found.items()
+        },
+    }
+
+
+def _section(
+    protocol: str,
+    outcomes: Mapping[str, Outcome],
+    people: Mapping[str, str],
+    sources: Mapping[str, str],
+    seconds: float,
+    out: Path,
+) -> dict[str, Any]:
+    figures = {clip: outcome.figures for clip, outcome in outcomes.items() if outcome.figures}
+    listed = json.dumps([[clip, sources[clip]] for clip in sorted(figures)] + [round(seconds, 3)])
+    persons = by_person(figures, people)
+    return {
+        "about": ABOUT[protocol],
+        "clips": list(figures),
+        "list_hash": hashlib.sha256(listed.encode()).hexdigest()[:12],
+        "rows": medians(persons),
+        "people": {who: _plain(rows) for who, rows in persons.items()},
+        "figures": {clip: _plain(rows) for clip, rows in figures.items()},
+        "curves": {
+            clip: {name: [round(float(v), 4) for v in curve] for name, curve in outcome.curves.items()}
+            for clip, outcome in outcomes.items()
+            if outcome.curves
+        },
+        "sheets": _sheets(protocol, figures, out),
+    }
+
+
+def _sheets(protocol: str, figures: Rows, out: Path) -> dict[str, str]:
+    """Strips of the worst and the best clip by the protocol's ranking metric, where there are pictures."""
+    metric, better = RANKED[protocol]
+    ranked = sorted(
+        (better * row.get("ours", row.get("outputs", {})).get(metric, np.nan), clip) for clip, row in figures.items()
+    )
+    ranked = [(value, clip) for value, clip in ranked if np.isfinite(value)]
+    if not ranked:
+        return {}
+    chosen = {"worst": ranked[0][1], "best": ranked[-1][1]}
+    paths = {name: f"clips/{protocol}/{clip}.png" for name, clip in chosen.items()}
+    return {name: path for name, path in paths.items() if (out / path).is_file()}
+
+
+def by_person(figures: Rows, people: Mapping[str, str]) -> Rows:
+    """Clips' figures averaged per person, unknown ones left out."""
+    grouped: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for clip, rows in figures.items():
+        for system, row in rows.items():
+            held = grouped.setdefault(people[clip], {}).setdefault(system, {})
+            for metric, value in row.items():
+                if np.isfinite(value):
+                    held.setdefault(metric, []).append(value)
+    return {
+        who: {system: {m: float(np.mean(v)) for m, v in row.items()} for system, row in rows.items()}
+        for who, rows in grouped.items()
+    }
+
+
+def medians(people: Rows) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """system -> metric -> median over people, bootstrap 95 % interval (Efron 1979), how many people."""
+    out: dict[str, dict[str, dict[str, float | int | None]]] = {}
+    for system in {system: None for rows in people.values() for system in rows}:
+        metrics = {metric: None for rows in people.values() for metric in rows.get(system, {})}
+        for metric in metrics:
+            values = np.array([r[system][metric] for r in people.values() if metric in r.get(system, {})])
+            low, high = interval(values)
+            row = {"median": float(np.median(values)), "low": low, "high": high, "people": len(values)}
+            out.setdefault(system, {})[metric] = row
+    return out
+
+
+def interval(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float | None, float | None]:
+    """The middle 95 % of the medians of 1,000 samples with replacement; nothing for fewer than 3 values."""
+    if len(values) < 3:
+        return None, None
+    rng = np.random.default_rng(0)
+    drawn = np.median(rng.choice(values, (BOOTSTRAPS, len(values))), axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _notes(found: Mapping[str, Mapping[str, Outcome]], people: Mapping[str, str]) -> list[str]:
+    """Lines that stand above everything."""
+    curves = {
+        clip: outcome.curves["truth"]
+        for outcomes in found.values()
+        for clip, outcome in outcomes.items()
+        if "truth" in outcome.curves
+    }
+    chance = luck(curves, dict(people))
+    if not chance:
+        return []
+    return [
+        f"Luck: the true openings of different people correlate by {chance['floor']:.3f} in the mean (swap's floor), "
+        f"and by {chance['free']:.3f} when any shift within 15 frames is allowed."
+    ]
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """The medians as text."""
+    lines = [f"model {content['model']}, code {content['code']}, {content['seconds']} s a clip", *content["notes"]]
+    for name, section in content["protocols"].items():
+        lines += ["", f"{name}: {section['about']} {len(section['clips'])} clips, list {section['list_hash']}"]
+        metrics = [m for m in content["metrics"] if any(m in row for row in section["rows"].values())]
+        for metric in metrics:
+            cells = [f"{system} {_cell(row[metric])}" for system, row in section["rows"].items() if metric in row]
+            lines.append(f"  {metric:20s} " + "   ".join(cells))
     return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    span = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
+    return f"{row['median']:.3f}{span}"
+
+
+def _plain(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """For JSON, which has no NaN."""
+    return {s: {m: float(v) if np.isfinite(v) else None for m, v in row.items()} for s, row in rows.items()}
+
+
+def _numbers(rows: Mapping[str, Mapping[str, float | None]]) -> dict[str, Figures]:
+    return {s: {m: np.nan if v is None else v for m, v in row.items()} for s, row in rows.items()}
+
+
+def _outputs_mark(outputs: Path | None) -> list[Any]:
+    if outputs is None:
+        return []
+    files = sorted(p for p in outputs.rglob("*") if p.is_file())
+    return [[str(p.relative_to(outputs)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
+
+
+def _file_hash(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if Path(path).is_file() else ""
+
+
+@lru_cache(maxsize=1)
+def code_hash() -> str:
+    """The package's version and a hash of all its sources."""
+    from difftalk import __version__
+
+    digest, root = hashlib.sha256(), Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}"

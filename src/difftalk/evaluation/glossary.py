@@ -1,0 +1,84 @@
+"""What a reader of a report needs to know: protocols, systems and metrics in one line each. Words only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ABOUT: Final = {
+    "strict": "One still and the audio; no frame with its true mouth enters.",
+    "teacher": "The true mesh, a nearly closed reference at least 60 frames away; no motion enters.",
+    "reconstruction": "The clip's own audio, its mesh predicted, a reference at least 60 frames away.",
+    "swap": "The clip dubbed with four voices of another data set.",
+    "silence": "The still under digital silence, noise at -55 dBFS, and a pause inside speech.",
+    "widest": "As strict, from the frame with the widest mouth.",
+    "cross": "One still and the audio of another data set's clip, judged by that clip's mouth.",
+    "outside": "The clip's audio from a public-domain portrait.",
+    "turn": "As teacher, on frames where the head is turned by more than 20 degrees.",
+    "length": "20 seconds from one still: its end against its beginning.",
+    "drift": "120 seconds from one still: its end against its beginning.",
+}
+RANKED: Final = {  # the metric by which worst and best clips are found; -1 where less is better
+    **dict.fromkeys(("strict", "widest", "cross", "outside"), ("r", 1)),
+    **dict.fromkeys(("teacher", "reconstruction", "turn"), ("mouth_lpips", -1)),
+    "swap": ("r_donor", 1),
+    "silence": ("zeros_spread", -1),
+    "length": ("r_ends", 1),
+    "drift": ("r_ends", 1),
+}
+SYSTEMS: Final = {
+    "truth": "the clip itself",
+    "held": "a mouth that does not move: one frame, held",
+    "composite": "the warped reference, its inner mouth left empty",
+    "painter": "the plain painter in place of first stage and denoiser",
+    "linear": "the regression's motion through the same pipeline",
+    "ceiling": "the first stage with the true frame's own latent",
+    "other": "the first stage with another frame's latent",
+    "zeros": "the first stage with no latent",
+    "ours": "the model",
+    "outputs": "videos made by another tool",
+}
+
+
+def _metric(title: str, better: str, about: str) -> dict[str, str]:
+    return {"title": title, "better": better, "about": about}
+
+
+METRICS: Final = {
+    "r": _metric("Opening, r", "higher", "Correlation of the lip opening with the truth, the clip's offset repaired."),
+    "r_shift0": _metric("r, shift 0", "higher", "The same without the clip's offset."),
+    "spread": _metric("Spread", "one", "Standard deviation of the opening over the truth's."),
+    "shift_found": _metric("Shift right", "higher", "Share of 2-second windows whose best shift is within a frame."),
+    "shift": _metric("Shift", "none", "Median best shift of 2-second windows, frames beyond the clip's offset."),
+    "r_width": _metric("Width, r", "higher", "Correlation of the mouth's width."),
+    "r_jaw": _metric("Jaw, r", "higher", "Correlation of nose to chin."),
+    "r_rounding": _metric("Rounding, r", "higher", "Correlation of how far the lips stand forward."),
+    "closure_recall": _metric(
+        "Closures met", "higher", "True closures (under 0.03 eye distances) met within 2 frames."
+    ),
+    "closure_precision": _metric("Closures true", "higher", "Made closures that the truth has within 2 frames."),
+    "lip_distance": _metric("LMD", "lower", "Mean distance of lip points, eye distances (Chen et al. 2018)."),
+    "texture": _metric("Mouth texture", "one", "Gradient energy of the open inner mouth over the truth's."),
+    "open_area": _metric("Open area", "one", "Mean area inside the lips over the truth's."),
+    "flicker_skin": _metric("Flicker, skin", "one", "Frame difference, motion taken out, over the truth's."),
+    "flicker_mouth": _metric("Flicker, mouth", "one", "The same inside the mouth."),
+    "identity": _metric("Identity", "lower", "Distance of dlib's face embeddings; the same person is under 0.6."),
+    "sharpness": _metric("Skin sharpness", "one", "Gradient energy of skin over the still's, faces over 100 px."),
+    "psnr": _metric("PSNR, dB", "higher", "Inside the mask."),
+    "ssim": _metric("SSIM", "higher", "Inside the mask (Wang et al. 2004)."),
+    "lpips": _metric("LPIPS, region", "lower", "LPIPS with AlexNet (Zhang et al. 2018) of the region."),
+    "mouth_lpips": _metric("LPIPS, mouth", "lower", "LPIPS of the inner-mouth box."),
+    "mouth_early": _metric("Early features", "lower", "Identity net's early features, mouth box; in no loss."),
+    "mouth_psnr": _metric("PSNR, mouth", "higher", "Of the inner-mouth box, dB."),
+    "r_own": _metric("r, own words", "none", "Correlation with what the clip itself said: should be that of chance."),
+    "r_donor": _metric("r, voice", "higher", "Correlation with the mouth of the voice that was dubbed in."),
+    "zeros_spread": _metric("Zeros, spread", "lower", "Opening's spread in digital silence over that in speech."),
+    "zeros_open": _metric("Zeros, open", "lower", "Mean opening above the neutral, speech spreads."),
+    "noise_spread": _metric("Noise, spread", "lower", "The same under noise at -55 dBFS."),
+    "noise_open": _metric("Noise, open", "lower", "The same under noise at -55 dBFS."),
+    "pause_spread": _metric("Pause, spread", "lower", "The same in a pause inside speech."),
+    "pause_open": _metric("Pause, open", "lower", "The same in a pause inside speech."),
+    "shimmer": _metric("Shimmer", "lower", "Frame difference in digital silence, grey levels."),
+    "r_ends": _metric("r, ends", "higher", "Opening of the last 5 seconds with the first, the same audio."),
+    "frames_missing": _metric("Frames missing", "lower", "Against seconds times rate."),
+    "colour_drift": _metric("Colour drift", "lower", "Largest change of a channel's mean, grey levels."),
+}

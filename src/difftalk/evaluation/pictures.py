@@ -1,0 +1,211 @@
+"""Protocols that compare pictures with the true frames: the mesh is given, or predicted for the clip's own audio.
+
+The reference is a nearly closed frame at least 60 frames away, or the farthest; surroundings are the frame's own, as
+in `dub`. Perceptual figures are taken on every fifth frame, flicker on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.align import region_mask
+from difftalk.errors import InputError
+from difftalk.evaluation.curves import OPEN, Figures
+from difftalk.evaluation.metrics import gradient_energy, inner_mouth_box, inner_mouth_weight, psnr, region_of, ssim
+from difftalk.evaluation.perception import early_distance, lpips_distance
+from difftalk.evaluation.performance import Performance, flicker, frame_indices, pasted
+from difftalk.evaluation.protocols import Bench, Outcome, strips_of
+from difftalk.evaluation.subject import variant
+from difftalk.face import Image
+from difftalk.model import Model
+from difftalk.motion import MOTION_RATE
+from difftalk.mouth import target_mesh
+from difftalk.renderer import Conditions, Renderer
+from difftalk.training.render_data import Clip
+from difftalk.voice import Voice
+
+Array = NDArray[np.float32]
+Target = tuple[Array, Conditions]
+
+STRIDE: Final = 5  # frames
+TURNED: Final = 20.0  # degrees
+OTHER_FRAMES: Final = 25  # by which another frame's latent is away at least
+SEQUENCES: Final = ("ours", "painter", "composite")  # systems that draw every frame, so that flicker is theirs
+
+
+@dataclass
+class _Shown:
+    """What every system shows: pictures by system at the strided frames, aligned frames by system at all."""
+
+    pictures: dict[str, list[Array]] = field(default_factory=dict)
+    frames: dict[str, list[Image]] = field(default_factory=dict)
+    truths: list[Array] = field(default_factory=list)
+    meshes: list[Array] = field(default_factory=list)
+    same: list[bool] = field(default_factory=list)  # whether a frame's reference is the one before it
+
+
+def teacher(clip: Clip, bench: Bench) -> Outcome:
+    """The true mesh: no motion enters."""
+    return _compared(clip, bench, frame_indices(clip, bench.seconds), _true(clip))
+
+
+def turn(clip: Clip, bench: Bench) -> Outcome:
+    """As teacher, on the frames where the head is turned by more than 20 degrees; nothing where there are none."""
+    yaws = np.array([pose.yaw for pose in clip.poses])
+    turned = np.flatnonzero(np.abs(yaws) > TURNED)
+    indices = turned[: round(bench.seconds * MOTION_RATE)].astype(np.int64)
+    return _compared(clip, bench, indices, _true(clip)) if len(indices) else Outcome({})
+
+
+def reconstruction(clip: Clip, bench: Bench) -> Outcome:
+    """The clip's own audio, its mesh predicted from it: pose from the frame, mouth from the motion."""
+    return _compared(clip, bench, frame_indices(clip, bench.seconds), _predicted(clip, bench.model))
+
+
+def _true(clip: Clip) -> Callable[[int], Target]:
+    return lambda index: (clip.meshes[index], Conditions(clip.audio(index), clip.shapes[index]))
+
+
+def _predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
+    """Asked for frames in order; the clip's lip/audio offset is repaired, the same for every model."""
+    voice = Voice(model, articulation=1.0)
+    voice.push(clip.sample.waveform.astype(np.float32) / np.float32(32767))
+    voice.finish()
+    late = clip.sample.record.offset / MOTION_RATE
+
+    def target(index: int) -> Target:
+        conditions = voice.at(max(0.0, float(clip.sample.seconds[index]) + late))
+        mesh = target_mesh(
+            model.geometry,
+            pose=clip.poses[index],
+            neutral=clip.neutral,
+            shape=conditions.shape,
+            upper=clip.meshes[index],
+        )
+        return mesh, conditions
+
+    return target
+
+
+def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Callable[[int], Target]) -> Outcome:
+    if bench.outputs is not None:
+        raise InputError(
+            "teacher, turn and reconstruction render by themselves; judge videos of other tools with strict"
+        )
+    shown, model = _Shown(), bench.model
+    renderers = {"ours": Renderer(model, steps=model.settings.steps, seed=0)}
+    if model.settings.renderer != "painter" and "painter" in model.graphs:
+        renderers["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
+    before = -1
+    for number, index in enumerate(indices):
+        chosen = clip.closed_reference(int(index))
+        _draw(shown, clip, int(index), chosen, renderers, target, model if number % STRIDE == 0 else None)
+        shown.same.append(chosen == before)
+        before = chosen
+    figures = _figures(shown, [clip.meshes[i] for i in indices])
+    rows = {name: Performance(frames, clip.meshes[list(indices)]) for name, frames in shown.frames.items()}
+    return Outcome(figures, strips=strips_of({name: rows[name] for name in ("truth", "composite", *renderers)}))
+
+
+def _draw(
+    shown: _Shown,
+    clip: Clip,
+    index: int,
+    chosen: int,
+    renderers: dict[str, Renderer],
+    target: Callable[[int], Target],
+    strided: Model | None,
+) -> None:
+    """Every system's picture of one frame; strided: the model, where the frame is one of those judged as pictures."""
+    (mesh, conditions), scene = target(index), clip.scene(index, chosen)
+    reference = clip.reference(chosen)
+    pictures = {}
+    for name, renderer in renderers.items():
+        drawn = renderer.draw(reference, reference, mesh, conditions, scene)
+        pictures[name] = drawn.picture
+    pictures["composite"] = drawn.composite[:3].transpose(1, 2, 0)
+    for name, picture in pictures.items():
+        shown.frames.setdefault(name, []).append(pasted(scene.aligned, picture))
+    shown.frames.setdefault("truth", []).append(scene.aligned)
+    if strided is None:
+        return
+    truth = region_of(scene.aligned)
+    pictures["held"] = region_of(reference.aligned)
+    if "decoder" in strided.graphs:
+        other = clip.sample.frame((index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
+        pictures |= _decoded(strided, truth, region_of(other), drawn.composite)
+    for name, picture in pictures.items():
+        shown.pictures.setdefault(name, []).append(np.ascontiguousarray(picture, np.float32))
+    shown.truths.append(truth)
+    shown.meshes.append(clip.meshes[index])
+
+
+def _figures(shown: _Shown, meshes: Sequence[Array]) -> dict[str, Figures]:
+    lpips, early, mask = lpips_distance(), early_distance(), region_mask()
+    boxes = [inner_mouth_box(truth, mesh) for truth, mesh in zip(shown.truths, shown.meshes, strict=True)]
+    textures = [_texture(box, mesh) for box, mesh in zip(boxes, shown.meshes, strict=True)]
+    true_flicker = _flicker(shown.frames["truth"], meshes, shown.same)
+    out = {}
+    for name, pictures in shown.pictures.items():
+        mouths = [inner_mouth_box(picture, mesh) for picture, mesh in zip(pictures, shown.meshes, strict=True)]
+        made = [_texture(box, mesh) for box, mesh in zip(mouths, shown.meshes, strict=True)]
+        opened = [i for i, mesh in enumerate(shown.meshes) if _is_open(mesh)]
+        truth_energy = float(np.mean([textures[i] for i in opened])) if opened else 0.0
+        out[name] = {
+            "psnr": float(np.mean([psnr(t, p, mask) for t, p in zip(shown.truths, pictures, strict=True)])),
+            "ssim": float(np.mean([ssim(t, p, mask) for t, p in zip(shown.truths, pictures, strict=True)])),
+            "lpips": float(lpips(pictures, shown.truths).mean()),
+            "mouth_lpips": float(lpips(mouths, boxes).mean()),
+            "mouth_early": float(early(mouths, boxes).mean()),
+            "mouth_psnr": float(np.mean([psnr(t, p) for t, p in zip(boxes, mouths, strict=True)])),
+            "texture": float(np.mean([made[i] for i in opened])) / truth_energy if truth_energy > 0 else np.nan,
+        }
+        if name in SEQUENCES:
+            for area, value, of in zip(
+                ("skin", "mouth"), _flicker(shown.frames[name], meshes, shown.same), true_flicker, strict=True
+            ):
+                out[name][f"flicker_{area}"] = value / of if of > 0 else np.nan
+    return out
+
+
+def _texture(box: Array, mesh: Array) -> float:
+    return gradient_energy(box, (inner_mouth_weight(mesh) > 0.9).astype(np.float64))
+
+
+def _is_open(mesh: Array) -> bool:
+    """By the aligned mesh alone: inner lips over the eye distance."""
+    return bool(np.linalg.norm(mesh[13, :2] - mesh[14, :2]) > OPEN * 64)
+
+
+def _flicker(frames: Sequence[Image], meshes: Sequence[Array], same: Sequence[bool]) -> tuple[float, float]:
+    """Of consecutive frames that share their reference, by runs, weighted by length."""
+    totals, weight, start = np.zeros(2), 0, 0
+    for stop in range(1, len(frames) + 1):
+        if stop == len(frames) or not same[stop]:
+            if stop - start > 1:
+                run = Performance(list(frames[start:stop]), np.stack(meshes[start:stop]))
+                totals += (stop - start - 1) * np.array(flicker(run))
+                weight += stop - start - 1
+            start = stop
+    skin, mouth = totals / max(weight, 1)
+    return float(skin), float(mouth)
+
+
+def _decoded(model: Model, truth: Array, other: Array, composite: Array) -> dict[str, Array]:
+    """What the first stage makes of its own latent, of another frame's, and of zeros."""
+    encode, decode, path = model.graph("encoder"), model.graph("decoder"), model.graph("composite_path")
+    features = path(composite=composite[None])
+    latents = {
+        name: encode(region=p.transpose(2, 0, 1)[None])["latent"] for name, p in (("ceiling", truth), ("other", other))
+    }
+    latents["zeros"] = np.zeros_like(latents["ceiling"])
+    shown = {}
+    for name, latent in latents.items():
+        picture = decode(latent=latent, composite=composite[None], **features)["picture"][0]
+        shown[name] = np.clip(picture.transpose(1, 2, 0), -1, 1)
+    return shown

@@ -1,0 +1,105 @@
+"""Subjects: a clip's frame as a portrait at the source's own resolution, with the clip's audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk import video
+from difftalk.align import Alignment, align, region_mask
+from difftalk.audio import SAMPLE_RATE
+from difftalk.composite import Reference
+from difftalk.errors import DataError
+from difftalk.evaluation.metrics import gradient_energy
+from difftalk.identity import Identity, of_still
+from difftalk.model import Model
+from difftalk.sample import Sample
+from difftalk.talker import STILL_SIZE, Talker
+from difftalk.training.render_data import Clip
+
+Array = NDArray[np.float32]
+
+SHARP_EYES: Final = 100.0  # px between the eyes from which skin sharpness is measured
+DEMO: Final = Path(__file__).parents[1] / "demo" / "portrait.jpg"
+PORTRAIT_SIDE: Final = 4.0  # eye distances from the face's middle that a portrait shows
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who speaks, and what: 16 kHz mono float32."""
+
+    identity: Identity
+    waveform: Array
+    eye_distance: float  # px
+
+
+def variant(model: Model, *, motion: str | None = None, renderer: str | None = None) -> Model:
+    """The same folder with another motion or renderer."""
+    settings = replace(
+        model.settings, motion=motion or model.settings.motion, renderer=renderer or model.settings.renderer
+    )
+    return replace(model, settings=settings)
+
+
+def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
+    """The clip's frame `index` as a portrait, at the source's resolution, with at most `seconds` of its audio."""
+    sample = clip.sample
+    image = _source_frame(sample, index)
+    points = sample.meshes[index]
+    middle = points[:, :2].mean(0)
+    reach = PORTRAIT_SIDE * sample.record.eye_distance
+    x0, y0 = np.maximum(np.floor(middle - reach).astype(int), 0)
+    x1, y1 = np.minimum(np.ceil(middle + reach).astype(int), [image.shape[1], image.shape[0]])
+    image, points = np.ascontiguousarray(image[y0:y1, x0:x1]), points - np.array([x0, y0, 0], np.float32)
+    geometry = model.geometry
+    pose = geometry.pose(points)
+    neutral = geometry.neutral_of_still(pose.remove(points), sample.blendshapes[index])
+    reference = Reference.of(image, align(pose), points)
+    identity = Identity(sample.folder, neutral, [reference], [pose.yaw], reference, image, points, pose)
+    return Subject(identity, _heard(sample, seconds), sample.record.eye_distance)
+
+
+def portrait_of(clip: Clip, model: Model, seconds: float) -> Subject:
+    """The demo's portrait with at most `seconds` of the clip's audio."""
+    identity = of_still(DEMO, model, size=STILL_SIZE)
+    assert identity.pose is not None
+    return Subject(identity, _heard(clip.sample, seconds), identity.pose.scale)
+
+
+def _heard(sample: Sample, seconds: float) -> Array:
+    return sample.waveform[: round(seconds * SAMPLE_RATE)].astype(np.float32) / np.float32(32767)
+
+
+def _source_frame(sample: Sample, index: int) -> NDArray[np.uint8]:
+    """The picture of the source at the time of the sample's frame."""
+    wanted = float(sample.seconds[index])
+    for frame in video.read(sample.record.source):
+        if frame.seconds >= wanted - 1e-3:
+            return frame.image
+    raise DataError(f"{sample.record.source} is shorter than when it was prepared; run difftalk prepare again")
+
+
+def sharpness(model: Model, subject: Subject) -> dict[str, float]:
+    """Gradient energy of the region outside the inner mouth over the still's; nothing for small faces."""
+    image = subject.identity.image
+    if image is None or subject.eye_distance < SHARP_EYES:
+        return {}
+    alignment = subject.identity.references[0].alignment
+    weight = _source_weight(alignment, image.shape[:2])
+    frames = list(Talker(model).stream(subject.identity, [subject.waveform[: SAMPLE_RATE // 2]], head_motion=0))
+    before = gradient_energy(image, weight)
+    return {"sharpness": float(np.mean([gradient_energy(frame.image, weight) for frame in frames]) / max(before, 1e-9))}
+
+
+def _source_weight(alignment: Alignment, size: tuple[int, int]) -> NDArray[np.float32]:
+    import cv2
+
+    weight = np.zeros((256, 256), np.float32)
+    weight[96:240, 40:216] = region_mask()
+    weight[128:178, 84:172] = 0  # the mouth at its widest
+    height, width = size
+    return np.asarray(cv2.warpAffine(weight, alignment.inverse, (width, height), flags=cv2.INTER_LINEAR), np.float32)
