@@ -65,7 +65,6 @@ def report() -> dict[str, Any]:
         "format": 2,
         "model": "412f2fac264f",
         "code": "0.1.0+abcdef",
-        "revision": "",
         "split": "val",
         "seconds": 5.0,
         "made": "2026-11-24T21:00:00Z",

@@ -15,7 +15,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
-from difftalk.evaluation.plots import DRAWN, OURS, Row, curves, dots
+from difftalk.evaluation.plots import DRAWN, MARKED, Row, curves, dots
 
 FILE: Final = "report.html"
 RANKED_BY: Final = "r"  # the metric that says which clips are worst and best
@@ -76,7 +76,7 @@ svg *{stroke-linejoin:round;stroke-linecap:butt}
 svg text{font-family:inherit!important}
 .legend span{margin-right:1.25rem;white-space:nowrap}
 .legend i{display:inline-block;width:1.75rem;margin-right:.4rem;vertical-align:middle;border-top:2px solid var(--ink)}
-.legend .ours i{border-top:3px solid var(--ours)}
+.legend .ours i,.legend .outputs i{border-top:3px solid var(--ours)}
 .legend .linear i{border-top:2px dashed var(--soft)}
 .sheet{margin:.75rem 0 1.25rem}
 .sheet .box{margin:0;width:fit-content;max-width:100%}
@@ -169,7 +169,6 @@ def _top(report: Mapping[str, Any]) -> str:
     facts = {
         "Model": report["model"],
         "Code": report["code"],
-        "Revision": report["revision"] or DASH,
         "Split": report["split"],
         "Clip length": f"{report['seconds']:g} s",
         "Made": report["made"],
@@ -219,7 +218,7 @@ def _boxed(label: str, content: str) -> str:
 def _systems_table(name: str, protocol: Mapping[str, Any], columns: Sequence[_Column], systems: Sequence[str]) -> str:
     body = []
     for system in systems:
-        mark = ' class="ours"' if system == OURS else ""
+        mark = ' class="ours"' if system in MARKED else ""
         row = protocol["rows"][system]
         cells = "".join(_cell(column, row.get(column.key, {}), len(protocol["people"])) for column in columns)
         body.append(f'<tr{mark}><th scope="row">{escape(system)}</th>{cells}</tr>\n')
@@ -251,7 +250,7 @@ def _people_table(name: str, protocol: Mapping[str, Any], columns: Sequence[_Col
     for person, rows in sorted(protocol["people"].items()):
         lines = []
         for system in (system for system in systems if system in rows):
-            mark = ' class="ours"' if system == OURS else ""
+            mark = ' class="ours"' if system in MARKED else ""
             cells = "".join(f"<td>{column.show(rows[system].get(column.key))}</td>" for column in columns)
             lines.append(f'<tr{mark}><th scope="row">{escape(system)}</th>{cells}</tr>\n')
         group = f'<tr><th scope="rowgroup" colspan="{len(columns) + 1}"><b>{escape(person)}</b></th></tr>\n'
@@ -265,8 +264,8 @@ def _people_table(name: str, protocol: Mapping[str, Any], columns: Sequence[_Col
 
 
 def _distributions(name: str, protocol: Mapping[str, Any], columns: Sequence[_Column], systems: Sequence[str]) -> str:
-    """Dots of the metrics that ours has: one plot a metric, one line a system, one dot a person."""
-    ours = protocol["rows"].get(OURS, {})
+    """Dots of the metrics that the marked system has: one plot a metric, one line a system, one dot a person."""
+    ours = _marked(protocol["rows"])
     shown = [column for column in columns if _number(ours.get(column.key, {}).get("median")) is not None]
     if not shown:
         return ""
@@ -299,7 +298,7 @@ def _curves(name: str, protocol: Mapping[str, Any], columns: Sequence[_Column]) 
     legend = "".join(f'<span class="{system}"><i></i>{system}</span>' for system in drawn)
     said = "Lip opening over seconds."
     if by is not None and _rank(protocol, clips[0]) is not None:
-        said += f" Clips from the worst to the best of {OURS} by {by.title}"
+        said += f" Clips from the worst to the best by {by.title}"
         said += f", {EXTREMES} from either end." if len(protocol["curves"]) > len(clips) else "."
     plots = []
     for number, clip in enumerate(clips):
@@ -315,7 +314,13 @@ def _curves(name: str, protocol: Mapping[str, Any], columns: Sequence[_Column]) 
 
 
 def _rank(protocol: Mapping[str, Any], clip: str) -> float | None:
-    return _number(protocol["figures"].get(clip, {}).get(OURS, {}).get(RANKED_BY))
+    return _number(_marked(protocol["figures"].get(clip, {})).get(RANKED_BY))
+
+
+def _marked(rows: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The figures of the system that the report is about."""
+    found: Mapping[str, Any] = next((rows[name] for name in MARKED if name in rows), {})
+    return found
 
 
 def _worst_and_best(protocol: Mapping[str, Any]) -> list[str]:

@@ -20,8 +20,8 @@ from difftalk.errors import MissingExtraError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OURS: Final = "ours"
-DRAWN: Final = ("truth", "linear", OURS)  # systems among the curves, the last on top
+MARKED: Final = ("ours", "outputs")  # what a report is about: the model, or another tool's videos
+DRAWN: Final = ("truth", "linear", *MARKED)  # systems among the curves, the last on top
 FRAMES_PER_SECOND: Final = 25
 LONGEST_LABEL: Final = 13  # characters beside the dots; the tables hold the whole name
 
@@ -47,7 +47,7 @@ def dots(rows: Sequence[Row], label: str, *, salt: str, one: bool = False) -> st
         if one:
             axes.axvline(1, color=SOFT, linewidth=0.8, linestyle=":")
         for line, row in enumerate(rows):
-            colour = ACCENT if row.name == OURS else SOFT
+            colour = ACCENT if row.name in MARKED else SOFT
             if len(row.interval) == 2:
                 axes.plot(row.interval, [line, line], color=colour, linewidth=9, alpha=0.22, solid_capstyle="butt")
             axes.plot(row.people, [line] * len(row.people), "o", color=colour, markersize=3.4, mew=0, alpha=0.6)
@@ -67,7 +67,7 @@ def curves(openings: Mapping[str, Sequence[float | None]], label: str, *, salt: 
     def draw(axes: Axes) -> None:
         for system in (system for system in DRAWN if system in openings):
             curve = np.array(openings[system], np.float64)  # None becomes NaN, a gap in the line
-            ours, linear = system == OURS, system == "linear"
+            ours, linear = system in MARKED, system == "linear"
             axes.plot(
                 np.arange(len(curve)) / FRAMES_PER_SECOND,
                 curve,

@@ -208,7 +208,6 @@ def _content(
         "format": FORMAT,
         "model": bench.model.hash if bench.outputs is None else bench.outputs.name,
         "code": code_hash(),
-        "revision": "",
         "split": ", ".join(sorted({clip.sample.record.split for clip in clips})),
         "seconds": round(bench.seconds, 3),
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
