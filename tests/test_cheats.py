@@ -120,3 +120,4 @@ def test_no_frozen_mouth_wins_silence(cheats: dict[str, Performance], model: Mod
 def test_no_frozen_mouth_wins_swap(follow: dict[str, dict[str, float]]) -> None:
     """Its correlation with any voice is nothing."""
     assert follow["shut"]["r"] == follow["open"]["r"] == 0
+    assert follow["shut"]["shift_found"] == follow["open"]["shift_found"] == 0

@@ -42,6 +42,7 @@ def test_a_late_curve_is_found_at_its_shift(truth: Curve) -> None:
 def test_a_mouth_that_does_not_move_follows_nothing(truth: Curve) -> None:
     assert opening_correlation(truth, np.ones(150), 0) == 0.0
     assert opening_spread(truth, np.ones(150)) == 0.0
+    assert np.isnan(window_shifts(truth, np.ones(150))).all()
     assert opening_spread(truth, 2 * truth) == pytest.approx(2.0)
 
 

@@ -184,7 +184,7 @@ def test_nothing_is_loaded(page: Path) -> None:
     elements = Elements(page)
     for tag, attributes in elements.found:
         for name in LOADING & attributes.keys():
-            assert attributes[name].startswith(("#", "data:image/png;base64,")), (tag, attributes)
+            assert attributes[name].startswith(("#", "data:image/jpeg;base64,")), (tag, attributes)
         assert "url(http" not in attributes.get("style", "")
     assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in elements.found}
     text = page.read_text(encoding="utf-8")

@@ -37,32 +37,6 @@ def folder(clip: Path, model: Model, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-def test_people_count_alike_whatever_their_clips() -> None:
-    figures = {
-        name: {"ours": {"r": value}}
-        for name, value in (("a1", 0.9), ("a2", 0.7), ("b", 0.2), ("c", 0.4), ("d", np.nan))
-    }
-    people = report.by_person(figures, {"a1": "a", "a2": "a", "b": "b", "c": "c", "d": "d"})
-    assert people["a"]["ours"]["r"] == pytest.approx(0.8)
-    row = report.medians(people)["ours"]["r"]
-    assert row["median"] == pytest.approx(0.4)
-    assert row["people"] == 3
-
-
-def test_intervals_hold_the_median_and_shrink_with_people() -> None:
-    rng = np.random.default_rng(0)
-    few, many = rng.normal(0.7, 0.1, 8), rng.normal(0.7, 0.1, 200)
-    spans = []
-    for values in (few, many):
-        low, high = report.interval(values)
-        assert low is not None
-        assert high is not None
-        assert low < np.median(values) < high
-        spans.append(high - low)
-    assert spans[1] < 0.5 * spans[0]
-    assert report.interval(few[:2]) == (None, None)
-
-
 def test_every_protocol_and_metric_is_explained() -> None:
     assert set(ABOUT) == set(RANKED) == set(report.PROTOCOLS)
     assert {metric for metric, _ in RANKED.values()} <= set(METRICS)

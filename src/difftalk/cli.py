@@ -201,6 +201,9 @@ def evaluate(
     tasks: Annotated[
         Path | None, typer.Option(help="Write here what another tool is to make its videos of, and stop.")
     ] = None,
+    gates: Annotated[
+        bool, typer.Option("--gates", help="Print how far the sync judge can be trusted, and stop.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Measures a model, or another tool's videos, on people that training never saw."""
@@ -208,6 +211,9 @@ def evaluate(
 
     chosen = protocol or []
     with _progress(as_json) as progress:
+        if gates:
+            print(reports.check_judge(data, out, split=split, progress=progress))
+            return
         if tasks is not None:
             count = reports.write_tasks(
                 data, out, tasks, chosen=chosen, split=split, seconds=seconds, full=full, progress=progress

@@ -156,7 +156,7 @@ def fingerprint(clip: Clip) -> str:
 def _rejected(clip: Clip, reason: str, mark: str) -> Record:
     return Record(
         clip.name,
-        str(clip.path),
+        str(clip.path.resolve()),
         clip.person,
         clip.split,
         clip.rights,
@@ -201,7 +201,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
     note = f"marked: the jaw comes near the region's border in {jaw_out:.0%} of frames" if jaw_out > JAW_MARK else ""
     record = Record(
         clip.name,
-        str(clip.path),
+        str(clip.path.resolve()),
         clip.person,
         clip.split,
         clip.rights,

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 LATENT_SHAPE: Final = (1, 8, 18, 22)
 CONTEXT_FEATURES: Final = 20  # speech features around a frame, ± 200 ms
 LIGHT_NOISE: Final = 0.03  # a difference of light up to here is none: skin moves below the eyes
+PREVIOUS_SHARE: Final = np.float32(0.5)  # of its own last latent that the denoiser sees: its errors feed on themselves
+CHANGE_HELD: Final = np.float32(0.3)  # share of the decoder's change beyond the inner mouth that is left out
+MOUTH_RIM: Final = 5  # px by which the inner mouth is widened for that
+MOUTH_SOFT: Final = 1.5  # px, sigma of its edge
 MAX_LIGHT: Final = 0.15  # what a frame's light may differ by, [-1, 1] units
 
 
@@ -141,8 +145,9 @@ class Renderer:
             )["velocity"]
 
         latent = euler(velocity, self._noise, self._steps)
-        self._previous = latent
-        return self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
+        self._previous = PREVIOUS_SHARE * latent
+        picture = self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
+        return restrained(picture, composite)
 
     def _latent(self, reference: Reference) -> Array:
         """The reference's latent, made once."""
@@ -159,6 +164,15 @@ def compose_in(scene: Scene, reference: Reference, mesh: Array, follower: RimFol
     composite, colour = compose(reference, moved), rim_colour(scene, reference)
     composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * (1 - moved.inner), -1, 1)
     return composite, moved, colour
+
+
+def restrained(picture: Array, composite: Array) -> Array:
+    """A decoded picture (1, 3, 144, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
+    import cv2
+
+    inner = cv2.dilate(composite[3], np.ones((MOUTH_RIM, MOUTH_RIM), np.uint8))
+    share = 1 - CHANGE_HELD * (1 - cv2.GaussianBlur(inner, (0, 0), MOUTH_SOFT))
+    return np.asarray(composite[:3] + share * (picture - composite[:3]), np.float32)
 
 
 def landmarks_of(mesh: NDArray[np.floating]) -> Array:

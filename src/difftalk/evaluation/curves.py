@@ -68,7 +68,7 @@ def follow_figures(truth: MouthCurves, made: MouthCurves, offset: int) -> Figure
         "r_shift0": opening_correlation(truth.opening, made.opening, 0),
         "spread": opening_spread(truth.opening, made.opening),
         "shift_found": float(np.mean(np.abs(found - offset) <= 1)) if len(found) else np.nan,
-        "shift": float(np.median(found) - offset) if len(found) else np.nan,
+        "shift": float(np.nanmedian(found) - offset) if np.isfinite(found).any() else np.nan,
         "closure_recall": recall,
         "closure_precision": precision,
         "lip_distance": lip_distance(truth, made, offset),
@@ -95,19 +95,20 @@ def best_shift(truth: NDArray[np.floating], made: NDArray[np.floating], *, reach
     return best[2], best[0]
 
 
-def window_shifts(truth: NDArray[np.floating], made: NDArray[np.floating]) -> NDArray[np.int64]:
+def window_shifts(truth: NDArray[np.floating], made: NDArray[np.floating]) -> Curve:
     """The best shift of every 2-second window of the truth, a second apart, in the whole made curve; (n,).
 
-    Windows so near an end that a shift of 5 frames would leave the made curve are left out.
+    nan where no shift agrees, as with a mouth that does not move. Windows so near an end that a shift of 5 frames would
+    leave the made curve are left out.
     """
     a, b = smooth_opening(truth), smooth_opening(made)
     out = []
     for start in range(NEAR, min(len(a), len(b)) - WINDOW - NEAR + 1, MOTION_RATE):
         shifts = range(max(-REACH, -start), min(REACH, len(b) - WINDOW - start) + 1)
         part = a[start : start + WINDOW]
-        scores = [(correlation_at(part, b[start + k : start + k + WINDOW], 0), -abs(k), k) for k in shifts]
-        out.append(max(scores)[2])
-    return np.array(out, np.int64)
+        score, _, shift = max((correlation_at(part, b[start + k : start + k + WINDOW], 0), -abs(k), k) for k in shifts)
+        out.append(float(shift) if score > 0 else np.nan)
+    return np.array(out)
 
 
 def closures(truth: NDArray[np.floating], made: NDArray[np.floating], offset: int) -> tuple[float, float]:

@@ -24,6 +24,7 @@ from difftalk.training.losses import LPIPS
 Array = NDArray[np.float32]
 Distance = Callable[[Sequence[Array], Sequence[Array]], NDArray[np.float64]]  # pictures (h, w, 3) in [-1, 1]
 
+BATCH: Final = 16  # pictures at once
 CHIP: Final = 150  # px
 CHIP_PADDING: Final = 0.25
 _CHIP_POINTS: Final = np.array(
@@ -67,8 +68,10 @@ def early_distance() -> Distance:
 def _pairwise(net: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Distance:
     def distance(a: Sequence[Array], b: Sequence[Array]) -> NDArray[np.float64]:
         with torch.no_grad():
-            pairs = [net(_tensor(p), _tensor(q)) for p, q in zip(a, b, strict=True)]
-        return torch.cat(pairs).double().numpy() if pairs else np.zeros(0)
+            parts = [
+                net(_tensor(a[i : i + BATCH]), _tensor(b[i : i + BATCH])) for i in range(0, min(len(a), len(b)), BATCH)
+            ]
+        return torch.cat(parts).double().numpy() if parts else np.zeros(0)
 
     return distance
 
@@ -151,5 +154,5 @@ def face_chip(picture: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArr
     return cv2.warpAffine(picture, placed, (CHIP, CHIP), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _tensor(picture: Array) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
+def _tensor(pictures: Sequence[Array]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2)))

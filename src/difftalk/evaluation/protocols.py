@@ -16,10 +16,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.align import Alignment
+from difftalk.align import Alignment, crop_region
 from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import Figures, follow_figures, mouth_curves, opening_correlation, rest_figures
+from difftalk.evaluation.judge import SyncJudge
 from difftalk.evaluation.performance import (
     Performance,
     frame_indices,
@@ -49,22 +50,27 @@ QUIET_SECONDS: Final = 2.4
 QUIET_LEVEL: Final = -55.0  # dBFS
 LONG_SECONDS: Final = {"length": 20.0, "drift": 120.0}
 EDGE_SECONDS: Final = 5.0  # at either end of a long run that are compared
+MIN_JUDGED: Final = 36  # frames, so that shifts of 15 either way leave windows
 SHEET_FRAMES: Final = 6
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured and with what. donors: by clip name. outputs: folder of another tool's videos."""
+    """What is measured and with what.
+
+    donors: by clip name. outputs: folder of another tool's videos. judge: of sync.
+    """
 
     model: Model
     seconds: float
     donors: Mapping[str, Sequence[Clip]] = field(default_factory=dict)
     outputs: Path | None = None
+    judge: SyncJudge | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """figures: by system, by metric. curves: opening by system, 25/s. strips: rows of aligned pictures to look at."""
+    """figures: by system, by metric. curves: opening by system, 25/s. strips: rows of pictures to look at."""
 
     figures: dict[str, Figures]
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -83,18 +89,26 @@ def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
     return of_frames((frame.image for frame in frames), model, subject.identity.references[0].alignment)
 
 
-def judged(truth: Performance, made: Performance, bench: Bench, offset: int) -> Figures:
+def judged(truth: Performance, made: Performance, bench: Bench, offset: int, waveform: Array) -> Figures:
     """All figures of a performance that speaks the truth's words, from whatever still."""
     geometry = bench.model.geometry
     follow = follow_figures(truth.curves(geometry), made.curves(geometry), offset)
-    return follow | look_figures(truth, made, geometry)
+    return follow | look_figures(truth, made, geometry) | sync_figures(made, bench, waveform)
 
 
-def outcome(truth: Performance, made: Mapping[str, Performance], bench: Bench, offset: int) -> Outcome:
+def sync_figures(made: Performance, bench: Bench, waveform: Array) -> Figures:
+    """What the sync judge says, where there is one and the clip is long enough for it."""
+    if bench.judge is None or len(made) < MIN_JUDGED:
+        return {}
+    scores = bench.judge.scores(made.frames, waveform)
+    return {"sync_c": scores.confidence, "sync_d": scores.distance, "sync_offset": float(scores.offset)}
+
+
+def outcome(truth: Performance, made: Mapping[str, Performance], bench: Bench, clip: Clip) -> Outcome:
     """The truth judged against itself, and everyone else against it."""
-    everyone = {"truth": truth, **made}
+    everyone, offset, waveform = {"truth": truth, **made}, clip.sample.record.offset, voice_of(clip, bench.seconds)
     figures = {
-        name: judged(truth, performance, bench, 0 if name == "truth" else offset)
+        name: judged(truth, performance, bench, 0 if name == "truth" else offset, waveform)
         for name, performance in everyone.items()
     }
     curves = {name: performance.curves(bench.model.geometry).opening for name, performance in everyone.items()}
@@ -102,24 +116,24 @@ def outcome(truth: Performance, made: Mapping[str, Performance], bench: Bench, o
 
 
 def strips_of(everyone: Mapping[str, Performance]) -> dict[str, list[Image]]:
-    """A few frames of each, at the same times."""
+    """The regions of a few frames of each, at the same times."""
     count = min(len(performance) for performance in everyone.values())
     chosen = np.linspace(0, count - 1, min(count, SHEET_FRAMES)).astype(int)
-    return {name: [performance.frames[i] for i in chosen] for name, performance in everyone.items()}
+    return {name: [crop_region(performance.frames[i]) for i in chosen] for name, performance in everyone.items()}
 
 
 def strict(clip: Clip, bench: Bench) -> Outcome:
     """The clip's first frame as a still, and its audio: no frame with its true mouth enters."""
-    truth, offset = of_clip(clip, bench.seconds), clip.sample.record.offset
+    truth = of_clip(clip, bench.seconds)
     if bench.outputs is not None:
-        return outcome(truth, {"outputs": _output(bench, "strict", clip.sample.record.name)}, bench, offset)
+        return outcome(truth, {"outputs": _output(bench, "strict", clip.sample.record.name)}, bench, clip)
     subject = subject_of(clip, bench.model, 0, bench.seconds)
     made = {
         "held": held_from(truth),
         "linear": spoken(variant(bench.model, motion="linear"), subject, subject.waveform),
         "ours": spoken(bench.model, subject, subject.waveform),
     }
-    found = outcome(truth, made, bench, offset)
+    found = outcome(truth, made, bench, clip)
     found.figures["ours"] |= sharpness(bench.model, subject)
     return found
 
@@ -132,7 +146,7 @@ def widest(clip: Clip, bench: Bench) -> Outcome:
     else:
         subject = subject_of(clip, bench.model, int(clip.openings.argmax()), bench.seconds)
         made = {"ours": spoken(bench.model, subject, subject.waveform)}
-    return outcome(truth, made, bench, clip.sample.record.offset)
+    return outcome(truth, made, bench, clip)
 
 
 def outside(clip: Clip, bench: Bench) -> Outcome:
@@ -143,7 +157,7 @@ def outside(clip: Clip, bench: Bench) -> Outcome:
     else:
         subject = portrait_of(clip, bench.model, bench.seconds)
         made = {"ours": spoken(bench.model, subject, subject.waveform)}
-    return outcome(truth, made, bench, clip.sample.record.offset)
+    return outcome(truth, made, bench, clip)
 
 
 def cross(clip: Clip, bench: Bench) -> Outcome:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -16,12 +17,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import torch
 
 from difftalk.contact_sheet import write_sheet
 from difftalk.errors import InputError
+from difftalk.evaluation import judge as judges
 from difftalk.evaluation import pictures, protocols, tasks
+from difftalk.evaluation.averages import Rows, by_person, medians
 from difftalk.evaluation.curves import Figures, luck
 from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
+from difftalk.evaluation.judge import Judge
+from difftalk.evaluation.judge_gates import gates
 from difftalk.evaluation.page import write_page
 from difftalk.evaluation.protocols import Bench, Outcome, Protocol, donors_of
 from difftalk.model import Model
@@ -46,9 +52,7 @@ FOR_OUTPUTS: Final = ("strict", "swap", "silence", "widest", "cross", "outside")
 TOTAL_SECONDS: Final = 60.0  # of the default list
 CLIP_SECONDS: Final = 5.0
 FORMAT: Final = 2
-BOOTSTRAPS: Final = 1000
 Progress = Callable[[str, int, int], None]
-Rows = dict[str, dict[str, Figures]]  # clip or person -> system -> metric -> value
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,33 @@ def evaluate(
     names = _protocols(chosen, full=full, outputs=outputs)
     loaded = Model.load(model)
     clips = clips_of(data, out, loaded, split, seconds, full=full, progress=progress)
-    bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs)
+    judge = Judge.shipped() if judges.WEIGHTS.is_file() else None
+    bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs, judge)
     kept = _Kept(out, bench)
     found: dict[str, dict[str, Outcome]] = {}
-    for name in names:
-        for number, clip in enumerate(clips):
-            found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip)
-            if progress is not None:
-                progress(name, number + 1, len(clips))
+    with _one_torch_thread():
+        for name in names:
+            for number, clip in enumerate(clips):
+                found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip)
+                if progress is not None:
+                    progress(name, number + 1, len(clips))
     content = _content(found, clips, bench, out)
     text = table(content)
     (out / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     (out / "report.txt").write_text(text + "\n")
     write_page(content, out)
     return Report(content, text)
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Pools of two engines wait for each other's threads; the metrics' nets are small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def write_tasks(
@@ -135,20 +152,36 @@ def clips_of(
     """The clips to measure on: all, or each person's longest; prepared into OUT/data where they are not yet."""
     if not 1 <= seconds <= 600:
         raise InputError(f"seconds was {seconds}; allowed are 1 to 600")
-    if not (data / "index.parquet").is_file():
-        from difftalk.prepare import find_clips, prepare
-
-        if split is None and any(clip.split == "val" for clip in find_clips(data)):
-            split = "val"
-
-        def tell(_: object, done: int, total: int) -> None:
-            if progress is not None:
-                progress("preparing", done, total)
-
-        prepare(data, out / "data", model=model, split=split, progress=tell)
-        data = out / "data"
+    data = prepared(data, out, model, split, progress)
     samples = load_samples(data, split=split) if split else _val_or_all(data)
     return [Clip.of(sample, model.geometry) for sample in (samples if full else _one_a_person(samples))]
+
+
+def prepared(data: Path, out: Path, model: Model, split: str | None, progress: Progress | None = None) -> Path:
+    """The prepared form of a folder: itself, or OUT/data, made of the people of `split`, val where there are such."""
+    if (data / "index.parquet").is_file():
+        return data
+    from difftalk.prepare import find_clips, prepare
+
+    if split is None and any(clip.split == "val" for clip in find_clips(data)):
+        split = "val"
+
+    def tell(_: object, done: int, total: int) -> None:
+        if progress is not None:
+            progress("preparing", done, total)
+
+    prepare(data, out / "data", model=model, split=split, progress=tell)
+    return out / "data"
+
+
+def check_judge(data: Path, out: Path, *, split: str | None = None, progress: Progress | None = None) -> str:
+    """The gates of the shipped sync judge on people that it never saw, as text; also written to OUT/gates.txt."""
+    model = Model.load()
+    with _one_torch_thread():
+        found = gates(prepared(data, out, model, split, progress), Judge.shipped(), model, split=split or "val")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "gates.txt").write_text(found.text() + "\n")
+    return found.text()
 
 
 def _val_or_all(data: Path) -> list[Sample]:
@@ -175,7 +208,14 @@ class _Kept:
 
     def __init__(self, out: Path, bench: Bench) -> None:
         self._folder, self._bench = out / "clips", bench
-        self._mark = [FORMAT, bench.model.hash, bench.seconds, code_hash(), _outputs_mark(bench.outputs)]
+        self._mark = [
+            FORMAT,
+            bench.model.hash,
+            bench.seconds,
+            code_hash(),
+            _outputs_mark(bench.outputs),
+            _file_hash(judges.WEIGHTS),
+        ]
 
     def outcome(self, protocol: str, clip: Clip) -> Outcome:
         record, folder = clip.sample.record, self._folder / protocol
@@ -203,7 +243,7 @@ def _content(
     found: Mapping[str, Mapping[str, Outcome]], clips: Sequence[Clip], bench: Bench, out: Path
 ) -> dict[str, Any]:
     people = {clip.sample.record.name: clip.sample.record.person for clip in clips}
-    sources = {clip.sample.record.name: _file_hash(clip.sample.record.source) for clip in clips}
+    sources = {clip.sample.record.name: _file_hash(Path(clip.sample.record.source)) for clip in clips}
     return {
         "format": FORMAT,
         "model": bench.model.hash if bench.outputs is None else bench.outputs.name,
@@ -266,44 +306,6 @@ def _sheets(protocol: str, figures: Rows, out: Path) -> dict[str, str]:
     return {name: path for name, path in paths.items() if (out / path).is_file()}
 
 
-def by_person(figures: Rows, people: Mapping[str, str]) -> Rows:
-    """Clips' figures averaged per person, unknown ones left out."""
-    grouped: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for clip, rows in figures.items():
-        for system, row in rows.items():
-            held = grouped.setdefault(people[clip], {}).setdefault(system, {})
-            for metric, value in row.items():
-                if np.isfinite(value):
-                    held.setdefault(metric, []).append(value)
-    return {
-        who: {system: {m: float(np.mean(v)) for m, v in row.items()} for system, row in rows.items()}
-        for who, rows in grouped.items()
-    }
-
-
-def medians(people: Rows) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """system -> metric -> median over people, bootstrap 95 % interval (Efron 1979), how many people."""
-    out: dict[str, dict[str, dict[str, float | int | None]]] = {}
-    for system in {system: None for rows in people.values() for system in rows}:
-        metrics = {metric: None for rows in people.values() for metric in rows.get(system, {})}
-        for metric in metrics:
-            values = np.array([r[system][metric] for r in people.values() if metric in r.get(system, {})])
-            low, high = interval(values)
-            row = {"median": float(np.median(values)), "low": low, "high": high, "people": len(values)}
-            out.setdefault(system, {})[metric] = row
-    return out
-
-
-def interval(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float | None, float | None]:
-    """The middle 95 % of the medians of 1,000 samples with replacement; nothing for fewer than 3 values."""
-    if len(values) < 3:
-        return None, None
-    rng = np.random.default_rng(0)
-    drawn = np.median(rng.choice(values, (BOOTSTRAPS, len(values))), axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def _notes(found: Mapping[str, Mapping[str, Outcome]], people: Mapping[str, str]) -> list[str]:
     """Lines that stand above everything."""
     curves = {
@@ -354,8 +356,8 @@ def _outputs_mark(outputs: Path | None) -> list[Any]:
     return [[str(p.relative_to(outputs)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
-def _file_hash(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if Path(path).is_file() else ""
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
 
 
 @lru_cache(maxsize=1)
