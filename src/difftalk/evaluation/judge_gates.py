@@ -116,9 +116,13 @@ def gates(data: Path, judge: SyncJudge, model: Model, *, split: str = "val") -> 
 
 
 def falls(values: Sequence[float]) -> bool:
-    """Whether no value is above the least one before it, but for the slack, and the last is below the first."""
-    least = np.minimum.accumulate(values)
-    return bool(np.all(values[1:] <= least[:-1] + SLACK * abs(values[0])) and values[-1] < values[0])
+    """Whether no value is above the least one before it, but for the slack, and the last is below the first.
+
+    Below 0 there is nothing left to fall.
+    """
+    shown = np.maximum(values, 0)
+    least = np.minimum.accumulate(shown)
+    return bool(np.all(shown[1:] <= least[:-1] + SLACK * shown[0]) and shown[-1] < shown[0])
 
 
 def _near(found: Sequence[NDArray[np.int64]], offsets: Sequence[int]) -> float:

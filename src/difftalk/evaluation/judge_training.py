@@ -3,11 +3,12 @@
     judge = train_judge(Path("runs/data"), Path("runs/judge"), minutes=40, seed=7, threads=1)
 
 The loss is InfoNCE (van den Oord et al. 2018) on the very distances that the judge reports, averaged over spans of
-windows. Nothing is chosen by validation: the last average of the weights is the judge.
+windows. Nothing in a run is chosen by validation: the last average of the weights is the judge.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from difftalk.errors import DataError
 from difftalk.evaluation.curves import REACH
 from difftalk.evaluation.judge import Judge, distances, window_offsets
 from difftalk.evaluation.judge_data import SyncBatch, SyncClip, SyncSource, sync_clips
@@ -83,13 +85,13 @@ def train_judge(
     recipe = recipe or JudgeRecipe()
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    geometry, cache = Geometry.load(SHIPPED), out.parent / "judge_clips"
+    geometry, cache = Geometry.load(SHIPPED), out / "clips"
     clips = sync_clips(load_samples(data, split="train"), geometry, cache)
-    looked_at = [c for c in clips if c.person in hold_out] or sync_clips(
-        load_samples(data, split="val"), geometry, cache
-    )
+    looked_at = [clip for clip in clips if clip.person in hold_out]
+    if not hold_out:
+        with contextlib.suppress(DataError):  # a folder of one's own may have no `val`
+            looked_at = sync_clips(load_samples(data, split="val"), geometry, cache)
     source = SyncSource([c for c in clips if c.person not in hold_out], batch_size=recipe.batch, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
     net, steps, seconds = fit(source, recipe, minutes=minutes, log=out / "metrics.jsonl", looked_at=looked_at)
     people, heard = len({clip.person for clip in source.clips}), sum(map(len, source.clips)) / MOTION_RATE / 60
     header = {
@@ -134,7 +136,7 @@ def fit(
         if log is not None and step % LOG_EVERY == 0:
             row: dict[str, float] = {"step": step, "seconds": round(seconds, 1)}
             row |= {name: round(float(value.detach()), 4) for name, value in parts.items()}
-            if step % LOOK_EVERY == 0:
+            if looked_at and step % LOOK_EVERY == 0:
                 row["found"] = round(found_share(average, looked_at), 4)
             with log.open("a") as file:
                 file.write(json.dumps(row) + "\n")

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from difftalk.contact_sheet import write_sheet
-from difftalk.errors import InputError
+from difftalk.errors import DataError, InputError
 from difftalk.evaluation import judge as judges
 from difftalk.evaluation import pictures, protocols, tasks
 from difftalk.evaluation.averages import Rows, by_person, medians
@@ -82,23 +82,35 @@ def evaluate(
     """
     names = _protocols(chosen, full=full, outputs=outputs)
     loaded = Model.load(model)
-    clips = clips_of(data, out, loaded, split, seconds, full=full, progress=progress)
-    judge = Judge.shipped() if judges.WEIGHTS.is_file() else None
+    data = prepared(data, out, loaded, split, progress)
+    clips = clips_of(data, loaded, split, seconds, full=full)
+    judge = Judge.shipped()
     bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs, judge)
     kept = _Kept(out, bench)
     found: dict[str, dict[str, Outcome]] = {}
     with _one_torch_thread():
+        trust = _trust(data, judge, loaded, clips[0].sample.record.split)
         for name in names:
             for number, clip in enumerate(clips):
                 found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip)
                 if progress is not None:
                     progress(name, number + 1, len(clips))
     content = _content(found, clips, bench, out)
+    content["notes"] += trust
     text = table(content)
     (out / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     (out / "report.txt").write_text(text + "\n")
     write_page(content, out)
     return Report(content, text)
+
+
+def _trust(data: Path, judge: Judge, model: Model, split: str) -> list[str]:
+    """How far the sync judge can be trusted on this data, in lines; that it is not known, where clips are too short."""
+    try:
+        lines = gates(data, judge, model, split=split).text().splitlines()
+    except DataError as error:
+        return [f"Sync judge: not checked here ({error})."]
+    return [f"Sync judge: {line}." for line in (lines[0], lines[-1])]
 
 
 @contextmanager
@@ -126,7 +138,7 @@ def write_tasks(
     """Writes what another tool is to make its videos of, for the same clips as `evaluate`; how many tasks."""
     names = _protocols(chosen, full=full, outputs=folder)
     loaded = Model.load()
-    clips = clips_of(data, out, loaded, split, seconds, full=full, progress=progress)
+    clips = clips_of(prepared(data, out, loaded, split, progress), loaded, split, seconds, full=full)
     bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips))
     return len(tasks.write_tasks(clips, bench, names, folder))
 
@@ -139,20 +151,10 @@ def _protocols(chosen: Sequence[str], *, full: bool, outputs: Path | None) -> li
     return list(chosen) or [name for name in (PROTOCOLS if full else DEFAULT) if name in allowed]
 
 
-def clips_of(
-    data: Path,
-    out: Path,
-    model: Model,
-    split: str | None,
-    seconds: float,
-    *,
-    full: bool,
-    progress: Progress | None = None,
-) -> list[Clip]:
-    """The clips to measure on: all, or each person's longest; prepared into OUT/data where they are not yet."""
+def clips_of(data: Path, model: Model, split: str | None, seconds: float, *, full: bool) -> list[Clip]:
+    """The prepared clips to measure on: all, or each person's longest."""
     if not 1 <= seconds <= 600:
         raise InputError(f"seconds was {seconds}; allowed are 1 to 600")
-    data = prepared(data, out, model, split, progress)
     samples = load_samples(data, split=split) if split else _val_or_all(data)
     return [Clip.of(sample, model.geometry) for sample in (samples if full else _one_a_person(samples))]
 
