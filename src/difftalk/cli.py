@@ -201,6 +201,9 @@ def evaluate(
     tasks: Annotated[
         Path | None, typer.Option(help="Write here what another tool is to make its videos of, and stop.")
     ] = None,
+    syncnet: Annotated[
+        Path | None, typer.Option(help="Your own syncnet_v2.model, to judge sync instead of the shipped net.")
+    ] = None,
     gates: Annotated[
         bool, typer.Option("--gates", help="Print how far the sync judge can be trusted, and stop.")
     ] = False,
@@ -229,6 +232,7 @@ def evaluate(
             seconds=seconds,
             full=full,
             outputs=outputs,
+            syncnet=syncnet,
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")

@@ -24,7 +24,6 @@ from difftalk.evaluation.subject import variant
 from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
-from difftalk.mouth import target_mesh
 from difftalk.renderer import Conditions, Renderer
 from difftalk.training.render_data import Clip
 from difftalk.voice import Voice
@@ -80,13 +79,7 @@ def _predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
 
     def target(index: int) -> Target:
         conditions = voice.at(max(0.0, float(clip.sample.seconds[index]) + late))
-        mesh = target_mesh(
-            model.geometry,
-            pose=clip.poses[index],
-            neutral=clip.neutral,
-            shape=conditions.shape,
-            upper=clip.meshes[index],
-        )
+        mesh = clip.mesh(index, conditions.shape, model.geometry)
         return mesh, conditions
 
     return target

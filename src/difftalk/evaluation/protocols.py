@@ -35,7 +35,7 @@ from difftalk.evaluation.subject import Subject, portrait_of, sharpness, subject
 from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
-from difftalk.mouth import opening, target_mesh
+from difftalk.mouth import opening
 from difftalk.renderer import Renderer
 from difftalk.talker import Talker
 from difftalk.training.render_data import Clip
@@ -262,13 +262,7 @@ def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Perform
     def frames() -> Iterator[Image]:
         for number, index in enumerate(indices):
             conditions = voice.at(number / MOTION_RATE)
-            mesh = target_mesh(
-                model.geometry,
-                pose=clip.poses[index],
-                neutral=clip.neutral,
-                shape=conditions.shape,
-                upper=clip.meshes[index],
-            )
+            mesh = clip.mesh(int(index), conditions.shape, model.geometry)
             scene = clip.scene(int(index), chosen)
             drawn = renderer.draw(reference, reference, mesh, conditions, scene)
             yield pasted(scene.aligned, drawn.picture)

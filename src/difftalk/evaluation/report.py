@@ -26,8 +26,9 @@ from difftalk.evaluation import pictures, protocols, tasks
 from difftalk.evaluation.averages import Rows, by_person, medians
 from difftalk.evaluation.curves import Figures, luck
 from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
-from difftalk.evaluation.judge import Judge
+from difftalk.evaluation.judge import Judge, SyncJudge
 from difftalk.evaluation.judge_gates import gates
+from difftalk.evaluation.official_judge import OfficialJudge
 from difftalk.evaluation.page import write_page
 from difftalk.evaluation.protocols import Bench, Outcome, Protocol, donors_of
 from difftalk.model import Model
@@ -73,20 +74,22 @@ def evaluate(
     seconds: float = CLIP_SECONDS,
     full: bool = False,
     outputs: Path | None = None,
+    syncnet: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Runs protocols and writes report.json, report.txt, report.html. Raises InputError, DataError.
 
     data: a folder that prepare wrote, or clips, which are prepared first. chosen: protocols; the default ones if empty.
-    full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py.
+    full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py. syncnet: a
+    user's own syncnet_v2.model, which is the sync judge instead of the shipped one.
     """
     names = _protocols(chosen, full=full, outputs=outputs)
     loaded = Model.load(model)
     data = prepared(data, out, loaded, split, progress)
     clips = clips_of(data, loaded, split, seconds, full=full)
-    judge = Judge.shipped()
+    judge = Judge.shipped() if syncnet is None else OfficialJudge.load(syncnet)
     bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs, judge)
-    kept = _Kept(out, bench)
+    kept = _Kept(out, bench, syncnet)
     found: dict[str, dict[str, Outcome]] = {}
     with _one_torch_thread():
         trust = _trust(data, judge, loaded, clips[0].sample.record.split)
@@ -104,7 +107,7 @@ def evaluate(
     return Report(content, text)
 
 
-def _trust(data: Path, judge: Judge, model: Model, split: str) -> list[str]:
+def _trust(data: Path, judge: SyncJudge, model: Model, split: str) -> list[str]:
     """How far the sync judge can be trusted on this data, in lines; that it is not known, where clips are too short."""
     try:
         lines = gates(data, judge, model, split=split).text().splitlines()
@@ -208,7 +211,7 @@ def _share(clips: Sequence[Clip], seconds: float, *, full: bool) -> float:
 class _Kept:
     """Outcomes on disk as they come: OUT/clips/PROTOCOL/CLIP.json and a strip of pictures beside it."""
 
-    def __init__(self, out: Path, bench: Bench) -> None:
+    def __init__(self, out: Path, bench: Bench, syncnet: Path | None) -> None:
         self._folder, self._bench = out / "clips", bench
         self._mark = [
             FORMAT,

@@ -73,6 +73,12 @@ class Clip:
         aligned = self.sample.frame(index)
         return Reference(aligned, Alignment(np.eye(2, 3)), self.meshes[index], aligned)
 
+    def mesh(self, index: int, shape: Array, geometry: Geometry) -> Array:
+        """The frame's aligned mesh (478, 3) with another mouth shape (16,): its own upper face and pose."""
+        return target_mesh(
+            geometry, pose=self.poses[index], neutral=self.neutral, shape=shape, upper=self.meshes[index]
+        )
+
     def scene(self, index: int, reference: int) -> Scene:
         """The frame's surroundings, as seen from the aligned space of the reference."""
         there, here = self.sample.alignment(reference), self.sample.alignment(index)
@@ -272,10 +278,7 @@ class RenderSource:
         if held_out or rng.random() < TRUE_MESH_SHARE:
             return clip.meshes[index], clip.shapes[index]
         shape = clip.shapes[index] + SHAPE_JITTER * rng.standard_normal(COMPONENTS).astype(np.float32)
-        mesh = target_mesh(
-            self._geometry, pose=clip.poses[index], neutral=clip.neutral, shape=shape, upper=clip.meshes[index]
-        )
-        return mesh, shape
+        return clip.mesh(index, shape, self._geometry), shape
 
     def _seen(self, row: Row, look: Look) -> Row:
         """The sample as the look shows it."""
