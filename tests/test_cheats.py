@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from difftalk import audio
 from difftalk.composite import inner_mouth
 from difftalk.evaluation.curves import best_shift, follow_figures, rest_figures
-from difftalk.evaluation.performance import Performance, flicker, look_figures, of_frames
+from difftalk.evaluation.performance import Performance, flicker, look_figures, look_of, of_frames
 from difftalk.evaluation.protocols import held_from, quiet_waveforms
 from difftalk.face import Image
 from difftalk.identity import of_still
@@ -86,7 +86,10 @@ def test_three_frames_are_said_as_three(cheats: dict[str, Performance], truth: P
 
 
 def test_the_blur_is_caught_by_texture(cheats: dict[str, Performance], truth: Performance, model: Model) -> None:
-    look = {name: look_figures(truth, cheats[name], model.geometry) for name in ("truth", "blurred", "shut", "open")}
+    true = look_of(truth, model.geometry)
+    look = {
+        name: look_figures(true, look_of(cheats[name], model.geometry)) for name in ("truth", "blurred", "shut", "open")
+    }
     assert look["truth"]["texture"] == pytest.approx(1)
     assert look["blurred"]["texture"] < 0.6
     assert look["truth"]["open_area"] == pytest.approx(1)

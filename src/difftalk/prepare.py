@@ -33,7 +33,7 @@ from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, Mi
 from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
 from difftalk.model import Model
 from difftalk.mouth import CHIN
-from difftalk.sample import FORMAT, FrameWriter, Record, Sample, load_record, save_record
+from difftalk.sample import FORMAT, FULL_SCALE, FrameWriter, Record, Sample, load_record, save_record
 from difftalk.speech import features_of
 
 SUFFIXES: Final = {".mp4", ".mkv", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".m4v", ".mts", ".flv", ".wmv", ".ts"}
@@ -195,7 +195,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
     _save_track(folder, kept, meshes, model)
     speech = features_of(waveform, model.graph("speech_encoder"), extra=SPEECH_EXTRA)
     np.save(folder / "speech.npy", speech.astype(np.float16))
-    np.save(folder / "audio.npy", (np.clip(waveform, -1, 1) * 32767).astype(np.int16))
+    np.save(folder / "audio.npy", (np.clip(waveform, -1, 1) * FULL_SCALE).astype(np.int16))
     poses = [f.pose for f in kept if f.pose is not None]
     jaw_out = _jaw_out(kept, meshes)
     note = f"marked: the jaw comes near the region's border in {jaw_out:.0%} of frames" if jaw_out > JAW_MARK else ""

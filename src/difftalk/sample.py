@@ -21,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment
+from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
 
 FORMAT: Final = 2
+FULL_SCALE: Final = 32767  # of the int16 waveform
 JPEG_QUALITY: Final = 95
 
 
@@ -106,6 +108,11 @@ class Sample:
     def waveform(self) -> NDArray[np.int16]:
         """(n,) 16 kHz."""
         return np.load(self.folder / "audio.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+    def sound(self, seconds: float | None = None) -> Array:
+        """The first `seconds` of the waveform (all, if None) as float32 in [-1, 1]."""
+        count = None if seconds is None else round(seconds * SAMPLE_RATE)
+        return self.waveform[:count].astype(np.float32) / np.float32(FULL_SCALE)
 
     @cached_property
     def _offsets(self) -> NDArray[np.int64]:

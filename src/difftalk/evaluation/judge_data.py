@@ -29,7 +29,6 @@ from difftalk.speech import log_mel
 STRETCH: Final = 34  # frames of a training stretch
 CONTEXT: Final = 2.5  # seconds of sound around a stretch over which its bands are centred
 MAX_SPEED: Final = 0.1
-FULL_SCALE: Final = np.float32(32767)
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,6 @@ def frame_indices(sample: Sample) -> NDArray[np.int64]:
     return np.asarray(np.abs(sample.seconds[None] - times[:, None]).argmin(1), np.int64)
 
 
-def sound_of(sample: Sample) -> Array:
-    """(n,) 16 kHz float."""
-    return np.asarray(sample.waveform, np.float32) / FULL_SCALE
-
-
 def sync_clip(sample: Sample, geometry: Geometry) -> SyncClip:
     """A prepared sample, its frames brought to 25/s by time."""
     indices = [int(i) for i in frame_indices(sample)]
@@ -67,7 +61,7 @@ def sync_clip(sample: Sample, geometry: Geometry) -> SyncClip:
         sample.record.person,
         sample.record.offset,
         np.stack([view(sample.frame(i)) for i in indices]),
-        log_mel(sound_of(sample)).astype(np.float16),
+        log_mel(sample.sound()).astype(np.float16),
         clip_shapes(geometry, meshes).shapes[:, :TRAITS],
     )
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from difftalk.errors import DataError
 from difftalk.evaluation.curves import REACH, window_shifts
 from difftalk.evaluation.judge import SyncJudge, SyncScores, distances, mean_curve, window_offsets
-from difftalk.evaluation.judge_data import frame_indices, sound_of
+from difftalk.evaluation.judge_data import frame_indices
 from difftalk.face import Array
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE, opening_of, shapes_of
@@ -94,7 +94,7 @@ class _Clip:
 def gates(data: Path, judge: SyncJudge, model: Model, *, split: str = "val") -> Gates:
     """All figures, on a split of prepared data. Raises DataError where no clip is long enough."""
     clips = [_Clip(sample, judge.see(_frames(sample))) for sample in load_samples(data, split=split)]
-    tables = [distances(clip.seen, judge.hear(sound_of(clip.sample)), padded=False) for clip in clips]
+    tables = [distances(clip.seen, judge.hear(clip.sample.sound()), padded=False) for clip in clips]
     offsets = [clip.sample.record.offset for clip in clips]
     found = [window_offsets(table, MOTION_RATE) for table in tables]
     if not sum(map(len, found)):
@@ -152,7 +152,7 @@ def _curve(clip: _Clip, audio: Array) -> NDArray[np.float64]:
 
 
 def _margins(clips: Sequence[_Clip], judge: SyncJudge) -> tuple[float, ...]:
-    curves = np.stack([_curve(clip, judge.hear(sound_of(clip.sample))) for clip in clips])
+    curves = np.stack([_curve(clip, judge.hear(clip.sample.sound())) for clip in clips])
     under = np.nanmedian(curves, 1, keepdims=True) - curves
     return tuple(float(np.nanmean(under[:, [REACH - shift, REACH + shift]])) for shift in SHIFTS)
 
@@ -160,7 +160,7 @@ def _margins(clips: Sequence[_Clip], judge: SyncJudge) -> tuple[float, ...]:
 def _noisy(clips: Sequence[_Clip], judge: SyncJudge) -> tuple[float, ...]:
     random, rows = np.random.default_rng(0), []
     for clip in clips:
-        sound = sound_of(clip.sample)
+        sound = clip.sample.sound()
         noise = random.normal(0, 1, len(sound)).astype(np.float32) * np.float32(np.sqrt((sound**2).mean()))
         heard = [sound, *(sound + noise * np.float32(10 ** (-ratio / 20)) for ratio in NOISES)]
         rows.append([SyncScores.of(_curve(clip, judge.hear(one))).confidence for one in heard])
@@ -174,7 +174,7 @@ def _swapped(clips: Sequence[_Clip], judge: SyncJudge) -> tuple[float, float]:
         others = [c for c in (*clips[index:], *clips[:index]) if c.sample.record.person != clip.sample.record.person]
         if not others:
             continue
-        sounds = [judge.hear(sound_of(c.sample)) for c in (clip, others[0])]
+        sounds = [judge.hear(c.sample.sound()) for c in (clip, others[0])]
         count = min(len(clip.seen), *map(len, sounds))
         rows.append([SyncScores.of(_curve(clip, sound[:count])).confidence for sound in sounds])
     if not rows:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import REGION_SIZE, REGION_X, REGION_Y
-from difftalk.composite import INNER_LIPS
+from difftalk.composite import INNER_LIPS, inner_mouth
 
 Array = NDArray[np.float32]
 
@@ -31,8 +31,6 @@ def inner_mouth_box(picture: Array, mesh: Array) -> Array:
 
 def inner_mouth_weight(mesh: Array) -> Array:
     """(64, 128) in [0, 1]: where in its box the inner mouth is."""
-    from difftalk.composite import inner_mouth
-
     return _warped(inner_mouth(mesh), _box_matrix(mesh))
 
 
@@ -89,6 +87,11 @@ def gradient_energy(picture: NDArray[np.floating | np.uint8], weight: NDArray[np
     return float((energy * w).sum() / max(float(w.sum()), 1e-9))
 
 
+def box_texture(box: Array, mesh: Array) -> float:
+    """Gradient energy of the inner mouth in its box (64, 128, 3)."""
+    return gradient_energy(box, (inner_mouth_weight(mesh) > 0.9).astype(np.float64))
+
+
 @dataclass(frozen=True)
 class MouthLook:
     """Of one frame's inner mouth. texture: gradient energy in its box. area: px of the aligned space."""
@@ -103,4 +106,4 @@ def mouth_look(aligned: NDArray[np.uint8], mesh: Array) -> MouthLook:
     x, y = lips.T
     area = 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
     box = inner_mouth_box(region_of(aligned), mesh)
-    return MouthLook(gradient_energy(box, (inner_mouth_weight(mesh) > 0.9).astype(np.float64)), area)
+    return MouthLook(box_texture(box, mesh), area)

@@ -116,19 +116,34 @@ def pasted(aligned: Image, region: Array) -> Image:
     return out
 
 
-def look_figures(truth: Performance, made: Performance, geometry: Geometry) -> Figures:
+@dataclass(frozen=True)
+class Look:
+    """texture, area: of the inner mouth. skin, mouth: flicker. identity: (128,) mean embedding."""
+
+    texture: float
+    area: float
+    skin: float
+    mouth: float
+    identity: NDArray[np.float64]
+
+
+def look_of(performance: Performance, geometry: Geometry) -> Look:
+    """What a performance looks like by itself, its texture over the frames with an open mouth."""
+    return Look(*_mouth(performance, geometry), *flicker(performance), mean_identity(performance))
+
+
+def look_figures(truth: Look, made: Look) -> Figures:
     """Texture and open area of the inner mouth, and flicker, over the truth's (1 is best); distance of identity.
 
-    Frames need not belong together: each side is measured by itself, over its frames with an open mouth.
+    Frames need not belong together. Two of one person are under 0.6.
     """
-    figures = {}
-    (texture, area), (true_texture, true_area) = _mouth(made, geometry), _mouth(truth, geometry)
-    figures["texture"] = texture / true_texture if true_texture > 0 else np.nan
-    figures["open_area"] = area / true_area if true_area > 0 else np.nan
-    (skin, mouth), (true_skin, true_mouth) = flicker(made), flicker(truth)
-    figures["flicker_skin"], figures["flicker_mouth"] = skin / max(true_skin, 1e-9), mouth / max(true_mouth, 1e-9)
-    figures["identity"] = identity_distance(truth, made)
-    return figures
+    return {
+        "texture": made.texture / truth.texture if truth.texture > 0 else np.nan,
+        "open_area": made.area / truth.area if truth.area > 0 else np.nan,
+        "flicker_skin": made.skin / max(truth.skin, 1e-9),
+        "flicker_mouth": made.mouth / max(truth.mouth, 1e-9),
+        "identity": float(np.linalg.norm(truth.identity - made.identity)),
+    }
 
 
 def _mouth(performance: Performance, geometry: Geometry) -> tuple[float, float]:
@@ -169,11 +184,9 @@ def shimmer(performance: Performance) -> float:
     return float(np.sum(steps) / max(1, len(steps)))
 
 
-def identity_distance(truth: Performance, made: Performance) -> float:
-    """Distance of the mean identity embeddings, every second of each; the same person is under 0.6."""
+def mean_identity(performance: Performance) -> NDArray[np.float64]:
+    """(128,) mean identity embedding, of a frame a second."""
     net = IdentityNet.shipped()
-    means = []
-    for performance in (truth, made):
-        kept = range(0, len(performance), IDENTITY_STRIDE)
-        means.append(np.mean([net.embed(performance.frames[i], performance.meshes[i]) for i in kept], 0))
-    return float(np.linalg.norm(means[0] - means[1]))
+    kept = range(0, len(performance), IDENTITY_STRIDE)
+    embeddings = [net.embed(performance.frames[i], performance.meshes[i]) for i in kept]
+    return np.asarray(np.mean(embeddings, 0), np.float64)

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.align import region_mask
+from difftalk.align import EYE_DISTANCE, region_mask
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import OPEN, Figures
-from difftalk.evaluation.metrics import gradient_energy, inner_mouth_box, inner_mouth_weight, psnr, region_of, ssim
+from difftalk.evaluation.metrics import box_texture, inner_mouth_box, psnr, region_of, ssim
 from difftalk.evaluation.perception import early_distance, lpips_distance
 from difftalk.evaluation.performance import Performance, flicker, frame_indices, pasted
 from difftalk.evaluation.protocols import Bench, Outcome, strips_of
@@ -45,6 +45,7 @@ class _Shown:
     frames: dict[str, list[Image]] = field(default_factory=dict)
     truths: list[Array] = field(default_factory=list)
     meshes: list[Array] = field(default_factory=list)
+    drawn: list[Array] = field(default_factory=list)  # the meshes that all systems but the truth show
     same: list[bool] = field(default_factory=list)  # whether a frame's reference is the one before it
 
 
@@ -73,7 +74,7 @@ def _true(clip: Clip) -> Callable[[int], Target]:
 def _predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
     """Asked for frames in order; the clip's lip/audio offset is repaired, the same for every model."""
     voice = Voice(model, articulation=1.0)
-    voice.push(clip.sample.waveform.astype(np.float32) / np.float32(32767))
+    voice.push(clip.sample.sound())
     voice.finish()
     late = clip.sample.record.offset / MOTION_RATE
 
@@ -117,6 +118,7 @@ def _draw(
     """Every system's picture of one frame; strided: the model, where the frame is one of those judged as pictures."""
     (mesh, conditions), scene = target(index), clip.scene(index, chosen)
     reference = clip.reference(chosen)
+    shown.drawn.append(mesh)
     pictures = {}
     for name, renderer in renderers.items():
         drawn = renderer.draw(reference, reference, mesh, conditions, scene)
@@ -141,12 +143,12 @@ def _draw(
 def _figures(shown: _Shown, meshes: Sequence[Array]) -> dict[str, Figures]:
     lpips, early, mask = lpips_distance(), early_distance(), region_mask()
     boxes = [inner_mouth_box(truth, mesh) for truth, mesh in zip(shown.truths, shown.meshes, strict=True)]
-    textures = [_texture(box, mesh) for box, mesh in zip(boxes, shown.meshes, strict=True)]
+    textures = [box_texture(box, mesh) for box, mesh in zip(boxes, shown.meshes, strict=True)]
     true_flicker = _flicker(shown.frames["truth"], meshes, shown.same)
     out = {}
     for name, pictures in shown.pictures.items():
         mouths = [inner_mouth_box(picture, mesh) for picture, mesh in zip(pictures, shown.meshes, strict=True)]
-        made = [_texture(box, mesh) for box, mesh in zip(mouths, shown.meshes, strict=True)]
+        made = [box_texture(box, mesh) for box, mesh in zip(mouths, shown.meshes, strict=True)]
         opened = [i for i, mesh in enumerate(shown.meshes) if _is_open(mesh)]
         truth_energy = float(np.mean([textures[i] for i in opened])) if opened else 0.0
         out[name] = {
@@ -160,19 +162,15 @@ def _figures(shown: _Shown, meshes: Sequence[Array]) -> dict[str, Figures]:
         }
         if name in SEQUENCES:
             for area, value, of in zip(
-                ("skin", "mouth"), _flicker(shown.frames[name], meshes, shown.same), true_flicker, strict=True
+                ("skin", "mouth"), _flicker(shown.frames[name], shown.drawn, shown.same), true_flicker, strict=True
             ):
                 out[name][f"flicker_{area}"] = value / of if of > 0 else np.nan
     return out
 
 
-def _texture(box: Array, mesh: Array) -> float:
-    return gradient_energy(box, (inner_mouth_weight(mesh) > 0.9).astype(np.float64))
-
-
 def _is_open(mesh: Array) -> bool:
     """By the aligned mesh alone: inner lips over the eye distance."""
-    return bool(np.linalg.norm(mesh[13, :2] - mesh[14, :2]) > OPEN * 64)
+    return bool(np.linalg.norm(mesh[13, :2] - mesh[14, :2]) > OPEN * EYE_DISTANCE)
 
 
 def _flicker(frames: Sequence[Image], meshes: Sequence[Array], same: Sequence[bool]) -> tuple[float, float]:

@@ -25,6 +25,7 @@ from difftalk.evaluation.performance import (
     Performance,
     frame_indices,
     look_figures,
+    look_of,
     of_clip,
     of_frames,
     of_video,
@@ -89,13 +90,6 @@ def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
     return of_frames((frame.image for frame in frames), model, subject.identity.references[0].alignment)
 
 
-def judged(truth: Performance, made: Performance, bench: Bench, offset: int, waveform: Array) -> Figures:
-    """All figures of a performance that speaks the truth's words, from whatever still."""
-    geometry = bench.model.geometry
-    follow = follow_figures(truth.curves(geometry), made.curves(geometry), offset)
-    return follow | look_figures(truth, made, geometry) | sync_figures(made, bench, waveform)
-
-
 def sync_figures(made: Performance, bench: Bench, waveform: Array) -> Figures:
     """What the sync judge says, where there is one and the clip is long enough for it."""
     if bench.judge is None or len(made) < MIN_JUDGED:
@@ -105,14 +99,18 @@ def sync_figures(made: Performance, bench: Bench, waveform: Array) -> Figures:
 
 
 def outcome(truth: Performance, made: Mapping[str, Performance], bench: Bench, clip: Clip) -> Outcome:
-    """The truth judged against itself, and everyone else against it."""
-    everyone, offset, waveform = {"truth": truth, **made}, clip.sample.record.offset, voice_of(clip, bench.seconds)
+    """All figures of performances that speak the truth's words from whatever still, the truth's own among them."""
+    geometry, waveform = bench.model.geometry, clip.sample.sound(bench.seconds)
+    everyone = {"truth": truth, **made}
+    curves = {name: performance.curves(geometry) for name, performance in everyone.items()}
+    looks = {name: look_of(performance, geometry) for name, performance in everyone.items()}
     figures = {
-        name: judged(truth, performance, bench, 0 if name == "truth" else offset, waveform)
+        name: follow_figures(curves["truth"], curves[name], 0 if name == "truth" else clip.sample.record.offset)
+        | look_figures(looks["truth"], looks[name])
+        | sync_figures(performance, bench, waveform)
         for name, performance in everyone.items()
     }
-    curves = {name: performance.curves(bench.model.geometry).opening for name, performance in everyone.items()}
-    return Outcome(figures, curves, strips_of(everyone))
+    return Outcome(figures, {name: curve.opening for name, curve in curves.items()}, strips_of(everyone))
 
 
 def strips_of(everyone: Mapping[str, Performance]) -> dict[str, list[Image]]:
@@ -169,7 +167,7 @@ def cross(clip: Clip, bench: Bench) -> Outcome:
         made = {"outputs": _output(bench, "cross", name)}
     else:
         subject = subject_of(clip, bench.model, 0, bench.seconds)
-        made = {"ours": spoken(bench.model, subject, voice_of(donor, bench.seconds))}
+        made = {"ours": spoken(bench.model, subject, donor.sample.sound(bench.seconds))}
     figures = {}
     for system, performance in {"truth": truth, **made}.items():
         curves = performance.curves(bench.model.geometry)
@@ -229,17 +227,15 @@ def swap(clip: Clip, bench: Bench) -> Outcome:
             name = f"{clip.sample.record.name}__{donor.sample.record.name}"
             made = {"outputs": _output(bench, "swap", name)}
         else:
-            made = {"ours": dubbed(clip, bench.model, voice_of(donor, bench.seconds), bench.seconds)}
-        rows.setdefault("truth", []).append({"r_own": 1.0, "r_donor": opening_correlation(theirs, own, 0)})
-        for system, performance in made.items():
-            curve = performance.curves(geometry).opening
+            made = {"ours": dubbed(clip, bench.model, donor.sample.sound(bench.seconds), bench.seconds)}
+        for system, performance in {"truth": truth, "held": held_from(truth), **made}.items():
+            curve, late = performance.curves(geometry).opening, offset if system in made else 0
             figures = {
                 "r_own": opening_correlation(own, curve, 0),
-                "r_donor": opening_correlation(theirs, curve, offset),
+                "r_donor": opening_correlation(theirs, curve, late),
             }
             rows.setdefault(system, []).append(figures)
-            strips[system] = strips_of(made)[system]
-    rows["held"] = [{"r_own": 0.0, "r_donor": 0.0}]
+        strips |= strips_of(made)
     means = {
         system: {key: float(np.mean([row[key] for row in found])) for key in found[0]} for system, found in rows.items()
     }
@@ -283,8 +279,8 @@ def long_run(clip: Clip, bench: Bench, name: str) -> Outcome:
     first = Performance(made.frames[:edge], made.meshes[:edge])
     last = Performance(made.frames[start : start + edge], made.meshes[start : start + edge])
     curves = [part.curves(geometry).opening for part in (first, last)]
-    look = look_figures(first, last, geometry)
-    colour = np.mean([np.mean(p.frames, axis=(0, 1, 2)) for p in (last,)], 0) - np.mean(first.frames, axis=(0, 1, 2))
+    look = look_figures(look_of(first, geometry), look_of(last, geometry))
+    colour = np.mean(last.frames, axis=(0, 1, 2)) - np.mean(first.frames, axis=(0, 1, 2))
     figures = {
         "frames_missing": float(abs(len(made) - round(total / SAMPLE_RATE * MOTION_RATE))),
         "r_ends": opening_correlation(curves[0], curves[1], 0),
@@ -324,11 +320,6 @@ def _donors(clip: Clip, bench: Bench) -> Sequence[Clip]:
     if not found:
         raise InputError("swap and cross need clips of at least two people")
     return found
-
-
-def voice_of(clip: Clip, seconds: float) -> Array:
-    """At most `seconds` of the clip's audio, 16 kHz mono in [-1, 1]."""
-    return clip.sample.waveform[: round(seconds * SAMPLE_RATE)].astype(np.float32) / np.float32(32767)
 
 
 def _output(bench: Bench, protocol: str, name: str) -> Performance:

@@ -60,18 +60,14 @@ def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
     neutral = geometry.neutral_of_still(pose.remove(points), sample.blendshapes[index])
     reference = Reference.of(image, align(pose), points)
     identity = Identity(sample.folder, neutral, [reference], [pose.yaw], reference, image, points, pose)
-    return Subject(identity, _heard(sample, seconds), sample.record.eye_distance)
+    return Subject(identity, sample.sound(seconds), sample.record.eye_distance)
 
 
 def portrait_of(clip: Clip, model: Model, seconds: float) -> Subject:
     """The demo's portrait with at most `seconds` of the clip's audio."""
     identity = of_still(DEMO, model, size=STILL_SIZE)
     assert identity.pose is not None
-    return Subject(identity, _heard(clip.sample, seconds), identity.pose.scale)
-
-
-def _heard(sample: Sample, seconds: float) -> Array:
-    return sample.waveform[: round(seconds * SAMPLE_RATE)].astype(np.float32) / np.float32(32767)
+    return Subject(identity, clip.sample.sound(seconds), identity.pose.scale)
 
 
 def _source_frame(sample: Sample, index: int) -> NDArray[np.uint8]:

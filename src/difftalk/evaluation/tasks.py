@@ -18,8 +18,9 @@ from PIL import Image as Pillow
 
 from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import OutputError
-from difftalk.evaluation.protocols import Bench, quiet_waveforms, voice_of
+from difftalk.evaluation.protocols import Bench, quiet_waveforms
 from difftalk.evaluation.subject import DEMO, Subject, subject_of
+from difftalk.sample import FULL_SCALE
 from difftalk.training.render_data import Clip
 
 
@@ -51,7 +52,7 @@ def _tasks(protocol: str, clip: Clip, bench: Bench, folder: Path) -> Iterator[Ta
     if protocol == "swap":
         for donor in bench.donors[record.name]:
             name = f"{record.name}__{donor.sample.record.name}"
-            yield Task(protocol, name, record.source, _sound(out / f"{name}.wav", voice_of(donor, bench.seconds)))
+            yield Task(protocol, name, record.source, _sound(out / f"{name}.wav", donor.sample.sound(bench.seconds)))
         return
     subject = subject_of(clip, bench.model, int(clip.openings.argmax()) if protocol == "widest" else 0, bench.seconds)
     picture = str(DEMO) if protocol == "outside" else _picture(out / f"{record.name}.png", subject)
@@ -63,7 +64,7 @@ def _tasks(protocol: str, clip: Clip, bench: Bench, folder: Path) -> Iterator[Ta
     name, waveform = record.name, subject.waveform
     if protocol == "cross":
         donor = bench.donors[record.name][0]
-        name, waveform = f"{name}__{donor.sample.record.name}", voice_of(donor, bench.seconds)
+        name, waveform = f"{name}__{donor.sample.record.name}", donor.sample.sound(bench.seconds)
     yield Task(protocol, name, picture, _sound(out / f"{name}.wav", waveform))
 
 
@@ -78,5 +79,5 @@ def _sound(path: Path, waveform: NDArray[np.float32]) -> str:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
-        file.writeframes((np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes())
+        file.writeframes((np.clip(waveform, -1, 1) * FULL_SCALE).astype("<i2").tobytes())
     return str(path)

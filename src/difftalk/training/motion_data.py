@@ -113,7 +113,7 @@ def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
 
     kept = sample.folder / f"speech_{speed:g}.npy"
     if not kept.is_file():
-        waveform = sample.waveform.astype(np.float32) / np.float32(32767)
+        waveform = sample.sound()
         waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
         half = kept.with_suffix(f".{os.getpid()}.part")
         with half.open("wb") as file:
