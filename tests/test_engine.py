@@ -120,7 +120,7 @@ def test_wrong_inputs_are_one_line(graph_path: Path, name: str) -> None:
 
 
 def test_precision_is_the_named_one(graph_path: Path) -> None:
-    if openvino_engine._runnable("bf16") == "f32":
+    if openvino_engine.runnable("bf16") == "f32":
         pytest.skip("this processor has no bf16")
     a, b = example()
     exact = load(graph_path)(a=a, b=b)["out"]
@@ -136,9 +136,9 @@ def test_bf16_without_the_hardware_is_f32(graph_path: Path, monkeypatch: pytest.
             return ["FP32", "INT8"]
 
     monkeypatch.setattr(openvino_engine, "_core", OldProcessor)
-    openvino_engine._runnable.cache_clear()
-    assert openvino_engine._runnable("bf16") == "f32"
-    openvino_engine._runnable.cache_clear()
+    openvino_engine.runnable.cache_clear()
+    assert openvino_engine.runnable("bf16") == "f32"
+    openvino_engine.runnable.cache_clear()
 
 
 def test_cache_is_written_once_and_used(graph_path: Path) -> None:

@@ -204,6 +204,8 @@ def evaluate(
     syncnet: Annotated[
         Path | None, typer.Option(help="Your own syncnet_v2.model, to judge sync instead of the shipped net.")
     ] = None,
+    inception: Annotated[Path | None, typer.Option(help="Your own inception-2015-12-05.pt: adds FID.")] = None,
+    i3d: Annotated[Path | None, typer.Option(help="Your own i3d_torchscript.pt: adds FVD.")] = None,
     gates: Annotated[
         bool, typer.Option("--gates", help="Print how far the sync judge can be trusted, and stop.")
     ] = False,
@@ -211,11 +213,12 @@ def evaluate(
 ) -> None:
     """Measures a model, or another tool's videos, on people that training never saw."""
     from difftalk.evaluation import report as reports
+    from difftalk.evaluation.kept import OwnNets
 
-    chosen = protocol or []
+    chosen, own = protocol or [], OwnNets(syncnet, inception, i3d)
     with _progress(as_json) as progress:
         if gates:
-            print(reports.check_judge(data, out, split=split, progress=progress))
+            print(reports.check_judge(data, out, split=split, own=own, progress=progress))
             return
         if tasks is not None:
             count = reports.write_tasks(
@@ -232,7 +235,7 @@ def evaluate(
             seconds=seconds,
             full=full,
             outputs=outputs,
-            syncnet=syncnet,
+            own=own,
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")

@@ -31,7 +31,7 @@ def _core() -> Core:
 
 
 @remember
-def _runnable(precision: Precision) -> Precision:
+def runnable(precision: Precision) -> Precision:
     """bf16 only where the processor computes in it: elsewhere it would be emulated, slowly, or refused."""
     if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return "f32"
@@ -60,7 +60,7 @@ def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": _runnable(precision),
+        "INFERENCE_PRECISION_HINT": runnable(precision),
     }
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads

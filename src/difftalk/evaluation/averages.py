@@ -10,6 +10,7 @@ import numpy as np
 from difftalk.evaluation.curves import Figures
 
 Rows = dict[str, dict[str, Figures]]  # clip or person -> system -> metric -> value
+Medians = dict[str, dict[str, dict[str, float | int | None]]]  # system -> metric -> median, low, high, people
 
 BOOTSTRAPS: Final = 1000
 
@@ -29,9 +30,9 @@ def by_person(figures: Rows, people: Mapping[str, str]) -> Rows:
     }
 
 
-def medians(people: Rows) -> dict[str, dict[str, dict[str, float | int | None]]]:
+def medians(people: Rows) -> Medians:
     """system -> metric -> median over people, bootstrap 95 % interval (Efron 1979), how many people."""
-    out: dict[str, dict[str, dict[str, float | int | None]]] = {}
+    out: Medians = {}
     for system in {system: None for rows in people.values() for system in rows}:
         metrics = {metric: None for rows in people.values() for metric in rows.get(system, {})}
         for metric in metrics:

@@ -64,6 +64,8 @@ METRICS: Final = {
     "open_area": _metric("Open area", "one", "Mean area inside the lips over the truth's."),
     "flicker_skin": _metric("Flicker, skin", "one", "Frame difference, motion taken out, over the truth's."),
     "flicker_mouth": _metric("Flicker, mouth", "one", "The same inside the mouth."),
+    "fid": _metric("FID", "lower", "Fréchet distance of all clips' crops, Inception-v3; biased where frames are few."),
+    "fvd": _metric("FVD", "lower", "The same of 16-frame stretches, I3D."),
     "identity": _metric("Identity", "lower", "Distance of dlib's face embeddings; the same person is under 0.6."),
     "sharpness": _metric("Skin sharpness", "one", "Gradient energy of skin over the still's, faces over 100 px."),
     "psnr": _metric("PSNR, dB", "higher", "Inside the mask."),

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.evaluation.curves import REACH
 from difftalk.evaluation.judge import Judge, distances, window_offsets
@@ -163,7 +164,7 @@ def _follow(average: nn.Module, net: nn.Module, keep: float) -> None:
 
 def sync_loss(net: JudgeNet, sharpness: Sharpness, batch: SyncBatch) -> dict[str, Tensor]:
     """shift: the contest, to be minimised. traits: error of mouth shapes. hit: share of right shifts, by span."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=runnable("bf16") == "bf16"):
         video, audio, seen, guessed = net(batch.mouths, batch.mel)
     count = video.shape[1]
     near = audio.unfold(1, 2 * REACH + 1, 1)[:, :count]  # (b, n, d, 31)

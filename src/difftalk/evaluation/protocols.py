@@ -20,6 +20,7 @@ from difftalk.align import Alignment, crop_region
 from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import Figures, follow_figures, mouth_curves, opening_correlation, rest_figures
+from difftalk.evaluation.frechet import CrowdNets, Features
 from difftalk.evaluation.judge import SyncJudge
 from difftalk.evaluation.performance import (
     Performance,
@@ -59,7 +60,7 @@ SHEET_FRAMES: Final = 6
 class Bench:
     """What is measured and with what.
 
-    donors: by clip name. outputs: folder of another tool's videos. judge: of sync.
+    donors: by clip name. outputs: folder of another tool's videos. judge: of sync. crowd: for FID and FVD.
     """
 
     model: Model
@@ -67,15 +68,20 @@ class Bench:
     donors: Mapping[str, Sequence[Clip]] = field(default_factory=dict)
     outputs: Path | None = None
     judge: SyncJudge | None = None
+    crowd: CrowdNets = field(default_factory=CrowdNets)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """figures: by system, by metric. curves: opening by system, 25/s. strips: rows of pictures to look at."""
+    """figures: by system, by metric. curves: opening by system, 25/s. strips: rows of pictures to look at.
+
+    crowd: features for FID and FVD by system.
+    """
 
     figures: dict[str, Figures]
     curves: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     strips: dict[str, list[Image]] = field(default_factory=dict)
+    crowd: dict[str, Features] = field(default_factory=dict)
 
 
 def held_from(performance: Performance, index: int = 0) -> Performance:
@@ -110,7 +116,9 @@ def outcome(truth: Performance, made: Mapping[str, Performance], bench: Bench, c
         | sync_figures(performance, bench, waveform)
         for name, performance in everyone.items()
     }
-    return Outcome(figures, {name: curve.opening for name, curve in curves.items()}, strips_of(everyone))
+    openings = {name: curve.opening for name, curve in curves.items()}
+    crowd = {name: bench.crowd.features(performance) for name, performance in everyone.items()}
+    return Outcome(figures, openings, strips_of(everyone), {name: found for name, found in crowd.items() if found})
 
 
 def strips_of(everyone: Mapping[str, Performance]) -> dict[str, list[Image]]:

@@ -12,22 +12,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 
-from difftalk.contact_sheet import write_sheet
 from difftalk.errors import DataError, InputError
-from difftalk.evaluation import judge as judges
 from difftalk.evaluation import pictures, protocols, tasks
-from difftalk.evaluation.averages import Rows, by_person, medians
-from difftalk.evaluation.curves import Figures, luck
+from difftalk.evaluation.averages import Medians, Rows, by_person, medians
+from difftalk.evaluation.curves import luck
+from difftalk.evaluation.frechet import CrowdNets, crowd_figures
 from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
 from difftalk.evaluation.judge import Judge, SyncJudge
 from difftalk.evaluation.judge_gates import gates
+from difftalk.evaluation.kept import FORMAT, NO_OWN, Kept, OwnNets, code_hash, file_hash, plain
 from difftalk.evaluation.official_judge import OfficialJudge
 from difftalk.evaluation.page import write_page
 from difftalk.evaluation.protocols import Bench, Outcome, Protocol, donors_of
@@ -52,7 +51,6 @@ DEFAULT: Final = ("strict", "teacher", "reconstruction", "swap", "silence")
 FOR_OUTPUTS: Final = ("strict", "swap", "silence", "widest", "cross", "outside")
 TOTAL_SECONDS: Final = 60.0  # of the default list
 CLIP_SECONDS: Final = 5.0
-FORMAT: Final = 2
 Progress = Callable[[str, int, int], None]
 
 
@@ -74,28 +72,28 @@ def evaluate(
     seconds: float = CLIP_SECONDS,
     full: bool = False,
     outputs: Path | None = None,
-    syncnet: Path | None = None,
+    own: OwnNets = NO_OWN,
     progress: Progress | None = None,
 ) -> Report:
     """Runs protocols and writes report.json, report.txt, report.html. Raises InputError, DataError.
 
     data: a folder that prepare wrote, or clips, which are prepared first. chosen: protocols; the default ones if empty.
-    full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py. syncnet: a
-    user's own syncnet_v2.model, which is the sync judge instead of the shipped one.
+    full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py. own: a
+    user's networks.
     """
     names = _protocols(chosen, full=full, outputs=outputs)
     loaded = Model.load(model)
     data = prepared(data, out, loaded, split, progress)
     clips = clips_of(data, loaded, split, seconds, full=full)
-    judge = Judge.shipped() if syncnet is None else OfficialJudge.load(syncnet)
-    bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs, judge)
-    kept = _Kept(out, bench, syncnet)
+    judge, crowd = _judge(own), CrowdNets.load(own.inception, own.i3d)
+    bench = Bench(loaded, _share(clips, seconds, full=full), donors_of(clips), outputs, judge, crowd)
+    kept = Kept(out, bench, own)
     found: dict[str, dict[str, Outcome]] = {}
     with _one_torch_thread():
         trust = _trust(data, judge, loaded, clips[0].sample.record.split)
         for name in names:
             for number, clip in enumerate(clips):
-                found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip)
+                found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip, PROTOCOLS[name])
                 if progress is not None:
                     progress(name, number + 1, len(clips))
     content = _content(found, clips, bench, out)
@@ -105,6 +103,10 @@ def evaluate(
     (out / "report.txt").write_text(text + "\n")
     write_page(content, out)
     return Report(content, text)
+
+
+def _judge(own: OwnNets) -> SyncJudge:
+    return Judge.shipped() if own.syncnet is None else OfficialJudge.load(own.syncnet)
 
 
 def _trust(data: Path, judge: SyncJudge, model: Model, split: str) -> list[str]:
@@ -179,11 +181,13 @@ def prepared(data: Path, out: Path, model: Model, split: str | None, progress: P
     return out / "data"
 
 
-def check_judge(data: Path, out: Path, *, split: str | None = None, progress: Progress | None = None) -> str:
-    """The gates of the shipped sync judge on people that it never saw, as text; also written to OUT/gates.txt."""
+def check_judge(
+    data: Path, out: Path, *, split: str | None = None, own: OwnNets = NO_OWN, progress: Progress | None = None
+) -> str:
+    """The gates of the sync judge on people that it never saw, as text; also written to OUT/gates.txt."""
     model = Model.load()
     with _one_torch_thread():
-        found = gates(prepared(data, out, model, split, progress), Judge.shipped(), model, split=split or "val")
+        found = gates(prepared(data, out, model, split, progress), _judge(own), model, split=split or "val")
     out.mkdir(parents=True, exist_ok=True)
     (out / "gates.txt").write_text(found.text() + "\n")
     return found.text()
@@ -208,47 +212,12 @@ def _share(clips: Sequence[Clip], seconds: float, *, full: bool) -> float:
     return seconds if full else max(1.0, min(seconds, TOTAL_SECONDS / len(clips)))
 
 
-class _Kept:
-    """Outcomes on disk as they come: OUT/clips/PROTOCOL/CLIP.json and a strip of pictures beside it."""
-
-    def __init__(self, out: Path, bench: Bench, syncnet: Path | None) -> None:
-        self._folder, self._bench = out / "clips", bench
-        self._mark = [
-            FORMAT,
-            bench.model.hash,
-            bench.seconds,
-            code_hash(),
-            _outputs_mark(bench.outputs),
-            _file_hash(judges.WEIGHTS),
-        ]
-
-    def outcome(self, protocol: str, clip: Clip) -> Outcome:
-        record, folder = clip.sample.record, self._folder / protocol
-        path = folder / f"{record.name}.json"
-        donors = [donor.sample.record.name for donor in self._bench.donors.get(record.name, ())]
-        mark = json.loads(json.dumps([*self._mark, record.fingerprint, donors]))
-        if path.is_file():
-            held = json.loads(path.read_text())
-            if held["mark"] == mark:
-                curves = {name: np.array(curve) for name, curve in held["curves"].items()}
-                return Outcome(_numbers(held["figures"]), curves)
-        made = PROTOCOLS[protocol](clip, self._bench)
-        folder.mkdir(parents=True, exist_ok=True)
-        if made.strips:
-            write_sheet(folder / f"{record.name}.png", list(made.strips.values()), list(made.strips))
-        rounded = {name: [round(float(v), 5) for v in curve] for name, curve in made.curves.items()}
-        content = {"mark": mark, "figures": _plain(made.figures), "curves": rounded}
-        half = path.with_suffix(".part")
-        half.write_text(json.dumps(content, allow_nan=False))
-        half.rename(path)
-        return made
-
-
 def _content(
     found: Mapping[str, Mapping[str, Outcome]], clips: Sequence[Clip], bench: Bench, out: Path
 ) -> dict[str, Any]:
     people = {clip.sample.record.name: clip.sample.record.person for clip in clips}
-    sources = {clip.sample.record.name: _file_hash(Path(clip.sample.record.source)) for clip in clips}
+    sources = {clip.sample.record.name: file_hash(Path(clip.sample.record.source)) for clip in clips}
+    sections = {name: _section(name, outcomes, people, sources, bench.seconds, out) for name, outcomes in found.items()}
     return {
         "format": FORMAT,
         "model": bench.model.hash if bench.outputs is None else bench.outputs.name,
@@ -260,13 +229,11 @@ def _content(
         "metrics": {
             name: METRICS[name]
             for name in METRICS
-            if any(name in row for outcomes in found.values() for o in outcomes.values() for row in o.figures.values())
+            if any(name in row for section in sections.values() for row in section["rows"].values())
         },
         "systems": SYSTEMS,
         "clips": sources,
-        "protocols": {
-            name: _section(name, outcomes, people, sources, bench.seconds, out) for name, outcomes in found.items()
-        },
+        "protocols": sections,
     }
 
 
@@ -285,9 +252,9 @@ def _section(
         "about": ABOUT[protocol],
         "clips": list(figures),
         "list_hash": hashlib.sha256(listed.encode()).hexdigest()[:12],
-        "rows": medians(persons),
-        "people": {who: _plain(rows) for who, rows in persons.items()},
-        "figures": {clip: _plain(rows) for clip, rows in figures.items()},
+        "rows": _with_crowds(medians(persons), outcomes, people),
+        "people": {who: plain(rows) for who, rows in persons.items()},
+        "figures": {clip: plain(rows) for clip, rows in figures.items()},
         "curves": {
             clip: {name: [round(float(v), 4) for v in curve] for name, curve in outcome.curves.items()}
             for clip, outcome in outcomes.items()
@@ -295,6 +262,15 @@ def _section(
         },
         "sheets": _sheets(protocol, figures, out),
     }
+
+
+def _with_crowds(rows: Medians, outcomes: Mapping[str, Outcome], people: Mapping[str, str]) -> Medians:
+    """FID and FVD beside the medians: one figure for all clips together, so without an interval."""
+    count = len({people[clip] for clip in outcomes})
+    for system, found in crowd_figures([outcome.crowd for outcome in outcomes.values()]).items():
+        for metric, value in found.items():
+            rows[system][metric] = {"median": value, "low": None, "high": None, "people": count}
+    return rows
 
 
 def _sheets(protocol: str, figures: Rows, out: Path) -> dict[str, str]:
@@ -343,34 +319,3 @@ def table(content: Mapping[str, Any]) -> str:
 def _cell(row: Mapping[str, Any]) -> str:
     span = f" [{row['low']:.3f}, {row['high']:.3f}]" if row["low"] is not None else ""
     return f"{row['median']:.3f}{span}"
-
-
-def _plain(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """For JSON, which has no NaN."""
-    return {s: {m: float(v) if np.isfinite(v) else None for m, v in row.items()} for s, row in rows.items()}
-
-
-def _numbers(rows: Mapping[str, Mapping[str, float | None]]) -> dict[str, Figures]:
-    return {s: {m: np.nan if v is None else v for m, v in row.items()} for s, row in rows.items()}
-
-
-def _outputs_mark(outputs: Path | None) -> list[Any]:
-    if outputs is None:
-        return []
-    files = sorted(p for p in outputs.rglob("*") if p.is_file())
-    return [[str(p.relative_to(outputs)), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
-
-
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
-
-
-@lru_cache(maxsize=1)
-def code_hash() -> str:
-    """The package's version and a hash of all its sources."""
-    from difftalk import __version__
-
-    digest, root = hashlib.sha256(), Path(__file__).parents[1]
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return f"{__version__}+{digest.hexdigest()[:12]}"

@@ -47,6 +47,13 @@ class DenoiserSizes:
 
 
 @dataclass(frozen=True)
+class CriticSizes:
+    """Widths at full size, /2, /4."""
+
+    widths: tuple[int, int, int] = (32, 64, 128)
+
+
+@dataclass(frozen=True)
 class MotionSizes:
     """components: principal ones that `linear` reads; network_components: that the network reads, of all layers.
 
@@ -64,7 +71,19 @@ class MotionSizes:
     noise: float = 0.15  # on the whitened components, in training
 
 
+@dataclass(frozen=True)
+class SyncSizes:
+    """components: of the features; width: of both towers' layers."""
+
+    components: int = 96
+    width: int = 128
+    embedding: int = 64
+    input_dropout: float = 0.2
+    dropout: float = 0.3
+
+
 PAINTER: Final = {"default": PainterSizes(), "debug": PainterSizes((8, 8, 8, 8))}
 FIRST_STAGE: Final = {"default": FirstStageSizes(), "debug": FirstStageSizes((8, 8, 8), (8, 8, 8))}
 DENOISER: Final = {"default": DenoiserSizes(), "debug": DenoiserSizes((8, 16), 8, 16, 2)}
 MOTION: Final = {"default": MotionSizes(), "debug": MotionSizes(8, 8, 8, 2)}
+SYNC: Final = {"default": SyncSizes(), "debug": SyncSizes(8, 8, 8)}

@@ -85,7 +85,7 @@ class FakeSource:
         def noise(*shape: int) -> Tensor:
             return torch.rand(n, *shape, generator=random) * 2 - 1
 
-        if self._kind == "motion":
+        if self._kind in ("motion", "sync"):
             frames = 12
             mask = torch.ones(n, frames)
             return MotionBatch(

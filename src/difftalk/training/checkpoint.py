@@ -1,8 +1,9 @@
 """A checkpoint: one file that explains itself, written whole or not at all.
 
-Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, and the
-version of the code. `save_checkpoint` and `load_checkpoint` are inverses; `load_net` needs nothing but the path.
-`save_weights` writes what is worth keeping of one, the average in fp16, as safetensors: enough to start or export from.
+Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, the
+version of the code, the adversary where there is one. `save_checkpoint` and `load_checkpoint` are inverses; `load_net`
+needs nothing but the path. `save_weights` writes what is worth keeping of one, the average in fp16, as safetensors:
+enough to start or export from.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -39,11 +40,12 @@ class Checkpoint:
     seconds: float
     random: dict[str, Tensor]
     code: str
+    adversary: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> None:
     """Writes RUN/checkpoint.pt beside itself first, so that a crash leaves the one before."""
-    content = {field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)}
+    content = {held.name: getattr(checkpoint, held.name) for held in fields(checkpoint)}
     content |= {"recipe": to_dict(checkpoint.recipe), "format": FORMAT}
     temporary = run / f".{FILE}.{os.getpid()}"
     try:

@@ -24,10 +24,13 @@ from torch import nn
 from typing_extensions import Self
 
 from difftalk.contact_sheet import write_sheet
+from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
-from difftalk.training.batches import Batch, Source
+from difftalk.nets.sync import SyncExpert
+from difftalk.training.adversary import Adversary
+from difftalk.training.batches import Batch, RenderBatch, Source
 from difftalk.training.checkpoint import (
     FILE,
     Checkpoint,
@@ -39,7 +42,7 @@ from difftalk.training.checkpoint import (
 )
 from difftalk.training.motion_loss import fit_linear, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
-from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, Recipe
+from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, Recipe, SyncRecipe
 
 PREFETCH = 3  # batches made ahead
 LOG_EVERY = 20  # steps
@@ -73,52 +76,63 @@ def train(
     optimiser = torch.optim.AdamW(
         trained, recipe.optimiser.lr, (0.9, recipe.optimiser.beta2), weight_decay=recipe.optimiser.weight_decay
     )
+    adversary = Adversary.of(recipe, where)
     random = torch.Generator().manual_seed(recipe.schedule.seed)
     step, seconds = 0, 0.0
     if (run / FILE).is_file():
-        step, seconds = _restore(run, kind, recipe, net, average, optimiser, random)
+        step, seconds = _restore(run, kind, recipe, net, average, optimiser, random, adversary)
     else:
         _start(net, source, recipe, start_from)
         average.load_state_dict(net.state_dict())
     began, saved = time.monotonic() - seconds, time.monotonic()
-    autocast = torch.autocast(where.type, torch.bfloat16, enabled=recipe.schedule.precision == "bf16")
+    autocast = torch.autocast(where.type, torch.bfloat16, enabled=_in_bf16(recipe, where))
     last = step if isinstance(net, LinearMotion) else last
     with _StopFlag() as stop:
         for batch in _ahead(source, step, last):
+            spent = (time.monotonic() - began) / 60 / max(minutes, 1e-6)
+            rate = learning_rate(recipe.optimiser, step, recipe.schedule.steps, spent)
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate(
-                    recipe.optimiser, step, recipe.schedule.steps, (time.monotonic() - began) / 60 / max(minutes, 1e-6)
-                )
+                group["lr"] = rate
             net.train()
             with autocast:
-                loss = loss_of(net, batch.to(where), recipe, tools, random)
+                batch = batch.to(where)
+                loss = loss_of(net, batch, recipe, tools, random)
+            if adversary is not None and isinstance(batch, RenderBatch):
+                loss = adversary.added(loss, batch)
             optimiser.zero_grad(set_to_none=True)
             loss.total.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip)
             if bool(torch.isfinite(norm)):
                 optimiser.step()
+            if adversary is not None and isinstance(batch, RenderBatch) and loss.picture is not None:
+                adversary.learn(loss.picture, batch, rate)
             _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
             step += 1
             seconds = time.monotonic() - began
             ended = step == last or seconds > 60 * minutes or stop.asked
             if step % LOG_EVERY == 0 or ended:
                 parts = {name: round(float(value.detach()), 5) for name, value in loss.parts.items()}
-                _log(
-                    run,
-                    {"step": step, "seconds": round(seconds, 1), "loss": round(float(loss.total.detach()), 5), **parts},
-                )
+                total = round(float(loss.total.detach()), 5)
+                _log(run, {"step": step, "seconds": round(seconds, 1), "loss": total, **parts})
             if step % recipe.schedule.validate_every == 0 or ended:
                 _validate(run, average, source, recipe, tools, step, where)
             if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
-                save_checkpoint(_checkpoint(kind, recipe, net, average, optimiser, step, seconds, random), run)
+                held = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random, adversary)
+                save_checkpoint(held, run)
                 saved = time.monotonic()
             if ended:
                 break
-    checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random)
+    checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random, adversary)
     if not (run / FILE).is_file() or isinstance(net, LinearMotion):
         _validate(run, average, source, recipe, tools, step, where)
         save_checkpoint(checkpoint, run)
     return checkpoint
+
+
+def _in_bf16(recipe: Recipe, where: torch.device) -> bool:
+    """Only where the processor computes in it: one that does not takes far longer than in f32."""
+    asked = recipe.schedule.precision
+    return (runnable(asked) if where.type == "cpu" else asked) == "bf16"
 
 
 def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> float:
@@ -135,8 +149,8 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
     elif isinstance(net, LinearMotion):
         assert isinstance(recipe, MotionRecipe)
         fit_linear(net, source, recipe)
-    elif isinstance(net, MotionNetwork):
-        assert isinstance(recipe, MotionRecipe)
+    elif isinstance(net, MotionNetwork | SyncExpert):
+        assert isinstance(recipe, MotionRecipe | SyncRecipe)
         fit_whitening(net, source, recipe)
     if isinstance(net, LatentDiffusion) and isinstance(recipe, DenoiserRecipe):
         if recipe.first_stage:
@@ -153,12 +167,15 @@ def _restore(
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     random: torch.Generator,
+    adversary: Adversary | None,
 ) -> tuple[int, float]:
     found = load_checkpoint(run)
     check_resumable(found, kind, recipe, run)
     load_state(net, found.net, name=str(run))
     load_state(average, found.average, name=str(run))
     optimiser.load_state_dict(found.optimiser)
+    if adversary is not None:
+        adversary.restore(found.adversary)
     random.set_state(found.random["losses"])
     torch.set_rng_state(found.random["torch"])
     return found.step, found.seconds
@@ -173,6 +190,7 @@ def _checkpoint(
     step: int,
     seconds: float,
     random: torch.Generator,
+    adversary: Adversary | None,
 ) -> Checkpoint:
     states = {"losses": random.get_state(), "torch": torch.get_rng_state()}
     return Checkpoint(
@@ -185,6 +203,7 @@ def _checkpoint(
         seconds,
         states,
         code_version(),
+        {} if adversary is None else adversary.state(),
     )
 
 

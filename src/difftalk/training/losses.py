@@ -78,8 +78,8 @@ class LPIPS(nn.Module):
         return total
 
 
-def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
-    """(b, c, 144, 176) and inner-mouth masks (b, 1, 144, 176) -> boxes around the mouth, enlarged, (b, c, 96, 160)."""
+def mouth_boxes(pictures: Tensor, inner: Tensor, *, enlarged: bool = True) -> Tensor:
+    """(b, c, 144, 176), inner-mouth masks (b, 1, 144, 176) -> boxes around the mouth, (b, c, 96, 160) or half that."""
     height, width = pictures.shape[-2:]
     rows, columns = torch.arange(height, device=inner.device), torch.arange(width, device=inner.device)
     mass = inner.sum((1, 2, 3))
@@ -91,15 +91,18 @@ def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
         top = min(max(round(cy) - box_height // 2, 0), height - box_height)
         left = min(max(round(cx) - box_width // 2, 0), width - box_width)
         boxes.append(picture[:, top : top + box_height, left : left + box_width])
+    if not enlarged:
+        return torch.stack(boxes)
     return F.interpolate(torch.stack(boxes), scale_factor=2, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised, and its parts for the log."""
+    """What is minimised, its parts for the log, and the picture (b, 3, 144, 176) that a critic may look at."""
 
     total: Tensor
     parts: dict[str, Tensor]
+    picture: Tensor | None = None
 
 
 def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
@@ -190,4 +193,5 @@ def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None,
     picture, residual, gate = net.first_stage.decoder.parts(clean, batch.composite[shown], *features)
     seen = picture_loss(picture.float(), batch, lpips, shown)
     total = 0.5 * flow + seen.total
-    return Loss(total + _restraint(residual, gate, batch) if along else total, {"flow": flow, **seen.parts})
+    total = total + _restraint(residual, gate, batch) if along else total
+    return Loss(total, {"flow": flow, **seen.parts}, picture)

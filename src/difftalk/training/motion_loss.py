@@ -6,14 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from difftalk.nets.motion import FRAME_FEATURES, WINDOW, LinearMotion, MotionNetwork
+from difftalk.nets.sync import SyncExpert
 from difftalk.speech import LAYER_SIZE
 from difftalk.training.batches import MotionBatch, Source
 from difftalk.training.losses import Loss
-from difftalk.training.recipes import MotionRecipe
+from difftalk.training.recipes import MotionRecipe, SyncRecipe
+from difftalk.training.sync_loss import expert_loss
 
 
-def motion_loss(net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, opening_row: Tensor) -> Loss:
-    """Shape, velocity, lip opening, closure, and 1 - r of the opening over the stretch."""
+def motion_loss(
+    net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, opening_row: Tensor, expert: SyncExpert | None = None
+) -> Loss:
+    """Shape, velocity, lip opening, closure, 1 - r of the opening over the stretch, and what the expert says."""
     weights = recipe.loss
     shape = net(batch.features)
     mask = batch.mask[..., None]
@@ -35,9 +39,11 @@ def motion_loss(net: nn.Module, batch: MotionBatch, recipe: MotionRecipe, openin
         + weights.closure * closure
         + weights.correlation * correlation
     )
-    return Loss(
-        total, {"shape": form, "velocity": velocity, "opening": opening, "closure": closure, "correlation": correlation}
-    )
+    parts = {"shape": form, "velocity": velocity, "opening": opening, "closure": closure, "correlation": correlation}
+    if expert is not None:
+        parts["expert"] = expert_loss(expert, shape, batch)
+        total = total + weights.expert * parts["expert"]
+    return Loss(total, parts)
 
 
 def _correlation(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
@@ -80,7 +86,7 @@ def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
 
 
 @torch.no_grad()
-def fit_whitening(net: MotionNetwork, source: Source, recipe: MotionRecipe) -> None:
+def fit_whitening(net: MotionNetwork | SyncExpert, source: Source, recipe: MotionRecipe | SyncRecipe) -> None:
     """Principal components of the features, each feature and then each component at unit spread."""
     features = torch.cat([batch.features.flatten(0, 1) for batch in _batches(source, recipe)])
     mean, spread = features.mean(0), features.std(0).clamp_min(1e-3)
@@ -92,6 +98,6 @@ def fit_whitening(net: MotionNetwork, source: Source, recipe: MotionRecipe) -> N
     net.basis.copy_(basis.float() / spread[:, None])
 
 
-def _batches(source: Source, recipe: MotionRecipe) -> list[MotionBatch]:
+def _batches(source: Source, recipe: MotionRecipe | SyncRecipe) -> list[MotionBatch]:
     made = (source.batch(10**6 + i) for i in range(recipe.fit_batches))
     return [batch for batch in made if isinstance(batch, MotionBatch)]

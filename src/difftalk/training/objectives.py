@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
+from difftalk.nets.sync import SyncExpert
 from difftalk.training.batches import Batch, MotionBatch, RenderBatch
 from difftalk.training.losses import (
     LPIPS,
@@ -26,7 +28,8 @@ from difftalk.training.losses import (
     painter_loss,
 )
 from difftalk.training.motion_loss import motion_loss, opening_correlation
-from difftalk.training.recipes import DenoiserRecipe, FirstStageRecipe, MotionRecipe, PainterRecipe, Recipe
+from difftalk.training.recipes import DenoiserRecipe, FirstStageRecipe, MotionRecipe, PainterRecipe, Recipe, SyncRecipe
+from difftalk.training.sync_loss import right_offsets, sync_loss
 
 Image = NDArray[np.uint8]
 NetT = TypeVar("NetT", bound=nn.Module)
@@ -35,10 +38,11 @@ SHEET_ROWS = 24
 
 @dataclass(frozen=True)
 class Tools:
-    """What losses need besides net and batch. opening_row: (16,) of the geometry."""
+    """What losses need besides net and batch. opening_row: (16,) of the geometry. expert: frozen."""
 
-    lpips: LPIPS | None
-    opening_row: Tensor | None
+    lpips: LPIPS | None = None
+    opening_row: Tensor | None = None
+    expert: SyncExpert | None = None
 
     @classmethod
     def of(cls, recipe: Recipe, device: torch.device) -> Tools:
@@ -46,13 +50,25 @@ class Tools:
         from difftalk.mouth import Geometry
 
         if isinstance(recipe, MotionRecipe):
-            return cls(None, torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device))
-        return cls(placed(LPIPS.shipped(), device) if recipe.lpips else None, None)
+            row = torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device)
+            return cls(opening_row=row, expert=_expert(recipe.expert, device) if recipe.expert else None)
+        if isinstance(recipe, SyncRecipe):
+            return cls()
+        return cls(placed(LPIPS.shipped(), device) if recipe.lpips else None)
 
 
 def placed(net: NetT, device: torch.device) -> NetT:
     """On the device, its convolutions channels last, as batches are."""
     return net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _expert(path: str, device: torch.device) -> SyncExpert:
+    from difftalk.training.checkpoint import load_net
+
+    expert = load_net(Path(path))[1]
+    if not isinstance(expert, SyncExpert):
+        raise DataError(f"{path} is no sync expert; give a run of difftalk train sync")
+    return expert.to(device).requires_grad_(False)
 
 
 def build(recipe: Recipe) -> nn.Module:
@@ -63,6 +79,8 @@ def build(recipe: Recipe) -> nn.Module:
         return FirstStage(recipe.size)
     if isinstance(recipe, DenoiserRecipe):
         return LatentDiffusion(recipe.first_stage_size, recipe.size, along=recipe.along)
+    if isinstance(recipe, SyncRecipe):
+        return SyncExpert(recipe.size)
     return MotionNetwork(recipe.size) if recipe.network else LinearMotion(recipe.size)
 
 
@@ -74,8 +92,10 @@ def loss_of(net: nn.Module, batch: Batch, recipe: Recipe, tools: Tools, random: 
         return first_stage_loss(net, batch, tools.lpips, random)
     if isinstance(net, LatentDiffusion) and isinstance(batch, RenderBatch):
         return denoiser_loss(net, batch, tools.lpips, random)
+    if isinstance(net, SyncExpert) and isinstance(batch, MotionBatch):
+        return sync_loss(net, batch)
     if isinstance(batch, MotionBatch) and isinstance(recipe, MotionRecipe) and tools.opening_row is not None:
-        return motion_loss(net, batch, recipe, tools.opening_row)
+        return motion_loss(net, batch, recipe, tools.opening_row, tools.expert)
     raise DataError(f"{type(net).__name__} cannot learn from {type(batch).__name__}")
 
 
@@ -87,7 +107,9 @@ def validate(
     totals: dict[str, list[float]] = {}
     rows: list[list[Image]] = []
     for batch in batches:
-        if isinstance(batch, MotionBatch):
+        if isinstance(net, SyncExpert) and isinstance(batch, MotionBatch):
+            figures = {"right_offsets": right_offsets(net, batch), "sync": float(sync_loss(net, batch).total)}
+        elif isinstance(batch, MotionBatch):
             figures = {"opening_r": opening_correlation(net(batch.features), batch, tools.opening_row)}
         else:
             pictures = _pictures(net, batch)
@@ -123,8 +145,16 @@ def _figures(output: Tensor, batch: RenderBatch, lpips: LPIPS | None) -> dict[st
     if lpips is not None:
         figures["lpips"] = float(lpips(output, batch.target).mean())
         figures["mouth_lpips"] = float(lpips(mouth_boxes(output, inner), mouth_boxes(batch.target, inner)).mean())
+        figures["texture"] = _texture(output, inner) / max(_texture(batch.target, inner), 1e-9)
         figures["composite_lpips"] = float(lpips(batch.composite[:, :3], batch.target).mean())
     return figures
+
+
+def _texture(picture: Tensor, inner: Tensor) -> float:
+    """Mean gradient of the inner mouths."""
+    slope = picture.diff(dim=2)[..., :-1].abs() + picture.diff(dim=3)[:, :, :-1].abs()
+    weight = inner[:, :, :-1, :-1]
+    return float((slope * weight).sum() / weight.sum().clamp_min(1))
 
 
 def _others(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS) -> dict[str, float]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from difftalk.engine import Precision
 from difftalk.errors import InputError
 from difftalk.nets import sizes
-from difftalk.nets.sizes import DenoiserSizes, FirstStageSizes, MotionSizes, PainterSizes
+from difftalk.nets.sizes import CriticSizes, DenoiserSizes, FirstStageSizes, MotionSizes, PainterSizes, SyncSizes
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Schedule:
     steps: int = 20_000
     batch: int = 8
     seed: int = 0
-    precision: Literal["bf16", "f32"] = "bf16"
+    precision: Precision = "bf16"  # f32 on processors without it
     validate_every: int = 500  # steps
     checkpoint_minutes: float = 5.0
 
@@ -68,6 +69,7 @@ class DenoiserRecipe:
     """first_stage: run or weights of the first stage whose latents are denoised; none: the one that is started from.
 
     along: whether the first stage's decoder and composite path learn as well, on the denoiser's own latents.
+    critic: weight of the adversarial loss on the inner mouth; 0 is none.
     """
 
     name: str
@@ -78,6 +80,8 @@ class DenoiserRecipe:
     lpips: bool = True
     first_stage: str = ""
     along: bool = False
+    critic: float = 0.0
+    critic_size: CriticSizes = field(default_factory=CriticSizes)
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,15 @@ class MotionLoss:
     closure: float = 0.5  # opening where the mouth is closed
     closed_under: float = 0.25  # of the opening's spread above its least: what counts as closed
     correlation: float = 1.0  # 1 - r of the opening over the stretch
+    expert: float = 0.3  # the sync expert's, where the recipe names one
 
 
 @dataclass(frozen=True)
 class MotionRecipe:
-    """network: False trains nothing but the closed form. ridge is per sample, for features of spread 1."""
+    """network: False trains nothing but the closed form. ridge is per sample, for features of spread 1.
+
+    expert: run or weights of a sync expert that judges what is generated; none: no such loss.
+    """
 
     name: str
     size: MotionSizes
@@ -105,10 +113,23 @@ class MotionRecipe:
     optimiser: Optimiser = Optimiser(lr=1e-3, weight_decay=0.1, warm_up=50, ema=0.99)
     schedule: Schedule = Schedule(steps=300, batch=96, precision="f32", validate_every=50)
     loss: MotionLoss = MotionLoss()
+    expert: str = ""
 
 
-Recipe = PainterRecipe | FirstStageRecipe | DenoiserRecipe | MotionRecipe
-Kind = Literal["painter", "first-stage", "denoiser", "motion"]
+@dataclass(frozen=True)
+class SyncRecipe:
+    """fit_batches, speeds: as a motion's."""
+
+    name: str
+    size: SyncSizes
+    fit_batches: int = 48
+    speeds: bool = True
+    optimiser: Optimiser = Optimiser(lr=1e-3, weight_decay=0.1, warm_up=50, ema=0.99)
+    schedule: Schedule = Schedule(steps=400, batch=96, precision="f32", validate_every=50)
+
+
+Recipe = PainterRecipe | FirstStageRecipe | DenoiserRecipe | MotionRecipe | SyncRecipe
+Kind = Literal["painter", "first-stage", "denoiser", "motion", "sync"]
 
 _DEBUG: Final = Schedule(steps=8, batch=2, precision="f32", validate_every=4)
 
@@ -135,17 +156,31 @@ DENOISER: Final = {
         schedule=Schedule(batch=12),
         along=True,
     ),
+    "sharp": DenoiserRecipe(
+        "sharp",
+        sizes.DENOISER["default"],
+        sizes.FIRST_STAGE["default"],
+        optimiser=Optimiser(lr=1e-4),
+        schedule=Schedule(batch=8),
+        along=True,
+        critic=0.1,
+    ),
 }
 MOTION: Final = {
     "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),
     "linear": MotionRecipe("linear", sizes.MOTION["default"], network=False),
     "default": MotionRecipe("default", sizes.MOTION["default"], speeds=True),
 }
+SYNC: Final = {
+    "debug": SyncRecipe("debug", sizes.SYNC["debug"], schedule=_DEBUG, fit_batches=20),
+    "default": SyncRecipe("default", sizes.SYNC["default"]),
+}
 RECIPES: Final[Mapping[Kind, Mapping[str, Recipe]]] = {
     "painter": PAINTER,
     "first-stage": FIRST_STAGE,
     "denoiser": DENOISER,
     "motion": MOTION,
+    "sync": SYNC,
 }
 
 
@@ -194,7 +229,7 @@ def _build(record: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def _put(record: Any, path: list[str], text: str, setting: str) -> Any:
-    names = [field.name for field in dataclasses.fields(record)]
+    names = [held.name for held in dataclasses.fields(record)]
     if path[0] not in names:
         raise InputError(f"--set {setting}: {path[0]!r} is not known here; allowed: {', '.join(names)}")
     held = getattr(record, path[0])

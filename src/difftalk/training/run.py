@@ -16,10 +16,10 @@ from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
 from difftalk.training.motion_data import MotionSource, silence_features
-from difftalk.training.recipes import Kind, MotionRecipe, Recipe, override, recipe_named
+from difftalk.training.recipes import Kind, MotionRecipe, Recipe, SyncRecipe, override, recipe_named
 from difftalk.training.render_data import RenderSource
 
-KINDS = ("first-stage", "motion", "denoiser", "painter", "geometry")
+KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
 
 
 def train_kind(
@@ -90,7 +90,7 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
     if recipe.name == "debug" and data is None:
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
     samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
-    if isinstance(recipe, MotionRecipe):
+    if isinstance(recipe, MotionRecipe | SyncRecipe):
         encoder = model.graph("speech_encoder")
         silences = silence_features(encoder)
         return MotionSource(

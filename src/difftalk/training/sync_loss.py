@@ -1,0 +1,75 @@
+"""What the sync expert learns, how it is judged, and the loss that it then is for motion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from difftalk.nets.sync import SYNC_WINDOW, SyncExpert
+from difftalk.training.batches import MotionBatch
+from difftalk.training.losses import Loss
+
+MAX_SHIFT: Final = 15  # frames either way, as syncnet_python's
+NEAR: Final = 1  # frames: shifts up to here are no mistakes
+SECOND: Final = 25
+SHAPE_NOISE: Final = 0.1  # units of spread, in training
+UNLIKELY: Final = -1e4
+
+
+def sync_loss(net: SyncExpert, batch: MotionBatch) -> Loss:
+    """Which of the sounds within 15 frames either way, or at the same place of the other clips, goes with a mouth?
+
+    InfoNCE (van den Oord et al. 2018). Stretches of silence, where the mouth rests, are left out.
+    """
+    noise = SHAPE_NOISE * torch.randn_like(batch.shape) if net.training else 0
+    heard, seen = net(batch.features, batch.shape + noise)
+    scale = net.sharpness.exp()
+    count = seen.shape[1]
+    counts = _counts(batch) * (batch.shape.abs().sum((1, 2)) > 0).float()[:, None]
+    others = torch.einsum("bte,cte->btc", seen, heard) * scale
+    own = torch.eye(len(seen), dtype=torch.bool, device=seen.device)[:, None].expand(-1, count, -1)
+    logits = torch.cat([_shifted(seen, heard) * scale, others.masked_fill(own, UNLIKELY)], 2)
+    right = torch.arange(count, device=seen.device).expand(len(seen), -1)
+    each = F.cross_entropy(logits.flatten(0, 1), right.flatten(), reduction="none").view_as(right)
+    loss = (each * counts).sum() / counts.sum().clamp_min(1)
+    return Loss(loss, {"sync": loss})
+
+
+def expert_loss(expert: SyncExpert, shapes: Tensor, batch: MotionBatch) -> Tensor:
+    """How surely the expert finds a generated mouth's own sound among those within 15 frames; sharpness fixed."""
+    heard, seen = expert(batch.features, shapes)
+    logits = _shifted(seen, heard) * expert.sharpness.exp()
+    counts = _counts(batch) * (batch.shape.abs().sum((1, 2)) > 0).float()[:, None]
+    chance = -torch.diagonal(F.log_softmax(logits, 2), dim1=1, dim2=2)
+    return (chance * counts).sum() / counts.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def right_offsets(net: SyncExpert, batch: MotionBatch) -> float:
+    """Share of 2-second stretches, a second apart, whose best shift is within a frame of none."""
+    heard, seen = net(batch.features, batch.shape)
+    counts = _counts(batch)
+    found = []
+    for i in range(len(seen)):
+        last = int(counts[i].sum()) - MAX_SHIFT
+        for start in range(MAX_SHIFT, last - 2 * SECOND + 1, SECOND):
+            rows = torch.arange(start, start + 2 * SECOND)
+            scores = [float((seen[i, rows] * heard[i, rows + s]).sum()) for s in range(-MAX_SHIFT, MAX_SHIFT + 1)]
+            found.append(abs(max(range(len(scores)), key=scores.__getitem__) - MAX_SHIFT) <= NEAR)
+    return sum(found) / max(1, len(found))
+
+
+def _counts(batch: MotionBatch) -> Tensor:
+    """(b, t - 4): 1 where all frames of a window count."""
+    return batch.mask.unfold(1, SYNC_WINDOW, 1).amin(2)
+
+
+def _shifted(seen: Tensor, heard: Tensor) -> Tensor:
+    """(b, t, t) likeness of mouth i and sound j; what is too far off, or so near that it may be right, is unlikely."""
+    place = torch.arange(seen.shape[1], device=seen.device)
+    apart = (place[:, None] - place[None]).abs()
+    out = (apart > MAX_SHIFT) | ((apart > 0) & (apart <= NEAR))
+    return (seen @ heard.transpose(1, 2)).masked_fill(out, UNLIKELY)

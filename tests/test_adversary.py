@@ -1,0 +1,84 @@
+"""The adversarial phase: it resumes exactly, and a critic learns to tell blurred mouths from sharp ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from difftalk.errors import InputError
+from difftalk.training.adversary import Adversary
+from difftalk.training.batches import FakeSource, RenderBatch
+from difftalk.training.loop import train
+from difftalk.training.losses import Loss
+from difftalk.training.recipes import DenoiserRecipe, override, recipe_named
+
+CPU = torch.device("cpu")
+
+
+def recipe(*settings: str) -> DenoiserRecipe:
+    found = override(recipe_named("denoiser", "debug"), ["critic=0.5", "critic_size.widths=8,8,16", *settings])
+    assert isinstance(found, DenoiserRecipe)
+    return found
+
+
+def batch(seed: int) -> RenderBatch:
+    """Striped mouths under an open inner mouth."""
+    fake = FakeSource("denoiser", batch_size=4, seed=seed).batch(0)
+    assert isinstance(fake, RenderBatch)
+    composite = fake.composite.clone()
+    composite[:, 3] = 0
+    composite[:, 3, 40:64, 60:116] = 1
+    return dataclasses.replace(fake, composite=composite)
+
+
+def test_a_run_with_a_critic_goes_on_where_it_was(tmp_path: Path) -> None:
+    source = FakeSource("denoiser")
+    whole = train("denoiser", source, recipe(), tmp_path / "whole", steps=4)
+    train("denoiser", source, recipe(), tmp_path / "halves", steps=2)
+    halves = train("denoiser", source, recipe(), tmp_path / "halves", steps=4)
+    assert (whole.adversary["step"], halves.adversary["step"]) == (4, 4)
+    for name, value in whole.adversary["net"].items():
+        assert torch.equal(value, halves.adversary["net"][name])
+    assert all(torch.equal(value, halves.net[name]) for name, value in whole.net.items())
+
+
+def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
+    adversary = Adversary.of(recipe("optimiser.lr=0.003"), CPU)
+    assert adversary is not None
+
+    def blurred(given: RenderBatch) -> torch.Tensor:
+        return F.avg_pool2d(given.target, 5, 1, 2)
+
+    def opinion(picture: torch.Tensor, given: RenderBatch) -> float:
+        assert adversary is not None
+        return float(adversary.added(Loss(torch.zeros(()), {}, picture), given).parts["critic"].detach())
+
+    for step in range(60):
+        given = batch(step)
+        adversary.learn(blurred(given), given, 0.003)
+    unseen = batch(1000)
+    assert opinion(blurred(unseen), unseen) > 2 * opinion(unseen.target, unseen)
+    picture = blurred(unseen).requires_grad_(True)
+    loss = adversary.added(Loss(torch.zeros(()), {}, picture), unseen)
+    loss.total.backward()  # type: ignore[no-untyped-call]
+    assert picture.grad is not None
+    assert float(picture.grad[:, :, 45:60, 65:110].abs().sum()) > 0
+    assert float(picture.grad[:, :, 100:].abs().sum()) == 0
+
+
+def test_at_first_the_critic_only_looks() -> None:
+    adversary = Adversary.of(recipe(), CPU)
+    assert adversary is not None
+    given = batch(0)
+    assert float(adversary.added(Loss(torch.ones(()), {}, given.target), given).total.detach()) == 1
+
+
+def test_a_critic_needs_a_decoder_that_learns() -> None:
+    with pytest.raises(InputError, match="along=true"):
+        Adversary.of(recipe("along=false"), CPU)
+    plain = recipe_named("denoiser", "joint")
+    assert Adversary.of(plain, CPU) is None
