@@ -13,14 +13,14 @@ from difftalk.errors import InputError
 from difftalk.training.adversary import Adversary
 from difftalk.training.batches import FakeSource, RenderBatch
 from difftalk.training.loop import train
-from difftalk.training.losses import Loss
+from difftalk.training.losses import LPIPS, Loss
 from difftalk.training.recipes import DenoiserRecipe, override, recipe_named
 
 CPU = torch.device("cpu")
 
 
 def recipe(*settings: str) -> DenoiserRecipe:
-    found = override(recipe_named("denoiser", "debug"), ["critic=0.5", "critic_size.widths=8,8,16", *settings])
+    found = override(recipe_named("denoiser", "debug"), ["critic=0.5", "critic_size.width=16", *settings])
     assert isinstance(found, DenoiserRecipe)
     return found
 
@@ -47,7 +47,7 @@ def test_a_run_with_a_critic_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
-    adversary = Adversary.of(recipe("optimiser.lr=0.003"), CPU)
+    adversary = Adversary.of(recipe(), LPIPS.shipped(), CPU)
     assert adversary is not None
 
     def blurred(given: RenderBatch) -> torch.Tensor:
@@ -57,9 +57,9 @@ def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
         assert adversary is not None
         return float(adversary.added(Loss(torch.zeros(()), {}, picture), given).parts["critic"].detach())
 
-    for step in range(60):
+    for step in range(30):
         given = batch(step)
-        adversary.learn(blurred(given), given, 0.003)
+        adversary.learn(blurred(given), given, 0.001)
     unseen = batch(1000)
     assert opinion(blurred(unseen), unseen) > 2 * opinion(unseen.target, unseen)
     picture = blurred(unseen).requires_grad_(True)
@@ -71,7 +71,7 @@ def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
 
 
 def test_at_first_the_critic_only_looks() -> None:
-    adversary = Adversary.of(recipe(), CPU)
+    adversary = Adversary.of(recipe(), None, CPU)
     assert adversary is not None
     given = batch(0)
     assert float(adversary.added(Loss(torch.ones(()), {}, given.target), given).total.detach()) == 1
@@ -79,6 +79,6 @@ def test_at_first_the_critic_only_looks() -> None:
 
 def test_a_critic_needs_a_decoder_that_learns() -> None:
     with pytest.raises(InputError, match="along=true"):
-        Adversary.of(recipe("along=false"), CPU)
+        Adversary.of(recipe("along=false"), None, CPU)
     plain = recipe_named("denoiser", "joint")
-    assert Adversary.of(plain, CPU) is None
+    assert Adversary.of(plain, None, CPU) is None

@@ -1,35 +1,40 @@
 """The patch critic: is a mouth's inside a photograph or a drawing? Trains beside the nets that draw and never ships.
 
-Plain convolutions without normalisation, as in R3GAN (Huang et al. 2024); patches as in pix2pix (Isola et al. 2017).
+It looks through the eyes of a frozen network, as in Projected GANs (Sauer et al. 2021): a critic of plain pixels needed
+several times as many steps to tell blur at all (docs/decisions.md).
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
+from typing import Final
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from difftalk.nets.sizes import CriticSizes
 
-PATCH_STRIDE = 4
-SLOPE = 0.2
+CRITIC_LAYERS: Final = (64, 192)  # channels of AlexNet's first two layers, each place of unit length
+SLOPE: Final = 0.2
 
 
 class PatchCritic(nn.Module):
-    """See `forward`. A patch sees 26 x 26 px."""
+    """See `forward`."""
 
     def __init__(self, sizes: CriticSizes) -> None:
         super().__init__()
-        a, b, c = sizes.widths
-        self.stem = nn.Conv2d(4, a, 3, padding=1)
-        self.level2, self.level4 = nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, c, 4, stride=2, padding=1)
-        self.level4_again = nn.Conv2d(c, c, 3, padding=1)
-        self.out = nn.Conv2d(c, 1, 1)
+        self.heads = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, sizes.width, 3, padding=1), nn.LeakyReLU(SLOPE), nn.Conv2d(sizes.width, 1, 1)
+            )
+            for channels in CRITIC_LAYERS
+        )
 
-    def forward(self, boxes: Tensor, inner: Tensor) -> Tensor:
-        """boxes (b, 3, h, w) in [-1, 1], inner mouth (b, 1, h, w) -> (b, 1, h/4, w/4), higher is more real."""
-        x = F.leaky_relu(self.stem(torch.cat([boxes, inner], 1)), SLOPE)
-        x = F.leaky_relu(self.level2(x), SLOPE)
-        x = F.leaky_relu(self.level4(x), SLOPE)
-        out: Tensor = self.out(F.leaky_relu(self.level4_again(x), SLOPE))
-        return out
+    def forward(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """features: (b, 64, h, w), (b, 192, h', w') -> (b, 1, *size), higher is more real."""
+        total: Tensor | None = None
+        for head, channels, seen in zip(self.heads, CRITIC_LAYERS, features, strict=False):
+            scores = F.interpolate(head(seen * channels**0.5), size=tuple(size), mode="bilinear", align_corners=False)
+            total = scores if total is None else total + scores
+        assert total is not None
+        return total

@@ -48,9 +48,9 @@ class DenoiserSizes:
 
 @dataclass(frozen=True)
 class CriticSizes:
-    """Widths at full size, /2, /4."""
+    """width: of a head's hidden layer."""
 
-    widths: tuple[int, int, int] = (32, 64, 128)
+    width: int = 64
 
 
 @dataclass(frozen=True)

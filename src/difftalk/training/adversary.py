@@ -14,53 +14,57 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difftalk.errors import InputError
-from difftalk.nets.critic import PATCH_STRIDE, PatchCritic
+from difftalk.nets.critic import CRITIC_LAYERS, PatchCritic
 from difftalk.training.batches import RenderBatch
-from difftalk.training.losses import Loss, mouth_boxes
+from difftalk.training.losses import LPIPS, Loss, mouth_boxes
 from difftalk.training.recipes import DenoiserRecipe, Recipe
 
 WARM_UP: Final = 60  # steps in which the critic learns alone
-PENALTY: Final = 1.0  # of the squared gradient, on true and drawn boxes
+RATE: Final = 10.0  # times the other nets' learning rate
+PENALTY: Final = 0.004  # of the squared gradient, on true and drawn boxes
 PENALTY_EVERY: Final = 4  # steps; weighted by as much
-RIM: Final = 9  # px, width of the square that widens the inner mouth
+RIM: Final = 9  # px of the enlarged box, width of the square that widens the inner mouth
+PATCH: Final = 8  # px of the enlarged box, side of what is judged as one
 
 
 class Adversary:
-    """The critic with its optimiser. weight: of its loss beside the others."""
+    """The critic with its optimiser. weight: of its loss beside the others. eyes: whose features it sees, frozen."""
 
-    def __init__(self, recipe: DenoiserRecipe, device: torch.device) -> None:
+    def __init__(self, recipe: DenoiserRecipe, eyes: LPIPS, device: torch.device) -> None:
         if not recipe.along:
             raise InputError("a critic needs a decoder that learns; set along=true or critic=0")
-        self.weight, self.step = recipe.critic, 0
+        self.weight, self.eyes, self.step = recipe.critic, eyes, 0
         self.net = PatchCritic(recipe.critic_size).to(device)
-        rate = recipe.optimiser.lr
+        rate = RATE * recipe.optimiser.lr
         self.optimiser = torch.optim.AdamW(self.net.parameters(), rate, (0.0, 0.99), weight_decay=0.0)
 
     @classmethod
-    def of(cls, recipe: Recipe, device: torch.device) -> Adversary | None:
+    def of(cls, recipe: Recipe, eyes: LPIPS | None, device: torch.device) -> Adversary | None:
         """None for recipes without one."""
-        return cls(recipe, device) if isinstance(recipe, DenoiserRecipe) and recipe.critic > 0 else None
+        if not isinstance(recipe, DenoiserRecipe) or recipe.critic <= 0:
+            return None
+        return cls(recipe, eyes or LPIPS.shipped().to(device), device)
 
     def added(self, loss: Loss, batch: RenderBatch) -> Loss:
         """The loss with the critic's opinion of its picture added."""
         assert loss.picture is not None
-        true, drawn, inner, weight = _boxes(loss.picture, batch)
+        true, drawn, weight = _boxes(loss.picture, batch)
         self.net.requires_grad_(False)
-        margin = self.net(drawn, inner) - self.net(true, inner)
+        margin = self._scores(drawn) - self._scores(true)
         self.net.requires_grad_(True)
         opinion = _mean(F.softplus(-margin), weight)
         share = self.weight if self.step >= WARM_UP else 0.0
         return Loss(loss.total + share * opinion, {**loss.parts, "critic": opinion}, loss.picture)
 
     def learn(self, picture: Tensor, batch: RenderBatch, rate: float) -> None:
-        """One step of the critic on what was drawn."""
-        true, drawn, inner, weight = _boxes(picture.detach(), batch)
+        """One step of the critic on what was drawn. rate: of the nets that draw."""
+        true, drawn, weight = _boxes(picture.detach(), batch)
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = RATE * rate
         penalised = self.step % PENALTY_EVERY == 0
         true.requires_grad_(penalised)
         drawn.requires_grad_(penalised)
-        real, fake = self.net(true, inner), self.net(drawn, inner)
+        real, fake = self._scores(true), self._scores(drawn)
         loss = _mean(F.softplus(-(real - fake)), weight)
         if penalised:
             for scores, boxes in ((real, true), (fake, drawn)):
@@ -70,6 +74,11 @@ class Adversary:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.step += 1
+
+    def _scores(self, boxes: Tensor) -> Tensor:
+        size = boxes.shape[2] // PATCH, boxes.shape[3] // PATCH
+        out: Tensor = self.net(self.eyes.features(boxes, len(CRITIC_LAYERS)), size)
+        return out
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint; the inverse of `restore`."""
@@ -81,12 +90,12 @@ class Adversary:
         self.step = state["step"]
 
 
-def _boxes(picture: Tensor, batch: RenderBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """True and drawn mouth boxes, inner mouth, and how much each patch counts, (b, 1, h/4, w/4)."""
+def _boxes(picture: Tensor, batch: RenderBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """True and drawn mouth boxes (b, 3, 96, 160), and how much each patch counts, (b, 1, 12, 20)."""
     inner = batch.composite[:, 3:4]
-    true, drawn, mask = (mouth_boxes(p, inner, enlarged=False) for p in (batch.target, picture.float(), inner))
-    near = F.max_pool2d(F.max_pool2d(mask, RIM, 1, RIM // 2), PATCH_STRIDE)
-    return true, drawn, mask, near * batch.weight[:, None, None, None]
+    true, drawn, mask = (mouth_boxes(p, inner) for p in (batch.target, picture.float(), inner))
+    near = F.max_pool2d(F.max_pool2d(mask, RIM, 1, RIM // 2), PATCH)
+    return true, drawn, near * batch.weight[:, None, None, None]
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def train(
     optimiser = torch.optim.AdamW(
         trained, recipe.optimiser.lr, (0.9, recipe.optimiser.beta2), weight_decay=recipe.optimiser.weight_decay
     )
-    adversary = Adversary.of(recipe, where)
+    adversary = Adversary.of(recipe, tools.lpips, where)
     random = torch.Generator().manual_seed(recipe.schedule.seed)
     step, seconds = 0, 0.0
     if (run / FILE).is_file():

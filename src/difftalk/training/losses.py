@@ -57,9 +57,10 @@ class LPIPS(nn.Module):
         """With the weights that come with the package."""
         return cls(Path(__file__).parent / "lpips_alex.fp16.safetensors")
 
-    def features(self, pictures: Tensor) -> list[Tensor]:
+    def features(self, pictures: Tensor, layers: int = 5) -> list[Tensor]:
+        """Of the first layers, each place of unit length."""
         x, out = (pictures - self.shift) / self.scale, []  # type: ignore[operator]
-        for i in range(5):
+        for i in range(layers):
             if i in (1, 2):
                 x = F.max_pool2d(x, 3, 2)
             weight, bias = self._weights[f"conv{i}_weight"], self._weights[f"conv{i}_bias"]
@@ -78,8 +79,8 @@ class LPIPS(nn.Module):
         return total
 
 
-def mouth_boxes(pictures: Tensor, inner: Tensor, *, enlarged: bool = True) -> Tensor:
-    """(b, c, 144, 176), inner-mouth masks (b, 1, 144, 176) -> boxes around the mouth, (b, c, 96, 160) or half that."""
+def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
+    """(b, c, 144, 176) and inner-mouth masks (b, 1, 144, 176) -> boxes around the mouth, enlarged, (b, c, 96, 160)."""
     height, width = pictures.shape[-2:]
     rows, columns = torch.arange(height, device=inner.device), torch.arange(width, device=inner.device)
     mass = inner.sum((1, 2, 3))
@@ -91,8 +92,6 @@ def mouth_boxes(pictures: Tensor, inner: Tensor, *, enlarged: bool = True) -> Te
         top = min(max(round(cy) - box_height // 2, 0), height - box_height)
         left = min(max(round(cx) - box_width // 2, 0), width - box_width)
         boxes.append(picture[:, top : top + box_height, left : left + box_width])
-    if not enlarged:
-        return torch.stack(boxes)
     return F.interpolate(torch.stack(boxes), scale_factor=2, mode="bilinear", align_corners=False)
 
 

@@ -163,7 +163,7 @@ DENOISER: Final = {
         optimiser=Optimiser(lr=1e-4),
         schedule=Schedule(batch=8),
         along=True,
-        critic=0.1,
+        critic=0.05,
     ),
 }
 MOTION: Final = {

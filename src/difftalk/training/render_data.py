@@ -40,6 +40,7 @@ REFERENCE_GAP: Final = 60  # frames between a frame and its reference
 CANDIDATES: Final = 6  # frames from which an open-mouth reference is taken
 SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
+NEAR_SHARE: Final = 0.5  # of samples whose reference is the nearest in pose
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
 MAX_ZOOM: Final = 0.08
 MAX_SLIDE: Final = 5.0  # px
@@ -58,12 +59,15 @@ class Clip:
     neutral: Array
     shapes: Array
     openings: Array
+    rotations: NDArray[np.float64]  # (t, 3, 3) of the poses
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
         meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.meshes))])
         parts = clip_shapes(geometry, meshes)
-        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, opening(parts.free).astype(np.float32))
+        rotations = np.stack([pose.rotation for pose in parts.poses])
+        openings = opening(parts.free).astype(np.float32)
+        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, rotations)
 
     def __len__(self) -> int:
         return len(self.meshes)
@@ -102,6 +106,18 @@ class Clip:
         """A nearly closed frame far from `index`, as a portrait would be."""
         far = self.far_frames(index)
         return int(far[np.argsort(self.openings[far])[len(far) // 20]])
+
+    def near_reference(self, index: int) -> int:
+        """Of the less open half of the frames far from `index` the one nearest in pose, as a video's would be."""
+        far = self.far_frames(index)
+        shut = far[self.openings[far] <= np.median(self.openings[far])]
+        likeness = np.einsum("ij,nij->n", self.rotations[index], self.rotations[shut])  # 1 + 2 cos of the angle
+        return int(shut[likeness.argmax()])
+
+    def open_reference(self, index: int) -> int:
+        """Of the frames far from `index` the one whose mouth is widest open, for the teeth."""
+        far = self.far_frames(index)
+        return int(far[self.openings[far].argmax()])
 
 
 @dataclass(frozen=True)
@@ -240,8 +256,8 @@ class RenderSource:
             for share in (0.3, 0.7, 0.95):
                 rng = np.random.default_rng(len(rows))
                 index = int(order[int(share * (len(order) - 1))])
-                closed = clip.closed_reference(index)
-                rows.append(self._row(Chosen(clip, index, closed, closed, Look.plain()), rng, held_out=True))
+                chosen = Chosen(clip, index, clip.near_reference(index), clip.open_reference(index), Look.plain())
+                rows.append(self._row(chosen, rng, held_out=True))
         return [_stack(rows[i : i + self._batch_size]) for i in range(0, len(rows), self._batch_size)]
 
     def _row(self, frames: Chosen, rng: np.random.Generator, *, held_out: bool = False) -> Row:
@@ -266,9 +282,9 @@ class RenderSource:
         return row if held_out else self._seen(row, frames.look)
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
-        """The warp's reference and the teeth's; half of the time they are one, as with a still."""
+        """The warp's, half of the time the nearest in pose; the teeth's, as often the same, as with a still."""
         far = clip.far_frames(index)
-        reference = int(rng.choice(far))
+        reference = clip.near_reference(index) if rng.random() < NEAR_SHARE else int(rng.choice(far))
         if rng.random() < 0.5:
             return reference, reference
         others = rng.choice(far, CANDIDATES)
