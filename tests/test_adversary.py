@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from difftalk.errors import InputError
-from difftalk.training.adversary import Adversary
+from difftalk.training.adversary import WARM_UP, Adversary
 from difftalk.training.batches import FakeSource, RenderBatch
 from difftalk.training.loop import train
 from difftalk.training.losses import LPIPS, Loss
@@ -62,6 +62,7 @@ def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
         adversary.learn(blurred(given), given, 0.001)
     unseen = batch(1000)
     assert opinion(blurred(unseen), unseen) > 2 * opinion(unseen.target, unseen)
+    adversary.step = WARM_UP
     picture = blurred(unseen).requires_grad_(True)
     loss = adversary.added(Loss(torch.zeros(()), {}, picture), unseen)
     loss.total.backward()  # type: ignore[no-untyped-call]

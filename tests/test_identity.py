@@ -16,7 +16,7 @@ from difftalk import identity as identities
 from difftalk.align import REGION_Y, Followed, follow
 from difftalk.errors import FaceError, InputError
 from difftalk.face import UPPER, Array, Face, Image
-from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, YAW_STAY, Identity, of_still, of_video
+from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, TURN_STAY, Identity, of_still, of_video
 from difftalk.model import Model
 from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LOWER_LIP, UPPER_LIP, opening
 from drawn import draw_clip, moving, without_face
@@ -105,7 +105,7 @@ def test_of_a_video(clip_identity: Identity, face: Face) -> None:
     assert one.info is not None
     assert len(one.frames) == one.info.frame_count == 28
     assert 1 <= len(one.references) <= MAX_REFERENCES
-    assert len(one.yaws) == len(one.references)
+    assert one.turns.shape == (len(one.references), 2)
     assert one.notes == []
     for number, tracked in enumerate(one.frames):
         assert tracked is not None
@@ -157,7 +157,7 @@ def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, mo
 
 
 def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = [0] * 10 + [12] * 7 + [-12] * 6 + [-24] * 1 + [24] * 4  # degrees, of the clip's 28 frames
+    turns = [0] * 10 + [16] * 7 + [-16] * 6 + [-32] * 1 + [24] * 4  # degrees, of the clip's 28 frames
 
     def turning(*arguments: Any) -> Iterator[Followed]:
         for degrees, frame in zip(turns, follow(*arguments), strict=True):
@@ -167,8 +167,9 @@ def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkey
             yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
 
     monkeypatch.setattr(identities, "follow", turning)
+    monkeypatch.setattr(identities, "MAX_REFERENCES", 4)
     one = of_video(clip, model)
-    np.testing.assert_allclose(one.yaws, [0, 12, -12, 24], atol=1e-6)
+    np.testing.assert_allclose(one.turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
 
 
 def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,9 +212,9 @@ def test_a_picture_is_no_video(model: Model, still: Path) -> None:
 
 def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> None:
     one = still_identity
-    turns = Identity(one.path, one.neutral, one.references * 3, [0.0, 12.0, -24.0], one.teeth)
-    assert turns.reference_for(11, before=0) == 1
-    assert turns.reference_for(6 + YAW_STAY / 2 - 0.1, before=0) == 0
-    assert turns.reference_for(6 + YAW_STAY / 2 + 0.1, before=0) == 1
-    assert turns.reference_for(6 - YAW_STAY / 2 + 0.1, before=1) == 1
-    assert turns.reference_for(-40, before=1) == 2
+    turns = Identity(one.path, one.neutral, one.references * 3, np.array([[0.0, 0], [12, 0], [-24, 5]]), one.teeth)
+    assert turns.reference_for(np.array([11, 0]), before=0) == 1
+    assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
+    assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1
+    assert turns.reference_for(np.array([6 - TURN_STAY / 2 + 0.1, 0]), before=1) == 1
+    assert turns.reference_for(np.array([-40, 0]), before=1) == 2

@@ -59,7 +59,10 @@ def test_a_composite_is_near_its_target_outside_the_mouth(source: RenderSource) 
 def test_references_are_far(sample: Sample, model: Model) -> None:
     clip = Clip.of(sample, model.geometry)
     assert (np.abs(clip.far_frames(3) - 3) >= 22).all()  # 28 frames: the farthest there are
-    assert abs(clip.closed_reference(27) - 27) >= 24
+    near, wide = clip.near_reference(27), clip.open_reference(27)
+    assert min(abs(near - 27), abs(wide - 27)) >= 24
+    assert clip.openings[wide] == clip.openings[clip.far_frames(27)].max()
+    assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
 
 
 def test_mirroring_twice_is_nothing(model: Model) -> None:
@@ -119,4 +122,4 @@ def test_articulation_is_the_ratio_of_spreads(sample: Sample, painter_model: Mod
     gain = articulation_of(painter_model, "linear", [sample])
     made = opening_of(shapes_of(sample.speech, painter_model.graph("linear"))[:27], painter_model.geometry)
     truth = opening(clip_shapes(painter_model.geometry, sample.meshes).free)
-    assert gain == pytest.approx(truth.std() / made.std(), rel=1e-3)
+    assert gain == pytest.approx(truth.std() / made.std(), abs=5e-4)  # it is rounded

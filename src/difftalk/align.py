@@ -42,7 +42,12 @@ class Pose:
     @property
     def yaw(self) -> float:
         """Degrees that the head is turned, however tilted; 0 looks into the camera."""
-        return float(np.degrees(np.arcsin(np.clip(-self.rotation[2, 0], -1, 1))))
+        return float(self.turn[0])
+
+    @property
+    def turn(self) -> NDArray[np.float64]:
+        """(2,) degrees, however tilted the head is: yaw, and pitch, positive where it looks down."""
+        return np.asarray(np.degrees(np.arcsin(np.clip([-self.rotation[2, 0], self.rotation[2, 1]], -1, 1))))
 
     @property
     def roll(self) -> float:

@@ -10,7 +10,7 @@ A *map* is (144, 176, 2) float32: for every pixel of the region the aligned coor
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -32,22 +32,38 @@ INNER_LIPS: Final = np.array(
     [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
 )
 MESH_POINTS: Final = 468
+FACE_MARGIN: Final = 64  # aligned px around the aligned space that a kept reference holds
 _SUBPIXEL_BITS: Final = 4
 _TOPOLOGY: Final = Path(__file__).parent / "weights" / "mesh_topology.json"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A frame of the person whose pixels are warped. image: source RGB; points: (478, 3) aligned mesh."""
+    """A frame of the person whose pixels are warped.
+
+    image: source RGB, or the part of it whose upper left corner is at `origin` (x, y). points: (478, 3) aligned mesh.
+    """
 
     image: Image
     alignment: Alignment
     points: Array
     aligned: Image  # (256, 256, 3)
+    origin: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, image: Image, alignment: Alignment, source_points: Array) -> Reference:
         return cls(image, alignment, alignment.points(source_points), alignment.crop(image))
+
+    def kept(self) -> Reference:
+        """With no more of the picture than the face and its surroundings, so that many can be held."""
+        height, width = self.image.shape[:2]
+        edges = np.array([-FACE_MARGIN, ALIGNED_SIZE + FACE_MARGIN])
+        corners = np.stack(np.meshgrid(edges, edges), -1).reshape(-1, 2)
+        placed = corners @ self.alignment.inverse[:, :2].T + self.alignment.inverse[:, 2]
+        low = np.clip(np.floor(placed.min(0)).astype(int), 0, [width - 1, height - 1])
+        high = np.clip(np.ceil(placed.max(0)).astype(int), low + 1, [width, height])
+        part = self.image[low[1] : high[1], low[0] : high[0]].copy()
+        return replace(self, image=part, origin=(int(low[0]), int(low[1])))
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from difftalk.model import Model
     from difftalk.video import VideoInfo
 
-YAW_BIN: Final = 12.0  # degrees a reference stands for
-MAX_REFERENCES: Final = 4
-YAW_STAY: Final = 4.0  # degrees another reference must be nearer before it takes over
+TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
+MAX_REFERENCES: Final = 8
+TURN_STAY: Final = 3.0  # degrees another reference must be nearer before it takes over
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6
@@ -57,7 +57,7 @@ class Identity:
     path: Path
     neutral: Array  # (478, 3) pose-free
     references: list[Reference]
-    yaws: list[float]
+    turns: NDArray[np.float64]  # (n, 2) degrees, of the references
     teeth: Reference
     image: Image | None = None
     points: Array | None = None  # (478, 3) source pixels, of the image
@@ -66,11 +66,11 @@ class Identity:
     frames: list[Tracked | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def reference_for(self, yaw: float, before: int) -> int:
+    def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
         """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
-        distance = np.abs(np.array(self.yaws) - yaw)
+        distance = np.linalg.norm(self.turns - turn, axis=1)
         best = int(distance.argmin())
-        return best if distance[best] + YAW_STAY < distance[before] else before
+        return best if distance[best] + TURN_STAY < distance[before] else before
 
 
 def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
@@ -93,7 +93,7 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
     free = pose.remove(face.points)
     neutral = model.geometry.neutral_of_still(free, model.face_finder.blendshapes(face.points))
     reference = Reference.of(image, align(pose), face.points)
-    return Identity(path, neutral, [reference], [pose.yaw], reference, image, face.points, pose, notes=notes)
+    return Identity(path, neutral, [reference], pose.turn[None], reference, image, face.points, pose, notes=notes)
 
 
 def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
@@ -113,6 +113,9 @@ def _check_size(path: Path, eye_distance: float) -> None:
         raise FaceError(f"{path}: the eyes are {eye_distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
 
 
+Bin = tuple[int, int]  # of yaw and pitch
+
+
 @dataclass
 class _Candidates:
     """The frame of each turn of the head with the fullest closed lips, and the most open one of all.
@@ -120,8 +123,8 @@ class _Candidates:
     Not the most closed one: lips that are pressed together are rolled in, and their colour is gone.
     """
 
-    closed: dict[int, tuple[float, float, Reference]] = field(default_factory=dict)  # bin -> rank, yaw, reference
-    counts: dict[int, int] = field(default_factory=dict)
+    closed: dict[Bin, tuple[float, NDArray[np.float64], Reference]] = field(default_factory=dict)  # rank, turn
+    counts: dict[Bin, int] = field(default_factory=dict)
     opened: tuple[float, Reference] | None = None
 
     def offer(self, frame: Followed, free: NDArray[np.floating]) -> None:
@@ -129,14 +132,20 @@ class _Candidates:
         assert frame.face is not None
         assert frame.pose is not None
         assert frame.alignment is not None
-        turn = round(frame.pose.yaw / YAW_BIN)
-        self.counts[turn] = self.counts.get(turn, 0) + 1
-        best, wide = self.closed.get(turn), float(opening(free))
+        yaw, pitch = (round(angle / TURN_BIN) for angle in frame.pose.turn)
+        self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
+        best, wide = self.closed.get((yaw, pitch)), float(opening(free))
         rank = wide - lip_height(free)
         if best is None or rank < best[0]:
-            self.closed[turn] = (rank, frame.pose.yaw, Reference.of(frame.image, frame.alignment, frame.face.points))
+            self.closed[yaw, pitch] = (rank, frame.pose.turn, self._reference(frame))
         if self.opened is None or wide > self.opened[0]:
-            self.opened = (wide, Reference.of(frame.image, frame.alignment, frame.face.points))
+            self.opened = (wide, self._reference(frame))
+
+    @staticmethod
+    def _reference(frame: Followed) -> Reference:
+        assert frame.face is not None
+        assert frame.alignment is not None
+        return Reference.of(frame.image, frame.alignment, frame.face.points).kept()
 
 
 def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Identity:
@@ -177,7 +186,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         path,
         neutral_of_clip(np.stack(shapes)),
         [c[2] for c in chosen],
-        [c[1] for c in chosen],
+        np.stack([c[1] for c in chosen]),
         candidates.opened[1],
         info=info,
         frames=_enlarged(tracked),

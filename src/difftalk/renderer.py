@@ -203,7 +203,7 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
         return frame
     x0, y0, x1, y1 = box
     size = (x1 - x0, y1 - y0)
-    source_map = _apply(reference.alignment.inverse, drawn.warp.map)
+    source_map = _apply(reference.alignment.inverse, drawn.warp.map) - np.array(reference.origin, np.float32)
     where = cv2.warpAffine(source_map, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     edge = cv2.BORDER_REPLICATE
     sharp = cv2.remap(reference.image, where, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]

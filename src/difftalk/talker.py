@@ -155,7 +155,7 @@ class Talker:
                     heard += len(piece)
             if ended and _is_over(identity, number, shot.seconds, heard / audio.SAMPLE_RATE, frame_rate):
                 return
-            reference = identity.reference_for(shot.pose.yaw, reference) if shot.pose is not None else reference
+            reference = identity.reference_for(shot.pose.turn, reference) if shot.pose is not None else reference
             yield self._frame(identity, shot, voice, renderer, reference)
 
     def _frame(self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer, reference: int) -> TalkingFrame:

@@ -6,7 +6,7 @@ from typing import Final
 
 ABOUT: Final = {
     "strict": "One still and the audio; no frame with its true mouth enters.",
-    "teacher": "The true mesh, a nearly closed reference at least 60 frames away; no motion enters.",
+    "teacher": "The true mesh, a reference at least 60 frames away, nearest in turn; no motion enters.",
     "reconstruction": "The clip's own audio, its mesh predicted, a reference at least 60 frames away.",
     "swap": "The clip dubbed with four voices of another data set.",
     "silence": "The still under digital silence, noise at -55 dBFS, and a pause inside speech.",

@@ -1,7 +1,8 @@
 """Protocols that compare pictures with the true frames: the mesh is given, or predicted for the clip's own audio.
 
-The reference is a nearly closed frame at least 60 frames away, or the farthest; surroundings are the frame's own, as
-in `dub`. Perceptual figures are taken on every fifth frame, flicker on all.
+The reference is the frame nearest in turn, of the less open half of those at least 60 frames away (or the farthest);
+the teeth's is the most open of them; surroundings are the frame's own, as in `dub`. Perceptual figures are taken on
+every fifth frame, flicker on all.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
 from difftalk.renderer import Conditions, Renderer
-from difftalk.training.render_data import Clip
+from difftalk.training.render_data import Clip, References
 from difftalk.voice import Voice
 
 Array = NDArray[np.float32]
@@ -91,14 +92,14 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Call
         raise InputError(
             "teacher, turn and reconstruction render by themselves; judge videos of other tools with strict"
         )
-    shown, model = _Shown(), bench.model
+    shown, references, model = _Shown(), References(clip), bench.model
     renderers = {"ours": Renderer(model, steps=model.settings.steps, seed=0)}
     if model.settings.renderer != "painter" and "painter" in model.graphs:
         renderers["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
-    before = -1
+    before: int | None = None
     for number, index in enumerate(indices):
-        chosen = clip.closed_reference(int(index))
-        _draw(shown, clip, int(index), chosen, renderers, target, model if number % STRIDE == 0 else None)
+        chosen = clip.near_reference(int(index), before)
+        _draw(shown, references, int(index), chosen, renderers, target, model if number % STRIDE == 0 else None)
         shown.same.append(chosen == before)
         before = chosen
     figures = _figures(shown, [clip.meshes[i] for i in indices])
@@ -108,7 +109,7 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Call
 
 def _draw(
     shown: _Shown,
-    clip: Clip,
+    references: References,
     index: int,
     chosen: int,
     renderers: dict[str, Renderer],
@@ -116,12 +117,13 @@ def _draw(
     strided: Model | None,
 ) -> None:
     """Every system's picture of one frame; strided: the model, where the frame is one of those judged as pictures."""
+    clip = references.clip
     (mesh, conditions), scene = target(index), clip.scene(index, chosen)
-    reference = clip.reference(chosen)
+    reference, teeth = references[chosen], references[clip.open_reference(index)]
     shown.drawn.append(mesh)
     pictures = {}
     for name, renderer in renderers.items():
-        drawn = renderer.draw(reference, reference, mesh, conditions, scene)
+        drawn = renderer.draw(reference, teeth, mesh, conditions, scene)
         pictures[name] = drawn.picture
     pictures["composite"] = drawn.composite[:3].transpose(1, 2, 0)
     for name, picture in pictures.items():

@@ -40,7 +40,7 @@ from difftalk.motion import MOTION_RATE
 from difftalk.mouth import opening
 from difftalk.renderer import Renderer
 from difftalk.talker import Talker
-from difftalk.training.render_data import Clip
+from difftalk.training.render_data import Clip, References
 from difftalk.voice import Voice
 
 Array = NDArray[np.float32]
@@ -260,15 +260,16 @@ def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Perform
     voice.push(waveform)
     voice.finish()
     indices = frame_indices(clip, min(seconds, len(waveform) / SAMPLE_RATE))
-    chosen = int(np.argsort(clip.openings)[len(clip) // 20])  # nearly closed, as the reference of a video is
-    reference = clip.reference(chosen)
+    references = References(clip)
 
     def frames() -> Iterator[Image]:
+        chosen: int | None = None
         for number, index in enumerate(indices):
             conditions = voice.at(number / MOTION_RATE)
             mesh = clip.mesh(int(index), conditions.shape, model.geometry)
-            scene = clip.scene(int(index), chosen)
-            drawn = renderer.draw(reference, reference, mesh, conditions, scene)
+            chosen = clip.near_reference(int(index), chosen)
+            scene, teeth = clip.scene(int(index), chosen), clip.open_reference(int(index))
+            drawn = renderer.draw(references[chosen], references[teeth], mesh, conditions, scene)
             yield pasted(scene.aligned, drawn.picture)
 
     return of_frames(frames(), model, Alignment(np.eye(2, 3)))

@@ -59,7 +59,7 @@ def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
     pose = geometry.pose(points)
     neutral = geometry.neutral_of_still(pose.remove(points), sample.blendshapes[index])
     reference = Reference.of(image, align(pose), points)
-    identity = Identity(sample.folder, neutral, [reference], [pose.yaw], reference, image, points, pose)
+    identity = Identity(sample.folder, neutral, [reference], pose.turn[None], reference, image, points, pose)
     return Subject(identity, sample.sound(seconds), sample.record.eye_distance)
 
 

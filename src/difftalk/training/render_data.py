@@ -27,6 +27,7 @@ from difftalk.align import (
 )
 from difftalk.composite import Reference
 from difftalk.face import UPPER, Array, Image
+from difftalk.identity import TURN_STAY
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
 from difftalk.nets.sizes import AUDIO_TOKENS
@@ -59,15 +60,15 @@ class Clip:
     neutral: Array
     shapes: Array
     openings: Array
-    rotations: NDArray[np.float64]  # (t, 3, 3) of the poses
+    turns: NDArray[np.float64]  # (t, 2) degrees
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
         meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.meshes))])
         parts = clip_shapes(geometry, meshes)
-        rotations = np.stack([pose.rotation for pose in parts.poses])
+        turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
-        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, rotations)
+        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, turns)
 
     def __len__(self) -> int:
         return len(self.meshes)
@@ -102,22 +103,35 @@ class Clip:
         far = np.flatnonzero(distance >= REFERENCE_GAP)
         return far if len(far) else np.flatnonzero(distance >= distance.max() - 2)
 
-    def closed_reference(self, index: int) -> int:
-        """A nearly closed frame far from `index`, as a portrait would be."""
-        far = self.far_frames(index)
-        return int(far[np.argsort(self.openings[far])[len(far) // 20]])
+    def near_reference(self, index: int, before: int | None = None) -> int:
+        """Of the less open half of the frames far from `index` the one nearest in turn, as a video's would be.
 
-    def near_reference(self, index: int) -> int:
-        """Of the less open half of the frames far from `index` the one nearest in pose, as a video's would be."""
+        before: the frame that was taken last; it stays while it is far and no other is clearly nearer.
+        """
         far = self.far_frames(index)
         shut = far[self.openings[far] <= np.median(self.openings[far])]
-        likeness = np.einsum("ij,nij->n", self.rotations[index], self.rotations[shut])  # 1 + 2 cos of the angle
-        return int(shut[likeness.argmax()])
+        distance = np.linalg.norm(self.turns[shut] - self.turns[index], axis=1)
+        held = distance[shut == before]
+        if len(held) and held[0] <= distance.min() + TURN_STAY:
+            return int(shut[shut == before][0])
+        return int(shut[distance.argmin()])
 
     def open_reference(self, index: int) -> int:
         """Of the frames far from `index` the one whose mouth is widest open, for the teeth."""
         far = self.far_frames(index)
         return int(far[self.openings[far].argmax()])
+
+
+class References(dict[int, Reference]):
+    """A clip's frames as references, each the same object at every look: a renderer keeps what it knows of it."""
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        self.clip = clip
+
+    def __missing__(self, index: int) -> Reference:
+        self[index] = self.clip.reference(index)
+        return self[index]
 
 
 @dataclass(frozen=True)
