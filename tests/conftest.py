@@ -16,6 +16,9 @@ from difftalk.align import Alignment, align
 from difftalk.face import Face, Image
 from difftalk.identity import Identity
 from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
+from difftalk.prepare import Clip as ToPrepare
+from difftalk.prepare import prepare_clip
+from difftalk.sample import Sample
 from difftalk.talker import Talker
 from drawn import DEMO, draw_clip, moving, write_wav
 from tiny_graphs import (
@@ -137,3 +140,12 @@ def still_identity(talker: Talker, still: Path) -> Identity:
 @pytest.fixture(scope="session")
 def clip_identity(talker: Talker, clip: Path) -> Identity:
     return talker.identity(clip)
+
+
+@pytest.fixture(scope="session")
+def sample(clip: Path, painter_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """The moving clip, prepared."""
+    out = tmp_path_factory.mktemp("prepared")
+    record = prepare_clip(ToPrepare(clip, "moving", "someone", offset=0, offset_r=0.9), out, painter_model)
+    assert record.kept, record.reason
+    return Sample.load(out / "moving")

@@ -21,6 +21,7 @@ from difftalk.mouth import (
     LIP_BOTTOM,
     LIP_TOP,
     LIPS,
+    REST_OPENING,
     Geometry,
     clip_shapes,
     neutral_of_clip,
@@ -146,10 +147,22 @@ def test_neutral_of_a_clip_is_its_most_closed_quarter(geometry: Geometry) -> Non
     assert neutral_of_clip(free[:3]).shape == (478, 3)
 
 
+def test_a_neutral_has_closed_lips(geometry: Geometry) -> None:
+    """An open neutral is closed, its upper face untouched; lips that meet stay as they are."""
+    wide = geometry.canonical + geometry.offsets(opened(geometry, 0.15))
+    shut = geometry.closed(wide)
+    assert opening(wide) > 0.12
+    assert opening(shut) == pytest.approx(REST_OPENING, abs=0.004)
+    np.testing.assert_array_equal(shut[UPPER], wide[UPPER])
+    pressed = shut - geometry.offsets(opened(geometry, REST_OPENING / 2))
+    np.testing.assert_array_equal(geometry.closed(pressed), pressed)
+
+
 def test_clip_is_taken_apart(geometry: Geometry, face: Face) -> None:
     pose = geometry.pose(face.points)
     amounts = [0.0] * 8 + [0.1, 0.3]
-    free = np.stack([geometry.canonical + geometry.offsets(opened(geometry, a)) for a in amounts])
+    shut = geometry.closed(geometry.canonical)
+    free = np.stack([shut + geometry.offsets(opened(geometry, a)) for a in amounts])
     taken = clip_shapes(geometry, np.stack([pose.place(points) for points in free]).astype(np.float32))
     np.testing.assert_allclose(taken.free, free, atol=1e-3)
     np.testing.assert_allclose(taken.shapes @ geometry.opening_row(), amounts, atol=5e-3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,21 +11,11 @@ import torch
 from difftalk.align import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
 from difftalk.model import Model
 from difftalk.mouth import COMPONENTS
-from difftalk.prepare import Clip as ToPrepare
-from difftalk.prepare import prepare_clip
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_SIZE
 from difftalk.training.export import articulation_of
 from difftalk.training.motion_data import SPEEDS, MotionSource, silence_features
 from difftalk.training.render_data import Clip, Look, Mirror, RenderSource
-
-
-@pytest.fixture(scope="module")
-def sample(clip: Path, painter_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Sample:
-    out = tmp_path_factory.mktemp("prepared")
-    record = prepare_clip(ToPrepare(clip, "moving", "someone", offset=0, offset_r=0.9), out, painter_model)
-    assert record.kept, record.reason
-    return Sample.load(out / "moving")
 
 
 @pytest.fixture(scope="module")

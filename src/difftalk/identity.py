@@ -184,7 +184,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
     return Identity(
         path,
-        neutral_of_clip(np.stack(shapes)),
+        model.geometry.closed(neutral_of_clip(np.stack(shapes))),
         [c[2] for c in chosen],
         np.stack([c[1] for c in chosen]),
         candidates.opened[1],

@@ -25,6 +25,7 @@ UPPER_LIP: Final = 0  # outer lips, middle
 LOWER_LIP: Final = 17
 NEUTRAL_SHARE: Final = 0.25  # of a clip's frames, the most closed ones, that make its neutral
 NEUTRAL_MIN_FRAMES: Final = 8
+REST_OPENING: Final = 0.018  # eye distances: what is tracked of lips that meet
 _GEOMETRY_FILE: Final = "geometry.safetensors"
 
 
@@ -103,7 +104,13 @@ class Geometry:
         """Neutral (478, 3) of a person from one frame, whatever the mouth does in it."""
         features = self.still_features(free, blendshapes)
         shape = (features - self.still_mean) @ self.still_weight + self.still_bias
-        return (free - self.offsets(shape)).astype(np.float32)
+        return self.closed((free - self.offsets(shape)).astype(np.float32))
+
+    def closed(self, neutral: Array) -> Array:
+        """The neutral (478, 3) with lips that meet: by the least change of shape, in units of its spread."""
+        row, gap = self.opening_row(), neutral[LIP_BOTTOM, 1] - neutral[LIP_TOP, 1]
+        excess = max(0.0, float(gap) - REST_OPENING)
+        return (neutral - self.offsets(excess * row / (row @ row))).astype(np.float32)
 
 
 def point_weights(lower: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -176,5 +183,5 @@ def clip_shapes(geometry: Geometry, meshes: Array) -> ClipShapes:
     """Meshes (t, 478, 3) of a clip -> poses, pose-free points, neutral, mouth shapes."""
     poses = fit_poses(meshes[:, UPPER], geometry.canonical[UPPER])
     free = np.stack([pose.remove(mesh) for pose, mesh in zip(poses, meshes, strict=True)]).astype(np.float32)
-    neutral = neutral_of_clip(free)
+    neutral = geometry.closed(neutral_of_clip(free))
     return ClipShapes(poses, free, neutral, geometry.shape_of(free, neutral))

@@ -32,12 +32,20 @@ from difftalk.rim import RimFollower, still_scene
 from difftalk.sampler import euler
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from difftalk.model import Model
 
 LATENT_SHAPE: Final = (1, 8, 18, 22)
 CONTEXT_FEATURES: Final = 20  # speech features around a frame, ± 200 ms
 LIGHT_NOISE: Final = 0.03  # a difference of light up to here is none: skin moves below the eyes
 PREVIOUS_SHARE: Final = np.float32(0.5)  # of its own last latent that the denoiser sees: its errors feed on themselves
+LEFT_OUT: Final = {  # conditions that can be left out -> the denoiser's inputs
+    "audio": ("audio",),
+    "reference": ("reference",),
+    "previous": ("previous",),
+    "mouth": ("landmarks", "shape"),
+}
 CHANGE_HELD: Final = np.float32(0.3)  # share of the decoder's change beyond the inner mouth that is left out
 MOUTH_RIM: Final = 5  # px by which the inner mouth is widened for that
 MOUTH_SOFT: Final = 1.5  # px, sigma of its edge
@@ -78,10 +86,14 @@ class Drawn:
 
 
 class Renderer:
-    """Draws the frames of one clip, one after the other. seed fixes the noise, which is shared along the clip."""
+    """Draws the frames of one clip, one after the other. seed fixes the noise, which is shared along the clip.
 
-    def __init__(self, model: Model, *, steps: int, seed: int) -> None:
-        self._model, self._steps = model, steps
+    without: the denoiser's conditions that are left out, of LEFT_OUT: for ablations.
+    """
+
+    def __init__(self, model: Model, *, steps: int, seed: int, without: Sequence[str] = ()) -> None:
+        assert set(without) <= set(LEFT_OUT)
+        self._model, self._steps, self._without = model, steps, without
         self._kind = model.settings.renderer
         self._noise = np.random.default_rng(seed).standard_normal(LATENT_SHAPE).astype(np.float32)
         self._previous: Array | None = None
@@ -128,26 +140,28 @@ class Renderer:
 
     def _denoise(self, composite: Array, teeth: Reference, mesh: Array, conditions: Conditions) -> Array:
         features = self._model.graph("composite_path")(composite=composite[None])
-        previous = self._previous if self._previous is not None else np.zeros(LATENT_SHAPE, np.float32)
-        landmarks = landmarks_of(mesh)
-        denoiser, reference = self._model.graph("denoiser"), self._latent(teeth)
+        denoiser, seen = self._model.graph("denoiser"), self._seen(teeth, mesh, conditions)
 
         def velocity(x: Array, t: float) -> Array:
-            return denoiser(
-                noisy=x,
-                time=np.array([t], np.float32),
-                composite=features["eighth"],
-                reference=reference,
-                previous=previous,
-                audio=conditions.audio[None],
-                landmarks=landmarks[None],
-                shape=conditions.shape[None],
-            )["velocity"]
+            time = np.array([t], np.float32)
+            return denoiser(noisy=x, time=time, composite=features["eighth"], **seen)["velocity"]
 
         latent = euler(velocity, self._noise, self._steps)
         self._previous = PREVIOUS_SHARE * latent
         picture = self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
         return restrained(picture, composite)
+
+    def _seen(self, teeth: Reference, mesh: Array, conditions: Conditions) -> dict[str, Array]:
+        """What the denoiser is told besides the composite; zeros for what is left out, as in its training."""
+        seen = {
+            "reference": self._latent(teeth),
+            "previous": np.zeros(LATENT_SHAPE, np.float32) if self._previous is None else self._previous,
+            "audio": conditions.audio[None],
+            "landmarks": landmarks_of(mesh)[None],
+            "shape": conditions.shape[None],
+        }
+        gone = {name for condition in self._without for name in LEFT_OUT[condition]}
+        return {name: np.zeros_like(value) if name in gone else value for name, value in seen.items()}
 
     def _latent(self, reference: Reference) -> Array:
         """The reference's latent, made once."""

@@ -16,10 +16,11 @@ ABOUT: Final = {
     "turn": "As teacher, on frames where the head is turned by more than 20 degrees.",
     "length": "20 seconds from one still: its end against its beginning.",
     "drift": "120 seconds from one still: its end against its beginning.",
+    "conditions": "As teacher, with one condition left out or exchanged, or more steps taken, at a time.",
 }
 RANKED: Final = {  # the metric by which worst and best clips are found; -1 where less is better
     **dict.fromkeys(("strict", "widest", "cross", "outside"), ("r", 1)),
-    **dict.fromkeys(("teacher", "reconstruction", "turn"), ("mouth_lpips", -1)),
+    **dict.fromkeys(("teacher", "reconstruction", "turn", "conditions"), ("mouth_lpips", -1)),
     "swap": ("r_donor", 1),
     "silence": ("zeros_spread", -1),
     "length": ("r_ends", 1),
@@ -36,6 +37,16 @@ SYSTEMS: Final = {
     "zeros": "the first stage with no latent",
     "ours": "the model",
     "outputs": "videos made by another tool",
+    "2 steps": "the denoiser in two steps",
+    "4 steps": "in four",
+    "8 steps": "in eight",
+    "another seed": "from other noise",
+    "no audio": "the denoiser hears nothing; mouth shape and composite stay",
+    "no mouth shape": "neither mouth shape nor landmarks; the composite stays",
+    "no reference": "without the latent that shows the teeth",
+    "not progressive": "without its own last latent (DiffTalk's progressive reference)",
+    "other audio": "the audio of another moment, the mesh as it is",
+    "other reference": "the latent of the most closed mouth instead of the widest",
 }
 
 
@@ -60,6 +71,7 @@ METRICS: Final = {
     "sync_c": _metric("Sync confidence", "none", "The judge's LSE-C; more than the truth's is no merit."),
     "sync_d": _metric("Sync distance", "none", "The judge's LSE-D; less than the truth's is no merit."),
     "sync_offset": _metric("Sync offset", "none", "The judge's offset, frames by which the mouth leads its audio."),
+    "change": _metric("Change, mouth", "none", "Mean grey-level difference of the inner mouth from the model's."),
     "texture": _metric("Mouth texture", "one", "Gradient energy of the open inner mouth over the truth's."),
     "open_area": _metric("Open area", "one", "Mean area inside the lips over the truth's."),
     "flicker_skin": _metric("Flicker, skin", "one", "Frame difference, motion taken out, over the truth's."),

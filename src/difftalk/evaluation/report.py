@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from difftalk.errors import DataError, InputError
+from difftalk.evaluation import conditions as changes
 from difftalk.evaluation import pictures, protocols, tasks
 from difftalk.evaluation.averages import Medians, Rows, by_person, medians
 from difftalk.evaluation.curves import luck
@@ -46,6 +47,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "turn": pictures.turn,
     "length": protocols.length,
     "drift": protocols.drift,
+    "conditions": changes.conditions,
 }
 DEFAULT: Final = ("strict", "teacher", "reconstruction", "swap", "silence")
 FOR_OUTPUTS: Final = ("strict", "swap", "silence", "widest", "cross", "outside")

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from difftalk.mouth import COMPONENTS
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, DenoiserSizes
+from difftalk.renderer import LEFT_OUT
 
-CONDITIONS = ("audio", "reference", "previous", "mouth")  # those that can be left out, in the order of `keep`
+CONDITIONS = tuple(LEFT_OUT)  # in the order of `keep`
 LANDMARK_TOKENS = 3
 TIME_WIDTH = 64
 GROUPS = 8

@@ -1,0 +1,128 @@
+"""What each condition of the denoiser does, and each further step: teacher with one thing changed at a time.
+
+Conditions are left out as in training's dropout (the ablation of DiffTalk, section 4.3, without training anew), or
+taken from elsewhere in the clip. *change* is how far the inner mouth moves from what the model draws by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.align import crop_region, region_mask
+from difftalk.composite import inner_mouth
+from difftalk.errors import InputError
+from difftalk.evaluation.curves import Figures
+from difftalk.evaluation.metrics import box_texture, inner_mouth_box, psnr, region_of
+from difftalk.evaluation.perception import lpips_distance
+from difftalk.evaluation.performance import frame_indices, pasted
+from difftalk.evaluation.protocols import SHEET_FRAMES, Bench, Outcome
+from difftalk.face import Image
+from difftalk.renderer import Conditions, Renderer
+from difftalk.training.render_data import Clip, References
+
+Array = NDArray[np.float32]
+
+SECONDS: Final = 2.0  # of each clip
+SETTLED: Final = 5  # frames after which a frame is judged, so that the progressive reference has begun
+
+
+@dataclass(frozen=True)
+class Change:
+    """One way to draw. conditions, teeth: what stands in for a frame's own, given the clip and the frame's number."""
+
+    steps: int = 1
+    seed: int = 0
+    without: tuple[str, ...] = ()
+    conditions: Callable[[Clip, int], Conditions] | None = None
+    other_teeth: bool = False
+
+
+def _own(clip: Clip, index: int) -> Conditions:
+    return Conditions(clip.audio(index), clip.shapes[index])
+
+
+def _heard_elsewhere(clip: Clip, index: int) -> Conditions:
+    return replace(_own(clip, index), audio=clip.audio((index + len(clip) // 2) % len(clip)))
+
+
+CHANGES: Final[Mapping[str, Change]] = {
+    "ours": Change(),
+    "2 steps": Change(steps=2),
+    "4 steps": Change(steps=4),
+    "8 steps": Change(steps=8),
+    "another seed": Change(seed=1),
+    "no audio": Change(without=("audio",)),
+    "no mouth shape": Change(without=("mouth",)),
+    "no reference": Change(without=("reference",)),
+    "not progressive": Change(without=("previous",)),
+    "other audio": Change(conditions=_heard_elsewhere),
+    "other reference": Change(other_teeth=True),
+}
+
+
+def conditions(clip: Clip, bench: Bench) -> Outcome:
+    """Every change of CHANGES on the same frames of the clip."""
+    if bench.outputs is not None:
+        raise InputError("protocol conditions renders by itself; it cannot judge videos of another tool")
+    indices = frame_indices(clip, min(bench.seconds, SECONDS))
+    references = References(clip)
+    judged = [int(i) for i in indices[SETTLED::SETTLED]]
+    truths = [region_of(clip.sample.frame(i)) for i in judged]
+    drawn = {name: _drawn(change, references, indices, bench) for name, change in CHANGES.items()}
+    pictures = {name: [shown[i] for i in judged] for name, shown in drawn.items()}
+    meshes = [clip.meshes[i] for i in judged]
+    figures = {name: _figures(shown, pictures["ours"], truths, meshes) for name, shown in pictures.items()}
+    return Outcome(figures, strips=_strips(pictures, truths, references, judged))
+
+
+def _drawn(change: Change, references: References, indices: NDArray[np.int64], bench: Bench) -> dict[int, Array]:
+    """The region (144, 176, 3) of every frame, drawn one after the other."""
+    clip, out = references.clip, dict[int, Array]()
+    renderer = Renderer(bench.model, steps=change.steps, seed=change.seed, without=change.without)
+    before: int | None = None
+    for index in map(int, indices):
+        before = clip.near_reference(index, before)
+        wide = clip.open_reference(index)
+        teeth = int(clip.openings.argmin()) if change.other_teeth else wide
+        seen = (change.conditions or _own)(clip, index)
+        shown = renderer.draw(
+            references[before], references[teeth], clip.meshes[index], seen, clip.scene(index, before)
+        )
+        out[index] = np.ascontiguousarray(shown.picture, np.float32)
+    return out
+
+
+def _figures(shown: list[Array], ours: list[Array], truths: list[Array], meshes: list[Array]) -> Figures:
+    lpips, mask = lpips_distance(), region_mask()
+    boxes, true = (
+        [inner_mouth_box(picture, mesh) for picture, mesh in zip(pictures, meshes, strict=True)]
+        for pictures in (shown, truths)
+    )
+    made, wanted = (
+        sum(box_texture(box, mesh) for box, mesh in zip(found, meshes, strict=True)) for found in (boxes, true)
+    )
+    change = [
+        (np.abs(a - b).mean(2) * inside).sum() / max(float(inside.sum()), 1.0) * 127.5
+        for a, b, inside in zip(shown, ours, (inner_mouth(mesh) for mesh in meshes), strict=True)
+    ]
+    return {
+        "psnr": float(np.mean([psnr(t, p, mask) for t, p in zip(truths, shown, strict=True)])),
+        "lpips": float(lpips(shown, truths).mean()),
+        "mouth_lpips": float(lpips(boxes, true).mean()),
+        "texture": made / wanted if wanted > 0 else np.nan,
+        "change": float(np.mean(change)),
+    }
+
+
+def _strips(
+    pictures: Mapping[str, list[Array]], truths: list[Array], references: References, judged: list[int]
+) -> dict[str, list[Image]]:
+    chosen = np.linspace(0, len(judged) - 1, min(len(judged), SHEET_FRAMES)).astype(int)
+    rows = {"truth": truths, **pictures}
+    aligned = {i: references.clip.sample.frame(judged[i]) for i in chosen}
+    return {name: [crop_region(pasted(aligned[i], shown[i])) for i in chosen] for name, shown in rows.items()}
