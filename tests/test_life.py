@@ -121,3 +121,18 @@ def test_a_blink_moves_nothing_but_the_lids(face: Face, portrait: Image) -> None
 def test_eyes_beyond_the_picture(face: Face, portrait: Image, where: tuple[float, float]) -> None:
     points = (face.points + np.array([*where, 0], np.float32)).astype(np.float32)
     assert _close_lids(portrait, points, 1.0).shape == portrait.shape
+
+
+def test_emphasis_is_a_nod(alignment: Alignment, face: Face, portrait: Image) -> None:
+    one = life(alignment, face)
+    plain, nodding, off = (
+        (placed.inverse @ [128, 130, 1])
+        for placed in (
+            one.frame(portrait, 0.2)[1],
+            one.frame(portrait, 0.2, 1.0)[1],
+            life(alignment, face, amount=0).frame(portrait, 0.2, 1.0)[1],
+        )
+    )
+    assert nodding[1] - plain[1] > 0.01 / alignment.scale
+    np.testing.assert_allclose(nodding[0], plain[0], atol=0.3)
+    np.testing.assert_allclose(off, alignment.inverse @ [128, 130, 1])

@@ -113,3 +113,30 @@ def test_hardly_any_audio(painter_model: Model, samples: int) -> None:
     voice = spoken(painter_model, np.zeros(samples, np.float32), piece=PIECE)
     assert np.isfinite(voice.at(0.0).shape).all()
     assert not voice.silent(0.0)
+
+
+def test_emphasis_is_where_it_gets_louder(painter_model: Model) -> None:
+    rng = np.random.default_rng(0)
+    gains = np.repeat([0.03, 0.25, 0.03], [SAMPLE_RATE, SAMPLE_RATE // 2, SAMPLE_RATE])
+    voice = spoken(painter_model, (gains * rng.standard_normal(len(gains))).astype(np.float32), piece=PIECE)
+    even, loud, after = (voice.emphasis(seconds, 1e9) for seconds in (0.8, 1.25, 2.2))
+    assert abs(even) < 0.05
+    assert loud > 0.4
+    assert after < -0.1
+    steps = np.diff([voice.emphasis(seconds, 1e9) for seconds in np.arange(0.5, 2, 0.04)])
+    assert np.abs(steps).max() < 0.25  # a nod, not a jerk
+
+
+def test_emphasis_does_not_listen_ahead(painter_model: Model) -> None:
+    rng = np.random.default_rng(0)
+    loud, quiet = (gain * rng.standard_normal(SAMPLE_RATE).astype(np.float32) for gain in (0.2, 0.02))
+    one, other = (
+        spoken(painter_model, np.concatenate([quiet, end]).astype(np.float32), piece=PIECE) for end in (loud, quiet)
+    )
+    assert one.emphasis(0.9, 0.98) == pytest.approx(other.emphasis(0.9, 0.98), abs=1e-6)
+    assert one.emphasis(0.9, 2.0) > other.emphasis(0.9, 2.0) + 0.05
+
+
+def test_silence_has_no_emphasis(painter_model: Model) -> None:
+    assert spoken(painter_model, np.zeros(SAMPLE_RATE, np.float32), piece=PIECE).emphasis(0.5, 1.0) == 0
+    assert Voice(painter_model, articulation=1).emphasis(0.5, 1.0) == 0

@@ -1,4 +1,4 @@
-"""A still lives a little: smooth head motion and blinks, as functions of time and seed.
+"""A still lives a little: smooth head motion, nods with the speech, and blinks, as functions of time and seed.
 
 Head motion is a small similarity of the whole head that fades to nothing towards shoulders and picture border; it is
 applied to the picture first, so all later work sees an ordinary moved frame. A blink moves the upper lids' skin only:
@@ -18,6 +18,7 @@ from difftalk.align import EYE_DISTANCE, Alignment
 from difftalk.face import Array, Image
 
 SWAY: Final = 0.055  # eye distances: largest shift of the head, below 3 % of a face's width
+NOD: Final = 0.025  # eye distances: the head goes down with emphasis
 ROLL: Final = 1.2  # degrees
 ZOOM: Final = 0.008
 PERIODS: Final = (3.1, 5.3, 8.9)  # seconds
@@ -42,13 +43,13 @@ class Life:
     amount: float
     seed: int
 
-    def frame(self, image: Image, seconds: float) -> tuple[Image, Alignment]:
-        """The picture at a time, and the alignment that goes with it."""
+    def frame(self, image: Image, seconds: float, emphasis: float = 0.0) -> tuple[Image, Alignment]:
+        """The picture at a time, and the alignment that goes with it. emphasis: of the speech, -1 to 1: a nod."""
         if self.amount == 0:
             return image, self.alignment
         closed = self._closed(seconds)
         lidded = _close_lids(image, self.points, BLINK_DEPTH * closed) if closed > 0.02 else image
-        return self._moved(lidded, seconds)
+        return self._moved(lidded, seconds, emphasis)
 
     def _closed(self, seconds: float) -> float:
         """How far the lids are down at a time, 0 to 1."""
@@ -70,14 +71,15 @@ class Life:
         wave = (np.sin(angles * seconds + phases) - np.sin(phases)).mean(1) / 2
         return np.asarray(wave * self.amount)
 
-    def _moved(self, image: Image, seconds: float) -> tuple[Image, Alignment]:
+    def _moved(self, image: Image, seconds: float, emphasis: float = 0.0) -> tuple[Image, Alignment]:
         import cv2
 
         x, y, roll, zoom = self._sway(seconds)
         # a similarity S of the aligned space about the head's middle; the moved alignment is A after S was undone
         k, angle = 1 + ZOOM * zoom, np.radians(ROLL * roll)
         turn = k * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        centre, shift = np.array(HEAD_CENTRE), SWAY * EYE_DISTANCE * np.array([x, 0.6 * y])
+        nod = NOD * self.amount * emphasis
+        centre, shift = np.array(HEAD_CENTRE), EYE_DISTANCE * np.array([SWAY * x, 0.6 * SWAY * y + nod])
         undo = np.linalg.inv(turn)
         undo_shift = centre - undo @ (centre + shift)
         linear = undo @ self.alignment.matrix[:, :2]

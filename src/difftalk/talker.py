@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk import __version__, audio, video
-from difftalk.conveyor import Behind, ahead
+from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
 from difftalk.footage import FITS, Shot, shots
@@ -41,6 +41,10 @@ Progress = Callable[[str, int, int], None]  # what is done, how much of it, of h
 
 STILL_RATE: Final = Fraction(25)
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
+HEARD_MARGIN: Final = (
+    0.2  # seconds by which less audio is taken for heard: frames of a speech block come up to 0.16 s sooner
+)
+NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
 PIECE_SAMPLES: Final = audio.SAMPLE_RATE // 2  # a file is fed in pieces of half a second
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
@@ -142,7 +146,7 @@ class Talker:
         voice = Voice(self.model, articulation=self._articulation)
         renderer = Renderer(self.model, steps=self._steps, seed=self._seed)
         still = identity.image is not None
-        source = ahead(self._still_shots(identity, head_motion, frame_rate) if still else shots(identity, fit))
+        source = ahead(self._still_shots(identity, voice, head_motion, frame_rate) if still else shots(identity, fit))
         feed, heard, ended, reference = iter(pieces), 0, False, 0
         for number, shot in enumerate(source):
             while not ended and voice.settled <= shot.seconds:
@@ -175,14 +179,19 @@ class Talker:
         drawn = renderer.draw(chosen, identity.teeth, mesh, conditions, scene)
         return TalkingFrame(paste(shot.image, shot.placed or shot.alignment, chosen, drawn), shot.seconds, drawn=True)
 
-    def _still_shots(self, identity: Identity, head_motion: float, frame_rate: Fraction) -> Generator[Shot, None, None]:
+    def _still_shots(
+        self, identity: Identity, voice: Voice, head_motion: float, frame_rate: Fraction
+    ) -> Generator[Shot, None, None]:
         assert identity.image is not None
         assert identity.points is not None
         alignment = identity.references[0].alignment
         life = Life(alignment, identity.points, head_motion, self._seed)
         for number in itertools.count():
             seconds = float(number / frame_rate)
-            image, placed = life.frame(identity.image, seconds)
+            # made up to DEPTH frames before they are asked for: so much audio has been heard by then, in any pieces
+            heard = float((number - DEPTH) / frame_rate) + Voice.look_ahead - HEARD_MARGIN
+            emphasis = voice.emphasis(seconds, heard) if number > DEPTH else 0.0
+            image, placed = life.frame(identity.image, seconds, emphasis * min(1.0, seconds / NOD_BEGINS))
             yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed)
 
     def animate(

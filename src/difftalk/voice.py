@@ -7,6 +7,7 @@ pixels.
 from __future__ import annotations
 
 import math
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -31,29 +32,39 @@ HEARD_ROWS: Final = (4, 3)  # levels before and after a moment of which the loud
 FADE_ROWS: Final = 3  # levels before and after over which rest and motion are blended
 TAIL_FEATURES: Final = 48  # beyond the audio's end, silence following
 KEPT_SECONDS: Final = 2.0
+EMPHASIS_ROWS: Final = 70  # levels before a moment beside which it is loud or not
+EMPHASIS_AFTER: Final = 16  # levels after it that count, and as many before it
+EMPHASIS_DECIBELS: Final = 10.0  # louder by this is well emphasised
 
 
 class _Rows:
-    """Rows that are appended at one end and forgotten at the other, addressed by their number from the start."""
+    """Rows that are appended at one end and forgotten at the other, addressed by their number from the start.
+
+    Two threads may use them at once.
+    """
 
     def __init__(self, width: int) -> None:
         self._rows = np.zeros((0, width), np.float32)
         self._first = 0
+        self._lock = Lock()
 
     @property
     def end(self) -> int:
         return self._first + len(self._rows)
 
     def append(self, rows: Array) -> None:
-        self._rows = np.concatenate([self._rows, rows])
+        with self._lock:
+            self._rows = np.concatenate([self._rows, rows])
 
     def forget_before(self, number: int) -> None:
-        if number - self._first > 256:
-            self._rows, self._first = self._rows[number - self._first :], number
+        with self._lock:
+            if number - self._first > 256:
+                self._rows, self._first = self._rows[number - self._first :], number
 
     def at(self, numbers: NDArray[np.int64]) -> Array:
         """Rows by number; those outside are the nearest that there are."""
-        return self._rows[np.clip(numbers - self._first, 0, len(self._rows) - 1)]
+        with self._lock:
+            return self._rows[np.clip(numbers - self._first, 0, len(self._rows) - 1)]
 
 
 class Voice:
@@ -115,6 +126,22 @@ class Voice:
         levels = self._levels.at(rows)[:, 0]
         loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1).max(1)
         return float(np.clip((loudest - QUIET[0]) / (QUIET[1] - QUIET[0]), 0, 1).mean())
+
+    def emphasis(self, seconds: float, until: float) -> float:
+        """How much louder it is at a time than it was before, smoothly, -1 to 1; 0 in silence.
+
+        Nothing after `until` is listened to. A thread that runs ahead may ask.
+        """
+        if self._levels.end == 0:
+            return 0.0
+        last = int(until * FEATURE_RATE)
+        rows = np.arange(-EMPHASIS_ROWS, EMPHASIS_AFTER + 1) + round(seconds * FEATURE_RATE)
+        levels = np.maximum(self._levels.at(np.minimum(rows, last))[:, 0], QUIET[0])
+        if levels.max() <= QUIET[1]:
+            return 0.0
+        now = np.convolve(levels[-2 * EMPHASIS_AFTER :], np.hanning(2 * EMPHASIS_AFTER + 2)[1:-1], "valid")[0]
+        now /= np.hanning(2 * EMPHASIS_AFTER + 2).sum()
+        return float(np.tanh((now - levels.mean()) / EMPHASIS_DECIBELS))
 
     def silent(self, seconds: float) -> bool:
         """Whether the half second before a time held no sound."""
