@@ -112,6 +112,21 @@ def test_paste_at_the_frames_own_resolution(
     assert sharpness[0] > 0.9 * sharpness[1]
 
 
+def test_a_kept_reference_gives_the_same_picture(
+    painter_model: Model, portrait: Image, alignment: Alignment, face: Face, wide: Array
+) -> None:
+    """Less of the picture is held, none of what is drawn is missing."""
+    border = 300
+    large = np.pad(portrait, ((border, border), (border, border), (0, 0)), mode="edge")
+    placed = Alignment(alignment.matrix + [[0, 0, -alignment.scale * border]] * 2)
+    whole = Reference.of(large, placed, face.points + np.array([border, border, 0], np.float32))
+    kept = whole.kept()
+    assert kept.image.size < 0.6 * whole.image.size
+    shown = Renderer(painter_model, steps=1, seed=0).draw(whole, whole, wide, conditions())
+    one, other = (paste(large, placed, held, shown).astype(int) for held in (kept, whole))
+    np.testing.assert_allclose(one, other, atol=1)
+
+
 def test_region_beyond_the_frame(drawn: Drawn, reference: Reference) -> None:
     small = np.full((150, 140, 3), 9, np.uint8)  # ends in the middle of the region
     assert paste(small, reference.alignment, reference, drawn).shape == small.shape
