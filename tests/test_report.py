@@ -68,11 +68,15 @@ def test_a_protocol_measures_its_systems(protocol: str, folder: Path, model: Mod
 
 
 def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = list[str]()
+    calls, rng = list[str](), np.random.default_rng(0)
 
     def fake(clip: Clip, bench: Bench) -> Outcome:
         calls.append(clip.sample.record.name)
-        return Outcome({"truth": {"r": 1.0}, "ours": {"r": 0.5, "shift": np.nan}}, {"truth": np.arange(50) / 50})
+        figures = {"truth": {"r": 1.0}, "ours": {"r": 0.5, "shift": np.nan}}
+        crowd = {
+            name: {"fid": rng.normal(mean, 1, (9, 3)).astype(np.float32)} for name, mean in (("truth", 0), ("ours", 5))
+        }
+        return Outcome(figures, {"truth": np.arange(50) / 50}, crowd=crowd)
 
     monkeypatch.setitem(report.PROTOCOLS, "strict", fake)
     first = report.evaluate(folder, tmp_path, chosen=["strict"], seconds=1)
@@ -84,6 +88,9 @@ def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path, monkeyp
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["protocols"]["strict"]["rows"]["ours"]["r"]["median"] == 0.5
     assert content["protocols"]["strict"]["figures"]["a_one_a_one"]["ours"]["shift"] is None
+    fid = content["protocols"]["strict"]["rows"]["ours"]["fid"]
+    assert 20 < fid["median"] < 200
+    assert (fid["low"], fid["people"]) == (None, 2)
     assert all(len(mark) == 12 for mark in content["clips"].values())
     assert "Luck" in content["notes"][0]
     assert "a_one_a_one" in (tmp_path / "report.html").read_text()

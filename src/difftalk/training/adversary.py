@@ -20,7 +20,7 @@ from difftalk.training.losses import LPIPS, Loss, mouth_boxes
 from difftalk.training.recipes import DenoiserRecipe, Recipe
 
 WARM_UP: Final = 60  # steps in which the critic learns alone
-RATE: Final = 10.0  # times the other nets' learning rate
+RATE: Final = 5.0  # times the other nets' learning rate
 PENALTY: Final = 0.004  # of the squared gradient, on true and drawn boxes
 PENALTY_EVERY: Final = 4  # steps; weighted by as much
 RIM: Final = 9  # px of the enlarged box, width of the square that widens the inner mouth

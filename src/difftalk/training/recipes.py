@@ -160,10 +160,10 @@ DENOISER: Final = {
         "sharp",
         sizes.DENOISER["default"],
         sizes.FIRST_STAGE["default"],
-        optimiser=Optimiser(lr=1e-4),
+        optimiser=Optimiser(lr=2e-4),
         schedule=Schedule(batch=8),
         along=True,
-        critic=0.05,
+        critic=0.2,
     ),
 }
 MOTION: Final = {
