@@ -208,7 +208,7 @@ def test_settings_are_put_in_their_place() -> None:
         ("optimiser.lr.x=1", "nothing inside"),
         ("optimiser.lr=fast", "not a number"),
         ("schedule.steps=1.5", "not a whole number"),
-        ("schedule.precision=f16", "bf16, f32"),
+        ("schedule.precision=f16", "f32, bf16"),
         ("lpips=maybe", "not true or false"),
     ],
 )
