@@ -33,7 +33,11 @@ SETTLED: Final = 5  # frames after which a frame is judged, so that the progress
 
 @dataclass(frozen=True)
 class Change:
-    """One way to draw. conditions, teeth: what stands in for a frame's own, given the clip and the frame's number."""
+    """One way to draw.
+
+    conditions: what stands in for a frame's own. other_teeth: whether the latent of the most closed mouth is shown
+    instead of the widest one's.
+    """
 
     steps: int = 1
     seed: int = 0
