@@ -41,9 +41,7 @@ Progress = Callable[[str, int, int], None]  # what is done, how much of it, of h
 
 STILL_RATE: Final = Fraction(25)
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
-HEARD_MARGIN: Final = (
-    0.2  # seconds by which less audio is taken for heard: frames of a speech block come up to 0.16 s sooner
-)
+HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
 NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
 PIECE_SAMPLES: Final = audio.SAMPLE_RATE // 2  # a file is fed in pieces of half a second
 COMMENT: Final = f"AI-generated: difftalk {__version__}"

@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.align import crop_region, region_mask
+from difftalk.align import crop_region
 from difftalk.composite import inner_mouth
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import Figures
-from difftalk.evaluation.metrics import box_texture, inner_mouth_box, psnr, region_of
-from difftalk.evaluation.perception import lpips_distance
+from difftalk.evaluation.metrics import region_of
 from difftalk.evaluation.performance import frame_indices, pasted
+from difftalk.evaluation.pictures import picture_figures
 from difftalk.evaluation.protocols import SHEET_FRAMES, Bench, Outcome
 from difftalk.face import Image
 from difftalk.renderer import Conditions, Renderer
@@ -102,25 +102,11 @@ def _drawn(change: Change, references: References, indices: NDArray[np.int64], b
 
 
 def _figures(shown: list[Array], ours: list[Array], truths: list[Array], meshes: list[Array]) -> Figures:
-    lpips, mask = lpips_distance(), region_mask()
-    boxes, true = (
-        [inner_mouth_box(picture, mesh) for picture, mesh in zip(pictures, meshes, strict=True)]
-        for pictures in (shown, truths)
-    )
-    made, wanted = (
-        sum(box_texture(box, mesh) for box, mesh in zip(found, meshes, strict=True)) for found in (boxes, true)
-    )
     change = [
         (np.abs(a - b).mean(2) * inside).sum() / max(float(inside.sum()), 1.0) * 127.5
         for a, b, inside in zip(shown, ours, (inner_mouth(mesh) for mesh in meshes), strict=True)
     ]
-    return {
-        "psnr": float(np.mean([psnr(t, p, mask) for t, p in zip(truths, shown, strict=True)])),
-        "lpips": float(lpips(shown, truths).mean()),
-        "mouth_lpips": float(lpips(boxes, true).mean()),
-        "texture": made / wanted if wanted > 0 else np.nan,
-        "change": float(np.mean(change)),
-    }
+    return picture_figures(shown, truths, meshes) | {"change": float(np.mean(change))}
 
 
 def _strips(

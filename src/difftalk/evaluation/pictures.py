@@ -143,31 +143,36 @@ def _draw(
 
 
 def _figures(shown: _Shown, meshes: Sequence[Array]) -> dict[str, Figures]:
-    lpips, early, mask = lpips_distance(), early_distance(), region_mask()
-    boxes = [inner_mouth_box(truth, mesh) for truth, mesh in zip(shown.truths, shown.meshes, strict=True)]
-    textures = [box_texture(box, mesh) for box, mesh in zip(boxes, shown.meshes, strict=True)]
     true_flicker = _flicker(shown.frames["truth"], meshes, shown.same)
     out = {}
     for name, pictures in shown.pictures.items():
-        mouths = [inner_mouth_box(picture, mesh) for picture, mesh in zip(pictures, shown.meshes, strict=True)]
-        made = [box_texture(box, mesh) for box, mesh in zip(mouths, shown.meshes, strict=True)]
-        opened = [i for i, mesh in enumerate(shown.meshes) if _is_open(mesh)]
-        truth_energy = float(np.mean([textures[i] for i in opened])) if opened else 0.0
-        out[name] = {
-            "psnr": float(np.mean([psnr(t, p, mask) for t, p in zip(shown.truths, pictures, strict=True)])),
-            "ssim": float(np.mean([ssim(t, p, mask) for t, p in zip(shown.truths, pictures, strict=True)])),
-            "lpips": float(lpips(pictures, shown.truths).mean()),
-            "mouth_lpips": float(lpips(mouths, boxes).mean()),
-            "mouth_early": float(early(mouths, boxes).mean()),
-            "mouth_psnr": float(np.mean([psnr(t, p) for t, p in zip(boxes, mouths, strict=True)])),
-            "texture": float(np.mean([made[i] for i in opened])) / truth_energy if truth_energy > 0 else np.nan,
-        }
+        out[name] = picture_figures(pictures, shown.truths, shown.meshes)
         if name in SEQUENCES:
             for area, value, of in zip(
                 ("skin", "mouth"), _flicker(shown.frames[name], shown.drawn, shown.same), true_flicker, strict=True
             ):
                 out[name][f"flicker_{area}"] = value / of if of > 0 else np.nan
     return out
+
+
+def picture_figures(pictures: Sequence[Array], truths: Sequence[Array], meshes: Sequence[Array]) -> Figures:
+    """Regions (144, 176, 3) in [-1, 1] against the true ones; meshes: (478, 3) aligned, of the truth."""
+    lpips, early, mask = lpips_distance(), early_distance(), region_mask()
+    mouths, boxes = (
+        [inner_mouth_box(region, mesh) for region, mesh in zip(regions, meshes, strict=True)]
+        for regions in (pictures, truths)
+    )
+    opened = [i for i, mesh in enumerate(meshes) if _is_open(mesh)]
+    made, true = (sum(box_texture(found[i], meshes[i]) for i in opened) for found in (mouths, boxes))
+    return {
+        "psnr": float(np.mean([psnr(t, p, mask) for t, p in zip(truths, pictures, strict=True)])),
+        "ssim": float(np.mean([ssim(t, p, mask) for t, p in zip(truths, pictures, strict=True)])),
+        "lpips": float(lpips(pictures, truths).mean()),
+        "mouth_lpips": float(lpips(mouths, boxes).mean()),
+        "mouth_early": float(early(mouths, boxes).mean()),
+        "mouth_psnr": float(np.mean([psnr(t, p) for t, p in zip(boxes, mouths, strict=True)])),
+        "texture": made / true if true > 0 else np.nan,
+    }
 
 
 def _is_open(mesh: Array) -> bool:

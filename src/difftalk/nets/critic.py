@@ -33,7 +33,7 @@ class PatchCritic(nn.Module):
     def forward(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """features: (b, 64, h, w), (b, 192, h', w') -> (b, 1, *size), higher is more real."""
         total: Tensor | None = None
-        for head, channels, seen in zip(self.heads, CRITIC_LAYERS, features, strict=False):
+        for head, channels, seen in zip(self.heads, CRITIC_LAYERS, features, strict=True):
             scores = F.interpolate(head(seen * channels**0.5), size=tuple(size), mode="bilinear", align_corners=False)
             total = scores if total is None else total + scores
         assert total is not None
