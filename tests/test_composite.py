@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region
 from difftalk.composite import INNER_LIPS, OVAL, Reference, compose, inner_mouth, warp
 from difftalk.face import Array, Face, Image
+from difftalk.interior import Interior, interior
 from difftalk.model import Model
 from difftalk.mouth import CHIN, LIP_BOTTOM, Geometry, target_mesh
 
@@ -51,7 +54,7 @@ def test_same_mesh_moves_nothing(reference: Reference) -> None:
     moved = warp(reference.points, reference.points)
     y, x = np.mgrid[: REGION_SIZE[0], : REGION_SIZE[1]]
     np.testing.assert_allclose(moved.map, np.stack([x, y], -1) + CORNER, atol=2e-3)
-    composite = compose(reference, moved)
+    composite = compose(reference, moved, reference, interior(reference.points, reference.points))
     outside = moved.inner == 0
     same = crop_region(reference.aligned).transpose(2, 0, 1) / 127.5 - 1
     assert np.abs(composite[:3] - same)[:, outside].max() < 1e-5
@@ -59,14 +62,26 @@ def test_same_mesh_moves_nothing(reference: Reference) -> None:
 
 
 def test_channels(reference: Reference, wide: Array) -> None:
-    moved = warp(reference.points, wide)
-    composite = compose(reference, moved)
+    moved, nothing = warp(reference.points, wide), Interior(np.zeros((*REGION_SIZE, 2), np.float32), 0.0)
+    composite = compose(reference, moved, reference, nothing)
     assert composite.shape == (5, *REGION_SIZE)
     assert composite.dtype == np.float32
     assert (composite[:3, moved.inner == 1] == 0).all()
     assert (np.abs(composite[:3]) <= 1).all()
     np.testing.assert_array_equal(composite[3], moved.inner)
-    np.testing.assert_array_equal(composite[4], moved.coverage)
+    np.testing.assert_array_equal(composite[4], moved.coverage * (1 - moved.inner))
+
+
+def test_the_mouth_is_filled_as_far_as_it_is_known(reference: Reference, wide: Array) -> None:
+    moved = warp(reference.points, wide)
+    inside = interior(reference.points, wide)
+    white = replace(reference, aligned=np.full_like(reference.aligned, 255))
+    for share in (0.5, 1.0):
+        composite = compose(reference, moved, white, replace(inside, share=share))
+        np.testing.assert_allclose(composite[:3, moved.inner == 1], share)
+        np.testing.assert_allclose(composite[4, moved.inner == 1], share)
+        outside = moved.inner == 0
+        np.testing.assert_array_equal(composite[:, outside], compose(reference, moved, reference, inside)[:, outside])
 
 
 def test_pixels_follow_their_points(reference: Reference, wide: Array) -> None:

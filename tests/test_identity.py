@@ -38,7 +38,8 @@ def test_of_a_still(still_identity: Identity, portrait: Image, face: Face) -> No
     assert one.info is None
     np.testing.assert_array_equal(one.image, portrait)
     np.testing.assert_allclose(one.points, face.points, atol=0.01)
-    assert one.references == [one.teeth]
+    assert one.references == one.mouths
+    assert one.mouth_shapes.shape == (1, 16)
     assert one.notes == []
     assert opening(one.neutral) < 0.15  # she smiles with open lips
 
@@ -212,7 +213,7 @@ def test_a_picture_is_no_video(model: Model, still: Path) -> None:
 
 def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> None:
     one = still_identity
-    turns = Identity(one.path, one.neutral, one.references * 3, np.array([[0.0, 0], [12, 0], [-24, 5]]), one.teeth)
+    turns = dataclasses.replace(one, references=one.references * 3, turns=np.array([[0.0, 0], [12, 0], [-24, 5]]))
     assert turns.reference_for(np.array([11, 0]), before=0) == 1
     assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
     assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1

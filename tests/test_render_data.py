@@ -11,6 +11,7 @@ import torch
 from difftalk.align import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
 from difftalk.model import Model
 from difftalk.mouth import COMPONENTS
+from difftalk.mouth_bank import MAX_MOUTHS
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_SIZE
 from difftalk.training.export import articulation_of
@@ -48,9 +49,11 @@ def test_a_composite_is_near_its_target_outside_the_mouth(source: RenderSource) 
 def test_references_are_far(sample: Sample, model: Model) -> None:
     clip = Clip.of(sample, model.geometry)
     assert (np.abs(clip.far_frames(3) - 3) >= 22).all()  # 28 frames: the farthest there are
-    near, wide = clip.near_reference(27), clip.open_reference(27)
-    assert min(abs(near - 27), abs(wide - 27)) >= 24
-    assert clip.openings[wide] == clip.openings[clip.far_frames(27)].max()
+    near, bank = clip.near_reference(27), clip.mouths(27)
+    assert min(abs(near - 27), np.abs(bank - 27).min()) >= 24
+    assert len({tuple(way) for way in clip.ways[bank]}) == len(bank) <= MAX_MOUTHS
+    chosen = clip.mouth_reference(27, clip.shapes[bank[-1]])
+    assert chosen in bank
     assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from difftalk.align import REGION_SIZE, REGION_Y, Alignment, align, crop_region
+from difftalk.align import REGION_SIZE, REGION_X, REGION_Y, Alignment, align, crop_region
 from difftalk.composite import Reference
 from difftalk.engine import Graph
 from difftalk.errors import ModelError
@@ -62,8 +62,8 @@ def test_paste_undoes_crop(painter_model: Model, reference: Reference, portrait:
     same = Renderer(painter_model, steps=1, seed=0).draw(reference, reference, reference.points, conditions())
     # A painter that is given the truth inside the mouth:
     truth = crop_region(reference.aligned).astype(np.float32) / 127.5 - 1
-    inner = same.warp.inner[..., None]
-    known = Drawn(same.composite[:3].transpose(1, 2, 0) + truth * inner, same.composite, same.warp)
+    inner, composite = same.warp.inner[..., None], same.composite[:3].transpose(1, 2, 0)
+    known = dataclasses.replace(same, picture=composite * (1 - inner) + truth * inner)
     out = paste(portrait, alignment, reference, known)
     outside = weight_in(portrait, alignment) == 0
     np.testing.assert_array_equal(out[outside], portrait[outside])
@@ -140,15 +140,32 @@ def test_painter_paints_the_inner_mouth_alone(drawn: Drawn) -> None:
     assert (change[drawn.warp.inner == 1] > 0.03).all()
 
 
-def test_teeth_come_from_the_reference_for_teeth(painter_model: Model, reference: Reference, wide: Array) -> None:
-    dark = dataclasses.replace(reference, aligned=np.zeros_like(reference.aligned))
+def test_the_inside_comes_from_the_mouth_reference(painter_model: Model, reference: Reference, wide: Array) -> None:
+    dark = dataclasses.replace(reference, points=wide, aligned=np.zeros_like(reference.aligned))
     renderer = Renderer(painter_model, steps=1, seed=0)
-    one, other = (renderer.draw(reference, teeth, wide, conditions()) for teeth in (reference, dark))
-    np.testing.assert_array_equal(one.composite, other.composite)
+    one, other = (renderer.draw(reference, mouth, wide, conditions()) for mouth in (reference, dark))
+    outside = one.warp.inner == 0
+    np.testing.assert_array_equal(one.composite[:, outside], other.composite[:, outside])
+    assert (other.composite[:3, one.warp.inner == 1] == -1).all()
     assert np.abs(one.picture - other.picture).max() > 0.02
 
 
-def test_light_is_brought_to_the_scene_outside_the_mouth(
+def test_the_inside_is_pasted_at_its_own_resolution(painter_model: Model, reference: Reference, wide: Array) -> None:
+    """A mouth of stripes too fine for the region's grid, on a reference four times its size."""
+    large = Alignment(np.array([[0.25, 0, 0], [0, 0.25, 0]]))
+    stripes = np.zeros((1024, 1024, 3), np.uint8)
+    stripes[:, ::2] = 255
+    mouth = Reference(stripes, large, wide, np.full((256, 256, 3), 127, np.uint8))
+    drawn = Renderer(painter_model, steps=1, seed=0).draw(reference, mouth, wide, conditions())
+    plain = dataclasses.replace(drawn, picture=drawn.composite[:3].transpose(1, 2, 0))
+    out = paste(np.zeros((1024, 1024, 3), np.uint8), large, reference, plain).astype(int)
+    inner = cv2.resize(drawn.warp.inner, (704, 576)) == 1
+    region = out[4 * REGION_Y[0] : 4 * REGION_Y[0] + 576, 4 * REGION_X[0] : 4 * REGION_X[0] + 704]
+    steps = np.abs(np.diff(region, axis=1)).mean(2)
+    assert steps[inner[:, 1:]].mean() > 5 * steps[~inner[:, 1:]].mean()
+
+
+def test_light_is_brought_to_the_scene_where_there_are_pixels(
     painter_model: Model, reference: Reference, wide: Array, portrait: Image
 ) -> None:
     renderer = Renderer(painter_model, steps=1, seed=0)
@@ -160,7 +177,10 @@ def test_light_is_brought_to_the_scene_outside_the_mouth(
     added = (tinted.composite - plain.composite)[:3]
     skin = (plain.warp.inner == 0) & (plain.composite[:3].max(0) < 0.8)
     assert np.median(added[:, skin]) == pytest.approx(12 / 127.5 - LIGHT_NOISE, abs=0.01)
-    assert (added[:, plain.warp.inner == 1] == 0).all()
+    share = plain.inside.share
+    assert 0 < share < 1
+    inside = np.median(added[:, plain.warp.inner == 1])
+    assert inside == pytest.approx(share * (12 / 127.5 - LIGHT_NOISE), abs=0.01)
 
 
 def test_denoiser_remembers_until_reset(denoiser_model: Model, reference: Reference, wide: Array) -> None:

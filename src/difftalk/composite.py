@@ -1,8 +1,8 @@
 """Composites: a reference's own pixels, moved to the mouth shape of another frame.
 
 The 854 triangles of the face mesh and three rings around the face carry the reference to the target mesh; where both
-agree nothing moves; beyond them the surroundings move as the rim does. The inside of the mouth is left empty: it is
-what the network paints. Geometry only: knows nothing of audio, files or networks.
+agree nothing moves; beyond them the surroundings move as the rim does. The inside of the mouth comes from a frame that
+shows it, as far as there is one; the network paints the rest. Geometry only: knows nothing of audio, files or networks.
 
 A *map* is (144, 176, 2) float32: for every pixel of the region the aligned coordinates in the reference.
 """
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment
 from difftalk.face import Array, Image
+from difftalk.interior import Interior
 from difftalk.rim import field, spread
 
 RINGS: Final = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
@@ -197,11 +198,22 @@ def inner_mouth(points: Array) -> Array:
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
-def compose(reference: Reference, moved: Warp) -> Array:
-    """The network's composite (5, 144, 176): RGB in [-1, 1] with the inner mouth at 0, inner mouth, coverage."""
+def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interior) -> Array:
+    """The network's composite (5, 144, 176): RGB in [-1, 1], inner mouth, coverage.
+
+    The inner mouth's colours are those of `mouth` times the interior's share, which is also its coverage.
+    """
+    colour, inner = _sampled(reference, moved.map), moved.inner[..., None]
+    filled = np.float32(inside.share) * _sampled(mouth, inside.map) if inside.share > 0 else np.float32(0)
+    colour = colour * (1 - inner) + filled * inner
+    coverage = moved.coverage * (1 - moved.inner) + np.float32(inside.share) * moved.inner
+    return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], coverage[None]]).astype(np.float32)
+
+
+def _sampled(reference: Reference, where: Array) -> Array:
+    """(144, 176, 3) in [-1, 1]."""
     import cv2
 
-    image, how, edge = reference.aligned, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    pixels = cv2.remap(image, moved.map, None, how, borderMode=edge)  # type: ignore[call-overload]
-    colour = (pixels.astype(np.float32) / 127.5 - 1) * (1 - moved.inner[..., None])
-    return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], moved.coverage[None]]).astype(np.float32)
+    edge = cv2.BORDER_REPLICATE
+    pixels = cv2.remap(reference.aligned, where, None, cv2.INTER_LINEAR, borderMode=edge)  # type: ignore[call-overload]
+    return np.asarray(pixels.astype(np.float32) / 127.5 - 1, np.float32)

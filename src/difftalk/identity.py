@@ -1,8 +1,8 @@
 """Who speaks: what is found once of a portrait or a video, before any audio.
 
 A still gives one reference and a neutral that does not depend on what its mouth does. A video is read once from end to
-end: every frame's pose and alignment, up to four references at different turns of the head, and one open mouth for the
-teeth. Pictures of the video itself are not kept.
+end: every frame's pose and alignment, references at different turns of the head, and the mouth bank: references that
+show the inside of the mouth, opened in different ways. Pictures of the video itself are not kept.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from difftalk.composite import Reference
 from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
-from difftalk.mouth import CHIN, LIPS, lip_height, neutral_of_clip, opening
+from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
+from difftalk.mouth_bank import MAX_MOUTHS, Way, nearest, way_of
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -58,7 +59,9 @@ class Identity:
     neutral: Array  # (478, 3) pose-free
     references: list[Reference]
     turns: NDArray[np.float64]  # (n, 2) degrees, of the references
-    teeth: Reference
+    mouths: list[Reference]
+    mouth_shapes: Array  # (n, 16), of the mouths
+    mouth_turns: NDArray[np.float64]  # (n, 2) degrees
     image: Image | None = None
     points: Array | None = None  # (478, 3) source pixels, of the image
     pose: Pose | None = None
@@ -71,6 +74,10 @@ class Identity:
         distance = np.linalg.norm(self.turns - turn, axis=1)
         best = int(distance.argmin())
         return best if distance[best] + TURN_STAY < distance[before] else before
+
+    def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None) -> int:
+        """Number of the mouth nearest to a mouth shape (16,); as above, the one used before is hard to leave."""
+        return nearest(self.mouth_shapes, self.mouth_turns, shape, turn, before)
 
 
 def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
@@ -92,8 +99,19 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
         raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {MAX_YAW:.0f} are allowed")
     free = pose.remove(face.points)
     neutral = model.geometry.neutral_of_still(free, model.face_finder.blendshapes(face.points))
-    reference = Reference.of(image, align(pose), face.points)
-    return Identity(path, neutral, [reference], pose.turn[None], reference, image, face.points, pose, notes=notes)
+    return portrayed(path, image, face.points, neutral, model.geometry, notes)
+
+
+def portrayed(
+    path: Path, image: Image, points: Array, neutral: Array, geometry: Geometry, notes: list[str] | None = None
+) -> Identity:
+    """The identity of a picture with its mesh (478, 3), source pixels, and neutral (478, 3): it shows its own mouth."""
+    pose = geometry.pose(points)
+    reference, turn = Reference.of(image, align(pose), points), pose.turn[None]
+    shape = geometry.shape_of(pose.remove(points), neutral)[None]
+    return Identity(
+        path, neutral, [reference], turn, [reference], shape, turn, image, points, pose, notes=list(notes or [])
+    )
 
 
 def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
@@ -116,16 +134,27 @@ def _check_size(path: Path, eye_distance: float) -> None:
 Bin = tuple[int, int]  # of yaw and pitch
 
 
+@dataclass(frozen=True)
+class _Mouth:
+    """away: degrees by which the head is turned away. free: (478, 3) pose-free points."""
+
+    away: float
+    turn: NDArray[np.float64]
+    free: Array
+    reference: Reference
+
+
 @dataclass
 class _Candidates:
-    """The frame of each turn of the head with the fullest closed lips, and the most open one of all.
+    """The frame of each turn of the head with the fullest closed lips, and of each way of opening the mouth one.
 
     Not the most closed one: lips that are pressed together are rolled in, and their colour is gone.
     """
 
     closed: dict[Bin, tuple[float, NDArray[np.float64], Reference]] = field(default_factory=dict)  # rank, turn
     counts: dict[Bin, int] = field(default_factory=dict)
-    opened: tuple[float, Reference] | None = None
+    opened: dict[Way, _Mouth] = field(default_factory=dict)
+    openings: dict[Way, int] = field(default_factory=dict)  # how many frames are like it
 
     def offer(self, frame: Followed, free: NDArray[np.floating]) -> None:
         """free: (478, 3) pose-free points."""
@@ -138,8 +167,14 @@ class _Candidates:
         rank = wide - lip_height(free)
         if best is None or rank < best[0]:
             self.closed[yaw, pitch] = (rank, frame.pose.turn, self._reference(frame))
-        if self.opened is None or wide > self.opened[0]:
-            self.opened = (wide, self._reference(frame))
+        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn))
+        self.openings[way] = self.openings.get(way, 0) + 1
+        if way not in self.opened or away < self.opened[way].away:
+            self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), self._reference(frame))
+
+    def mouths(self) -> list[_Mouth]:
+        """Of the commonest ways of opening the mouth."""
+        return [self.opened[way] for way in sorted(self.openings, key=lambda w: -self.openings[w])[:MAX_MOUTHS]]
 
     @staticmethod
     def _reference(frame: Followed) -> Reference:
@@ -169,7 +204,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
                 shapes.append(free.astype(np.float32))
         if progress is not None:
             progress(len(tracked), max(info.frame_count, len(tracked)))
-    if not shapes or candidates.opened is None:
+    if not shapes:
         raise FaceError(
             f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
         )
@@ -182,12 +217,15 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
+    neutral, mouths = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
     return Identity(
         path,
-        model.geometry.closed(neutral_of_clip(np.stack(shapes))),
+        neutral,
         [c[2] for c in chosen],
         np.stack([c[1] for c in chosen]),
-        candidates.opened[1],
+        [mouth.reference for mouth in mouths],
+        model.geometry.shape_of(np.stack([mouth.free for mouth in mouths]), neutral),
+        np.stack([mouth.turn for mouth in mouths]),
         info=info,
         frames=_enlarged(tracked),
         notes=notes,

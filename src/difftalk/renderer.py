@@ -28,6 +28,7 @@ from difftalk.align import (
 from difftalk.composite import Reference, Warp, compose, warp
 from difftalk.errors import ModelError
 from difftalk.face import UPPER, Array, Image
+from difftalk.interior import Interior, interior
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sampler import euler
 
@@ -76,12 +77,15 @@ class Scene:
 class Drawn:
     """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, and its warp.
 
-    colour: (144, 176, 3) that was added to the reference's, [-1, 1] units.
+    inside, mouth: what the composite's inner mouth was filled with. colour: (144, 176, 3) that was added to the
+    references', [-1, 1] units.
     """
 
     picture: Array
     composite: Array
     warp: Warp
+    inside: Interior
+    mouth: Reference
     colour: Array | None = None
 
 
@@ -111,36 +115,40 @@ class Renderer:
         self._rim.reset()
 
     def draw(
-        self, reference: Reference, teeth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
+        self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
     ) -> Drawn:
         """The region for an aligned target mesh (478, 3).
 
-        scene: of a video's frame, whose surroundings and light the reference's are brought to; None for a still.
+        mouth: shows the inside of the mouth; may be the reference itself. scene: of a video's frame, whose surroundings
+        and light the references' are brought to; None for a still.
         """
-        composite, moved, colour = self._compose(reference, mesh, scene)
+        inside = interior(mouth.points, mesh)
+        composite, moved, colour = self._compose(reference, mouth, inside, mesh, scene)
         picture = (
-            self._paint(composite, teeth)
+            self._paint(composite, mouth)
             if self._kind == "painter"
-            else self._denoise(composite, teeth, mesh, conditions)
+            else self._denoise(composite, mouth, mesh, conditions)
         )
-        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, colour)
+        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, inside, mouth, colour)
 
-    def _compose(self, reference: Reference, mesh: Array, scene: Scene | None) -> tuple[Array, Warp, Array | None]:
+    def _compose(
+        self, reference: Reference, mouth: Reference, inside: Interior, mesh: Array, scene: Scene | None
+    ) -> tuple[Array, Warp, Array | None]:
         if scene is None:
             moved = warp(reference.points, mesh)
-            return compose(reference, moved), moved, None
+            return compose(reference, moved, mouth, inside), moved, None
         if reference is not self._reference:
             self._reference = reference
             self._rim.reset()
-        return compose_in(scene, reference, mesh, self._rim)
+        return compose_in(scene, reference, mesh, self._rim, mouth, inside)
 
-    def _paint(self, composite: Array, teeth: Reference) -> Array:
-        picture = crop_region(teeth.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
+    def _paint(self, composite: Array, mouth: Reference) -> Array:
+        picture = crop_region(mouth.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
         return self._model.graph("painter")(composite=composite[None], reference=picture)["picture"]
 
-    def _denoise(self, composite: Array, teeth: Reference, mesh: Array, conditions: Conditions) -> Array:
+    def _denoise(self, composite: Array, mouth: Reference, mesh: Array, conditions: Conditions) -> Array:
         features = self._model.graph("composite_path")(composite=composite[None])
-        denoiser, seen = self._model.graph("denoiser"), self._seen(teeth, mesh, conditions)
+        denoiser, seen = self._model.graph("denoiser"), self._seen(mouth, mesh, conditions)
 
         def velocity(x: Array, t: float) -> Array:
             time = np.array([t], np.float32)
@@ -151,10 +159,10 @@ class Renderer:
         picture = self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
         return restrained(picture, composite)
 
-    def _seen(self, teeth: Reference, mesh: Array, conditions: Conditions) -> dict[str, Array]:
+    def _seen(self, mouth: Reference, mesh: Array, conditions: Conditions) -> dict[str, Array]:
         """What the denoiser is told besides the composite; zeros for what is left out, as in its training."""
         seen = {
-            "reference": self._latent(teeth),
+            "reference": self._latent(mouth),
             "previous": np.zeros(LATENT_SHAPE, np.float32) if self._previous is None else self._previous,
             "audio": conditions.audio[None],
             "landmarks": landmarks_of(mesh)[None],
@@ -171,13 +179,20 @@ class Renderer:
         return self._latents[id(reference)][1]
 
 
-def compose_in(scene: Scene, reference: Reference, mesh: Array, follower: RimFollower) -> tuple[Array, Warp, Array]:
+def compose_in(
+    scene: Scene, reference: Reference, mesh: Array, follower: RimFollower, mouth: Reference, inside: Interior
+) -> tuple[Array, Warp, Array]:
     """The composite (5, 144, 176) as the scene has its surroundings and its light, the warp, the colour added."""
     rim = follower(scene.aligned, reference.aligned, still_scene(scene.alignment, reference.alignment))
     moved = warp(reference.points, mesh, rim)
-    composite, colour = compose(reference, moved), rim_colour(scene, reference)
-    composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * (1 - moved.inner), -1, 1)
+    composite, colour = compose(reference, moved, mouth, inside), rim_colour(scene, reference)
+    composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * _known(moved, inside), -1, 1)
     return composite, moved, colour
+
+
+def _known(moved: Warp, inside: Interior) -> Array:
+    """(144, 176) in [0, 1]: where the composite has pixels of a reference."""
+    return np.asarray(1 - np.float32(1 - inside.share) * moved.inner, np.float32)
 
 
 def restrained(picture: Array, composite: Array) -> Array:
@@ -207,7 +222,7 @@ def check_renderer(model: Model) -> None:
 def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn) -> Image:
     """The frame (h, w, 3) with the drawn region in it, at the frame's own resolution.
 
-    The composite is sampled anew from the reference's own pixels; the network's picture minus its composite is enlarged
+    The composite is sampled anew from the references' own pixels; the network's picture minus its composite is enlarged
     and added. Bytes where the mask is 0 are the frame's.
     """
     import cv2
@@ -217,24 +232,47 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
         return frame
     x0, y0, x1, y1 = box
     size = (x1 - x0, y1 - y0)
-    source_map = _apply(reference.alignment.inverse, drawn.warp.map) - np.array(reference.origin, np.float32)
-    where = cv2.warpAffine(source_map, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    edge = cv2.BORDER_REPLICATE
-    sharp = cv2.remap(reference.image, where, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
-    sharp = sharp.astype(np.float32)
+    sharp = _enlarged(reference, drawn.warp.map, to_box, size)
     change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
     if drawn.colour is not None:
-        change = change + drawn.colour * 127.5 * (1 - drawn.warp.inner[..., None])
+        change = change + drawn.colour * 127.5 * _known(drawn.warp, drawn.inside)[..., None]
     layers = np.concatenate([change, drawn.warp.inner[..., None]], 2)
     layers = cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.warpAffine(region_mask(), to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
-    inner = layers[..., 3:]
-    picture = sharp * (1 - inner) + 127.5 * inner + layers[..., :3]
+    inner = np.asarray(layers[..., 3:], np.float32)
+    picture = sharp * (1 - inner) + _inside(drawn, to_box, inner) + layers[..., :3]
     out = frame.copy()
     old = out[y0:y1, x0:x1].astype(np.float32)
     # not old + weight * (picture - old): its rounding would let the frame's bytes through where the weight is 1
     mixed = np.clip(np.rint((1 - weight) * old + weight * picture), 0, 255).astype(np.uint8)
     out[y0:y1, x0:x1] = np.where(weight > 0, mixed, out[y0:y1, x0:x1])
+    return out
+
+
+def _enlarged(
+    reference: Reference, where: Array, to_box: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """The reference's own pixels at a map of the region, for every pixel of the box; size: its width and height."""
+    import cv2
+
+    edge = cv2.BORDER_REPLICATE
+    source = _apply(reference.alignment.inverse, where) - np.array(reference.origin, np.float32)
+    places = cv2.warpAffine(source, to_box, size, flags=cv2.INTER_LINEAR, borderMode=edge)
+    pixels = cv2.remap(reference.image, places, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
+    return np.asarray(pixels, np.float32)
+
+
+def _inside(drawn: Drawn, to_box: NDArray[np.float64], inner: Array) -> Array:
+    """What the composite has in the inner mouth (h, w, 1), for every pixel of the box: 0 elsewhere."""
+    share, out = np.float32(drawn.inside.share), 127.5 * np.repeat(inner, 3, axis=2)
+    rows, columns = np.flatnonzero(inner.any((1, 2))), np.flatnonzero(inner.any((0, 2)))
+    if share == 0 or not len(rows):
+        return out
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    shifted = to_box - np.array([[0, 0, columns[0]], [0, 0, rows[0]]])
+    size = (int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
+    sharp = _enlarged(drawn.mouth, drawn.inside.map, shifted, size)
+    out[part] = inner[part] * (127.5 + share * (sharp - 127.5))
     return out
 
 

@@ -78,6 +78,14 @@ class Result:
     notes: list[str]
 
 
+@dataclass
+class _Held:
+    """Numbers of the references used last."""
+
+    reference: int = 0
+    mouth: int | None = None
+
+
 class Talker:
     """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement."""
 
@@ -145,7 +153,7 @@ class Talker:
         renderer = Renderer(self.model, steps=self._steps, seed=self._seed)
         still = identity.image is not None
         source = ahead(self._still_shots(identity, voice, head_motion, frame_rate) if still else shots(identity, fit))
-        feed, heard, ended, reference = iter(pieces), 0, False, 0
+        feed, heard, ended, held = iter(pieces), 0, False, _Held()
         for number, shot in enumerate(source):
             while not ended and voice.settled <= shot.seconds:
                 piece = next(feed, None)
@@ -157,10 +165,9 @@ class Talker:
                     heard += len(piece)
             if ended and _is_over(identity, number, shot.seconds, heard / audio.SAMPLE_RATE, frame_rate):
                 return
-            reference = identity.reference_for(shot.pose.turn, reference) if shot.pose is not None else reference
-            yield self._frame(identity, shot, voice, renderer, reference)
+            yield self._frame(identity, shot, voice, renderer, held)
 
-    def _frame(self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer, reference: int) -> TalkingFrame:
+    def _frame(self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer, held: _Held) -> TalkingFrame:
         if shot.pose is None or shot.alignment is None or shot.upper is None:
             renderer.reset()
             return TalkingFrame(shot.image, shot.seconds, drawn=False)
@@ -168,13 +175,15 @@ class Talker:
             renderer.reset()
         elif voice.silent(shot.seconds):
             renderer.forget()
-        chosen, conditions = identity.references[reference], voice.at(shot.seconds)
-        geometry = self.model.geometry
+        geometry, conditions = self.model.geometry, voice.at(shot.seconds)
+        held.reference = identity.reference_for(shot.pose.turn, held.reference)
+        held.mouth = identity.mouth_for(conditions.shape, shot.pose.turn, held.mouth)
+        chosen, mouth = identity.references[held.reference], identity.mouths[held.mouth]
         mesh = shot.alignment.points(
             target_mesh(geometry, pose=shot.pose, neutral=identity.neutral, shape=conditions.shape, upper=shot.upper)
         )
         scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
-        drawn = renderer.draw(chosen, identity.teeth, mesh, conditions, scene)
+        drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
         return TalkingFrame(paste(shot.image, shot.placed or shot.alignment, chosen, drawn), shot.seconds, drawn=True)
 
     def _still_shots(

@@ -35,15 +35,15 @@ SETTLED: Final = 5  # frames after which a frame is judged, so that the progress
 class Change:
     """One way to draw.
 
-    conditions: what stands in for a frame's own. other_teeth: whether the latent of the most closed mouth is shown
-    instead of the widest one's.
+    conditions: what stands in for a frame's own. other_mouth: whether the mouth is taken from the warp's reference, as
+    with a still, instead of the mouth bank.
     """
 
     steps: int = 1
     seed: int = 0
     without: tuple[str, ...] = ()
     conditions: Callable[[Clip, int], Conditions] | None = None
-    other_teeth: bool = False
+    other_mouth: bool = False
 
 
 def _own(clip: Clip, index: int) -> Conditions:
@@ -65,7 +65,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "no reference": Change(without=("reference",)),
     "not progressive": Change(without=("previous",)),
     "other audio": Change(conditions=_heard_elsewhere),
-    "other reference": Change(other_teeth=True),
+    "no mouth bank": Change(other_mouth=True),
 }
 
 
@@ -89,14 +89,12 @@ def _drawn(change: Change, references: References, indices: NDArray[np.int64], b
     clip, out = references.clip, dict[int, Array]()
     renderer = Renderer(bench.model, steps=change.steps, seed=change.seed, without=change.without)
     before: int | None = None
+    mouth: int | None = None
     for index in map(int, indices):
-        before = clip.near_reference(index, before)
-        wide = clip.open_reference(index)
-        teeth = int(clip.openings.argmin()) if change.other_teeth else wide
-        seen = (change.conditions or _own)(clip, index)
-        shown = renderer.draw(
-            references[before], references[teeth], clip.meshes[index], seen, clip.scene(index, before)
-        )
+        before, mouth = clip.near_reference(index, before), clip.mouth_reference(index, clip.shapes[index], mouth)
+        shown_mouth = references[before if change.other_mouth else mouth]
+        seen, scene = (change.conditions or _own)(clip, index), clip.scene(index, before)
+        shown = renderer.draw(references[before], shown_mouth, clip.meshes[index], seen, scene)
         out[index] = np.ascontiguousarray(shown.picture, np.float32)
     return out
 

@@ -48,6 +48,7 @@ class _Shown:
     meshes: list[Array] = field(default_factory=list)
     drawn: list[Array] = field(default_factory=list)  # the meshes that all systems but the truth show
     same: list[bool] = field(default_factory=list)  # whether a frame's reference is the one before it
+    mouth: int | None = None  # frame that showed the mouth's inside last
 
 
 def teacher(clip: Clip, bench: Bench) -> Outcome:
@@ -119,11 +120,12 @@ def _draw(
     """Every system's picture of one frame; strided: the model, where the frame is one of those judged as pictures."""
     clip = references.clip
     (mesh, conditions), scene = target(index), clip.scene(index, chosen)
-    reference, teeth = references[chosen], references[clip.open_reference(index)]
+    shown.mouth = clip.mouth_reference(index, conditions.shape, shown.mouth)
+    reference, mouth = references[chosen], references[shown.mouth]
     shown.drawn.append(mesh)
     pictures = {}
     for name, renderer in renderers.items():
-        drawn = renderer.draw(reference, teeth, mesh, conditions, scene)
+        drawn = renderer.draw(reference, mouth, mesh, conditions, scene)
         pictures[name] = drawn.picture
     pictures["composite"] = drawn.composite[:3].transpose(1, 2, 0)
     for name, picture in pictures.items():

@@ -264,12 +264,14 @@ def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Perform
 
     def frames() -> Iterator[Image]:
         chosen: int | None = None
+        mouth: int | None = None
         for number, index in enumerate(indices):
             conditions = voice.at(number / MOTION_RATE)
             mesh = clip.mesh(int(index), conditions.shape, model.geometry)
             chosen = clip.near_reference(int(index), chosen)
-            scene, teeth = clip.scene(int(index), chosen), clip.open_reference(int(index))
-            drawn = renderer.draw(references[chosen], references[teeth], mesh, conditions, scene)
+            mouth = clip.mouth_reference(int(index), conditions.shape, mouth)
+            scene = clip.scene(int(index), chosen)
+            drawn = renderer.draw(references[chosen], references[mouth], mesh, conditions, scene)
             yield pasted(scene.aligned, drawn.picture)
 
     return of_frames(frames(), model, Alignment(np.eye(2, 3)))

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk import video
-from difftalk.align import Alignment, align, region_mask
+from difftalk.align import Alignment, region_mask
 from difftalk.audio import SAMPLE_RATE
-from difftalk.composite import Reference
 from difftalk.errors import DataError
 from difftalk.evaluation.metrics import gradient_energy
-from difftalk.identity import Identity, of_still
+from difftalk.identity import Identity, of_still, portrayed
 from difftalk.model import Model
 from difftalk.sample import Sample
 from difftalk.talker import STILL_SIZE, Talker
@@ -58,8 +57,7 @@ def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
     geometry = model.geometry
     pose = geometry.pose(points)
     neutral = geometry.neutral_of_still(pose.remove(points), sample.blendshapes[index])
-    reference = Reference.of(image, align(pose), points)
-    identity = Identity(sample.folder, neutral, [reference], pose.turn[None], reference, image, points, pose)
+    identity = portrayed(sample.folder, image, points, neutral, geometry)
     return Subject(identity, sample.sound(seconds), sample.record.eye_distance)
 
 

@@ -57,7 +57,8 @@ class Up(nn.Module):
 class Paint(nn.Module):
     """Features at /2 and a composite -> picture = (1 - gate) (composite + residual) + gate colour.
 
-    The gate starts as the inner-mouth mask, the residual as nothing, so where nothing has to change nothing does.
+    The gate starts as that part of the inner mouth that the composite does not cover, the residual as nothing, so where
+    nothing has to change nothing does.
     """
 
     def __init__(self, width: int) -> None:
@@ -69,7 +70,7 @@ class Paint(nn.Module):
     def forward(self, features: Tensor, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> picture (b, 3, h, w), residual (b, 3, h, w), gate (b, 1, h, w)."""
         colour, residual, gate = torch.split(F.pixel_shuffle(self.out(F.silu(features)), 2), [3, 3, 1], 1)
-        start = F.max_pool2d(composite[:, 3:4], GATE_REACH, 1, GATE_REACH // 2)
+        start = F.max_pool2d(composite[:, 3:4] * (1 - composite[:, 4:5]), GATE_REACH, 1, GATE_REACH // 2)
         opened = torch.sigmoid(gate + GATE_SHARPNESS * (start - 0.5))
         picture = (1 - opened) * (composite[:, :3] + residual) + opened * torch.tanh(colour)
         return picture, residual, opened

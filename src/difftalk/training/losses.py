@@ -119,7 +119,7 @@ def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows:
 
 def _restraint(residual: Tensor, gate: Tensor, batch: RenderBatch) -> Tensor:
     outside = 1 - F.max_pool2d(batch.composite[:, 3:4], 9, 1, 4)
-    return RESIDUAL_PENALTY * residual.abs().mean() + GATE_PENALTY * (gate * outside).mean()
+    return RESIDUAL_PENALTY * (residual.abs() * outside).mean() + GATE_PENALTY * (gate * outside).mean()
 
 
 def painter_loss(net: Painter, batch: RenderBatch, lpips: LPIPS | None) -> Loss:
@@ -146,7 +146,7 @@ def _dropped(composite: Tensor, random: torch.Generator) -> Tensor:
     around = F.max_pool2d(wide, (reach, 1), 1, (reach // 2, 0))
     drop = (torch.rand(len(composite), generator=random) < COMPOSITE_DROP).to(composite)[:, None, None, None] * around
     inner = torch.maximum(composite[:, 3:4], drop)
-    return torch.cat([composite[:, :3] * (1 - drop), inner, composite[:, 4:]], 1)
+    return torch.cat([composite[:, :3] * (1 - drop), inner, composite[:, 4:] * (1 - drop)], 1)
 
 
 def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:

@@ -28,8 +28,10 @@ from difftalk.align import (
 from difftalk.composite import Reference
 from difftalk.face import UPPER, Array, Image
 from difftalk.identity import TURN_STAY
+from difftalk.interior import interior
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
+from difftalk.mouth_bank import MAX_MOUTHS, nearest, way_of
 from difftalk.nets.sizes import AUDIO_TOKENS
 from difftalk.renderer import Scene, compose_in, landmarks_of
 from difftalk.rim import RimFollower, still_scene
@@ -38,10 +40,10 @@ from difftalk.speech import FEATURE_RATE
 from difftalk.training.batches import RenderBatch
 
 REFERENCE_GAP: Final = 60  # frames between a frame and its reference
-CANDIDATES: Final = 6  # frames from which an open-mouth reference is taken
 SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
 NEAR_SHARE: Final = 0.5  # of samples whose reference is the nearest in pose
+ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itself, as with a still
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
 MAX_ZOOM: Final = 0.08
 MAX_SLIDE: Final = 5.0  # px
@@ -52,7 +54,10 @@ Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of R
 
 @dataclass(frozen=True)
 class Clip:
-    """A sample with what its frames have in common. meshes: (t, 478, 3) aligned; shapes: (t, 16)."""
+    """A sample with what its frames have in common. meshes: (t, 478, 3) aligned; shapes: (t, 16).
+
+    ways: (t, 2) of opening the mouth, see the mouth bank.
+    """
 
     sample: Sample
     meshes: Array
@@ -61,6 +66,7 @@ class Clip:
     shapes: Array
     openings: Array
     turns: NDArray[np.float64]  # (t, 2) degrees
+    ways: NDArray[np.int64]
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
@@ -68,7 +74,8 @@ class Clip:
         parts = clip_shapes(geometry, meshes)
         turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
-        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, turns)
+        ways = np.array([way_of(free) for free in parts.free])
+        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, turns, ways)
 
     def __len__(self) -> int:
         return len(self.meshes)
@@ -116,10 +123,22 @@ class Clip:
             return int(shut[shut == before][0])
         return int(shut[distance.argmin()])
 
-    def open_reference(self, index: int) -> int:
-        """Of the frames far from `index` the one whose mouth is widest open, for the teeth."""
+    def mouths(self, index: int) -> NDArray[np.int64]:
+        """The mouth bank of a video that is the frames far from `index`: for each way of opening one of them."""
         far = self.far_frames(index)
-        return int(far[self.openings[far].argmax()])
+        ordered = far[np.argsort(np.linalg.norm(self.turns[far], axis=1), kind="stable")]
+        _, first, counts = np.unique(self.ways[ordered], axis=0, return_index=True, return_counts=True)
+        return np.asarray(ordered[first[np.argsort(-counts, kind="stable")][:MAX_MOUTHS]])
+
+    def mouth_reference(self, index: int, shape: Array, before: int | None = None) -> int:
+        """Of the frame's mouth bank the one nearest to a mouth shape (16,), with some inertia as to `before`."""
+        return self.nearest_of(self.mouths(index), index, shape, before)
+
+    def nearest_of(self, bank: NDArray[np.int64], index: int, shape: Array, before: int | None = None) -> int:
+        """Of some frames the one nearest to a mouth shape (16,) and to the turn of the frame `index`."""
+        held = np.flatnonzero(bank == before)
+        stays = int(held[0]) if len(held) else None
+        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], stays)])
 
 
 class References(dict[int, Reference]):
@@ -158,9 +177,9 @@ class Look:
             np.ones((3, 1, 1), np.float32), np.zeros((3, 1, 1), np.float32), _similarity(0, 1, np.zeros(2)), mirrored
         )
 
-    def picture(self, picture: Array) -> Array:
-        """(3, h, w) in [-1, 1], likewise."""
-        return self.placed(np.clip(picture * self.gain + self.shift, -1, 1))
+    def picture(self, picture: Array, known: Array | float = 1.0) -> Array:
+        """(3, h, w) in [-1, 1], likewise. known: (1, h, w) in [0, 1], what share of a pixel is no emptiness."""
+        return self.placed(np.clip(picture * self.gain + self.shift * known, -1, 1))
 
     def placed(self, layers: Array) -> Array:
         """(c, h, w): moved and mirrored, values as they are."""
@@ -187,12 +206,12 @@ def _similarity(angle: float, zoom: float, slide: NDArray[np.float64]) -> Array:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Frames of one clip: the true one, the warp's reference, the one whose latent shows the teeth; and their look."""
+    """Frames of one clip: the true one, the warp's reference, the one that shows the mouth's inside; and their look."""
 
     clip: Clip
     index: int
     reference: int
-    teeth: int
+    mouth: int
     look: Look
 
 
@@ -270,7 +289,13 @@ class RenderSource:
             for share in (0.3, 0.7, 0.95):
                 rng = np.random.default_rng(len(rows))
                 index = int(order[int(share * (len(order) - 1))])
-                chosen = Chosen(clip, index, clip.near_reference(index), clip.open_reference(index), Look.plain())
+                chosen = Chosen(
+                    clip,
+                    index,
+                    clip.near_reference(index),
+                    clip.mouth_reference(index, clip.shapes[index]),
+                    Look.plain(),
+                )
                 rows.append(self._row(chosen, rng, held_out=True))
         return [_stack(rows[i : i + self._batch_size]) for i in range(0, len(rows), self._batch_size)]
 
@@ -278,14 +303,15 @@ class RenderSource:
         clip, index = frames.clip, frames.index
         mesh, shape = self._target(clip, index, rng, held_out=held_out)
         scene, reference = clip.scene(index, frames.reference), clip.reference(frames.reference)
-        composite, _, _ = compose_in(scene, reference, mesh, RimFollower())
+        mouth = clip.reference(frames.mouth)
+        composite, _, _ = compose_in(scene, reference, mesh, RimFollower(), mouth, interior(mouth.points, mesh))
         seconds = clip.sample.seconds
         follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
         target = _picture(clip.sample.frame(index))
         row: Row = {
             "target": target,
             "composite": composite,
-            "reference": _picture(clip.sample.frame(frames.teeth)),
+            "reference": _picture(mouth.aligned),
             "previous": _picture(clip.sample.frame(index - 1)) if follows else np.zeros_like(target),
             "has_previous": np.array(follows, np.float32),
             "audio": clip.audio(index),
@@ -296,13 +322,14 @@ class RenderSource:
         return row if held_out else self._seen(row, frames.look)
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
-        """The warp's, half of the time the nearest in pose; the teeth's, as often the same, as with a still."""
+        """The warp's, half of the time the nearest in pose; the mouth's: the same, as with a still, or of a bank."""
         far = clip.far_frames(index)
         reference = clip.near_reference(index) if rng.random() < NEAR_SHARE else int(rng.choice(far))
-        if rng.random() < 0.5:
+        if rng.random() < ALONE_SHARE:
             return reference, reference
-        others = rng.choice(far, CANDIDATES)
-        return reference, int(others[np.argmax(clip.openings[others])])
+        bank = clip.mouths(index)
+        known = rng.choice(bank, int(rng.integers(1, len(bank) + 1)), replace=False)
+        return reference, clip.nearest_of(known, index, clip.shapes[index])
 
     def _target(self, clip: Clip, index: int, rng: np.random.Generator, *, held_out: bool) -> tuple[Array, Array]:
         if held_out or rng.random() < TRUE_MESH_SHARE:
@@ -315,8 +342,10 @@ class RenderSource:
         out = dict(row)
         for name in ("target", "reference", "previous"):
             out[name] = look.picture(row[name])
-        geometry = look.placed(row["composite"][3:])
-        out["composite"] = np.concatenate([look.picture(row["composite"][:3]) * (1 - geometry[:1]), geometry])
+        inner, coverage = row["composite"][3:4], row["composite"][4:5]
+        out["composite"] = np.concatenate(
+            [look.picture(row["composite"][:3], 1 - inner * (1 - coverage)), look.placed(row["composite"][3:])]
+        )
         out["landmarks"] = look.points(row["landmarks"])
         if look.mirrored:
             out["landmarks"] = out["landmarks"][self._mirror.upper] * np.array([-1, 1], np.float32)
