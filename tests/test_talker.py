@@ -333,7 +333,7 @@ def test_damaged_packets(talker: Talker, tmp_path: Path) -> None:
 
 
 def test_options_out_of_range(painter_model: Model, talker: Talker, still: Path, clip: Path, voice: Path) -> None:
-    for options in ({"steps": 0}, {"steps": 65}, {"articulation": -0.1}, {"articulation": float("nan")}, {"seed": -1}):
+    for options in ({"steps": 0}, {"steps": 1001}, {"articulation": -0.1}, {"articulation": np.nan}, {"seed": -1}):
         with pytest.raises(InputError, match=f"{next(iter(options))} was .*allowed are"):
             Talker(painter_model, **options)
     for size, head_motion in ((63, 1.0), (9000, 1.0), (512, -1.0), (512, float("nan"))):

@@ -325,7 +325,9 @@ def test_the_first_stage_uses_its_latent() -> None:
 def test_the_denoiser_learns_and_its_encoder_does_not(*, along: bool) -> None:
     """One mouth by heart; the decoder moves only where it learns along."""
     torch.manual_seed(0)
-    recipe = dataclasses.replace(DENOISER["debug"], along=along)
+    debug = DENOISER["debug"]
+    assert isinstance(debug, DenoiserRecipe)
+    recipe = dataclasses.replace(debug, along=along)
     net, random = build(recipe).train(), torch.Generator().manual_seed(0)
     assert isinstance(net, LatentDiffusion)
     before = {name: value.clone() for name, value in net.first_stage.state_dict().items()}

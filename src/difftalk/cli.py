@@ -38,7 +38,7 @@ app = typer.Typer(
 
 _Out = Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write.")]
 _Model = Annotated[Optional[Path], typer.Option("--model", help="A model folder; without it, the shipped model.")]  # noqa: UP045
-_Steps = Annotated[Optional[int], typer.Option("--steps", help="Denoising steps, 1 to 64.")]  # noqa: UP045
+_Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps, 1 to 1000.")]
 _Seed = Annotated[int, typer.Option("--seed", help="Fixes noise, head motion and blinks.")]
 _Articulation = Annotated[float, typer.Option("--articulation", help="Gain of the mouth's movement, 0 to 3.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
@@ -104,11 +104,18 @@ def prepare(
     out: Path,
     settings: _Set = None,
     workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0,
+    layout: Annotated[str, typer.Option(help="samples; hdtf: DiffTalk's published layout as well.")] = "samples",
 ) -> None:
     """Clips -> samples to train and evaluate on. CLIPS: a folder of videos, or one with a manifest.csv."""
+    from difftalk.hdtf import check_new, write_hdtf
     from difftalk.model import Model
     from difftalk.prepare import prepare as work
+    from difftalk.sample import load_samples
 
+    if layout not in ("samples", "hdtf"):
+        raise InputError(f"--layout {layout}: allowed are samples and hdtf")
+    if layout == "hdtf":
+        check_new(out / "hdtf")
     rights = _only(settings, "data.rights")
     with _progress(False) as progress:
         report = work(
@@ -124,6 +131,9 @@ def prepare(
         if not record.kept:
             print(f"dropped {record.name}: {record.reason}")
     print(f"{len(kept)} of {len(report.records)} clips kept ({report.resumed} stood there already): {out}")
+    if layout == "hdtf":
+        written = write_hdtf(load_samples(out), out / "hdtf")
+        print(f"{written.train} frames to train on, {written.test} to test on: {out / 'hdtf'}")
 
 
 @app.command()
@@ -175,15 +185,23 @@ def export(
     weights: Annotated[
         Path | None, typer.Option(help="Folder that gets the runs' weights as safetensors, for train --from.")
     ] = None,
+    fp16: Annotated[Optional[bool], typer.Option("--fp16/--f32", help="How weights are stored.")] = None,  # noqa: UP045
 ) -> None:
     """Writes a model folder from training runs; what no run is given for comes from the base."""
     from difftalk.training.export import export_model
 
     given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
-    export_model(
-        out, {kind: run for kind, run in given.items() if run is not None}, base=base, weights=weights, data=data
-    )
+    runs = {kind: run for kind, run in given.items() if run is not None}
+    export_model(out, runs, base=base, weights=weights, data=data, fp16=fp16)
     print(f"model folder: {out}")
+
+
+@app.command()
+def convert(file: Path, out: Path) -> None:
+    """A checkpoint in DiffTalk's published layout, or CompVis's VQ first stage -> a folder to train on and export."""
+    from difftalk.training import convert as conversion
+
+    print(conversion.convert(file, out))
 
 
 @app.command()

@@ -25,31 +25,38 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 INDEX: Final = "model_index.json"
 SHIPPED: Final = Path(__file__).parent / "weights"
-RENDERERS: Final = ("denoiser", "painter")
+RENDERERS: Final = ("denoiser", "painter", "published")
 MOTIONS: Final = ("motion", "linear")
 
 
 @dataclass(frozen=True)
 class GraphEntry:
-    """One graph of the folder."""
+    """One graph of the folder. weights: file that holds them, where they are too many for the graph's own."""
 
     file: str
     precision: Precision
-    sha256: str
+    sha256: str  # of the graph's file, and its weights'
+    weights: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        return [self.file, self.weights] if self.weights else [self.file]
 
 
 @dataclass(frozen=True)
 class Settings:
     """How the folder's graphs are used.
 
-    renderer: denoiser or painter. motion: motion or linear. steps: of denoising, unless told otherwise.
+    renderer: denoiser, painter or published. motion: motion or linear. steps: of denoising, unless told otherwise.
     articulation: gain of each motion graph at which the opening's spread on validation people equals the true one.
+    picture: px, side of what the published system draws.
     """
 
     renderer: str = "denoiser"
     motion: str = "motion"
     steps: int = 1
     articulation: dict[str, float] = field(default_factory=dict)
+    picture: int = 256
 
     def __post_init__(self) -> None:
         if self.renderer not in RENDERERS:
@@ -86,9 +93,9 @@ class Model:
             settings = Settings(**content["settings"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{index} cannot be read ({error}); export the model again") from None
-        for entry in graphs.values():
-            if not (path / entry.file).is_file():
-                raise ModelError(f"{path} lacks {entry.file}; export or copy the whole folder again")
+        for name in (name for entry in graphs.values() for name in entry.files):
+            if not (path / name).is_file():
+                raise ModelError(f"{path} lacks {name}; export or copy the whole folder again")
         return cls(path, graphs, settings, engine, threads)
 
     def graph(self, name: str) -> Graph:
@@ -130,14 +137,21 @@ class Model:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ModelError(f"{target} is not an empty folder; give a new one")
         target.mkdir(parents=True, exist_ok=True)
-        for name in [entry.file for entry in self.graphs.values()] + ["geometry.safetensors", "mesh_topology.json"]:
+        graphs = [name for entry in self.graphs.values() for name in entry.files]
+        for name in [*graphs, "geometry.safetensors", "mesh_topology.json"]:
             shutil.copyfile(self.folder / name, target / name)
         write_index(target, self.graphs, self.settings)
 
 
 def entry_of(path: Path, precision: Precision) -> GraphEntry:
-    """The index entry of a graph file."""
-    return GraphEntry(path.name, precision, hashlib.sha256(path.read_bytes()).hexdigest())
+    """The index entry of a graph file; its weights' file, if it has one, is named like it with .data at the end."""
+    weights, digest = path.with_name(f"{path.name}.data"), hashlib.sha256()
+    parts = [path, weights] if weights.is_file() else [path]
+    for part in parts:
+        with part.open("rb") as file:
+            while block := file.read(1 << 24):
+                digest.update(block)
+    return GraphEntry(path.name, precision, digest.hexdigest(), weights.name if len(parts) > 1 else "")
 
 
 def write_index(folder: Path, graphs: dict[str, GraphEntry], settings: Settings) -> None:

@@ -29,6 +29,7 @@ from difftalk.composite import Reference, Warp, compose, warp
 from difftalk.errors import ModelError
 from difftalk.face import UPPER, Array, Image
 from difftalk.interior import Interior, interior
+from difftalk.published import BEFORE, CONTEXT
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sampler import euler
 
@@ -55,7 +56,7 @@ MAX_LIGHT: Final = 0.15  # what a frame's light may differ by, [-1, 1] units
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the denoiser hears and sees besides pixels. audio: (20, 1152). shape: (16,)."""
+    """What the denoiser hears and sees besides pixels. audio: (20, 1152), see `context_of`. shape: (16,)."""
 
     audio: Array
     shape: Array
@@ -87,6 +88,10 @@ class Drawn:
     inside: Interior
     mouth: Reference
     colour: Array | None = None
+
+    def onto(self, frame: Image, alignment: Alignment, reference: Reference) -> Image:
+        """See `paste`."""
+        return paste(frame, alignment, reference, self)
 
 
 class Renderer:
@@ -209,11 +214,23 @@ def landmarks_of(mesh: NDArray[np.floating]) -> Array:
     return np.asarray((mesh[UPPER, :2] - np.array([ALIGNED_SIZE / 2, EYE_LINE])) / EYE_DISTANCE, np.float32)
 
 
+def context_of(renderer: str) -> tuple[int, int]:
+    """Speech features before a frame's position, and from it on, that a renderer of this name is given."""
+    if renderer == "published":
+        return BEFORE, CONTEXT - BEFORE
+    return CONTEXT_FEATURES // 2, CONTEXT_FEATURES // 2
+
+
+NEEDED: Final = {
+    "painter": ["painter"],
+    "denoiser": ["encoder", "composite_path", "denoiser", "decoder"],
+    "published": ["published_encoder", "published_conditions", "published_denoiser", "published_decoder"],
+}
+
+
 def check_renderer(model: Model) -> None:
     """Raises ModelError unless the folder has the graphs that its renderer and motion need."""
-    needed = {"painter": ["painter"], "denoiser": ["encoder", "composite_path", "denoiser", "decoder"]}[
-        model.settings.renderer
-    ]
+    needed = NEEDED[model.settings.renderer]
     missing = [name for name in [*needed, model.settings.motion, "speech_encoder"] if name not in model.graphs]
     if missing:
         raise ModelError(f"{model.folder} lacks {', '.join(missing)}; export the model again")

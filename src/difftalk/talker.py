@@ -33,13 +33,15 @@ from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
-from difftalk.renderer import Renderer, Scene, check_renderer, paste
-from difftalk.voice import Voice
+from difftalk.published_renderer import PublishedRenderer, renderer_of
+from difftalk.renderer import Renderer, Scene, check_renderer
+from difftalk.voice import Voice, look_ahead_of
 
 Fit = Literal["bounce", "loop", "hold"]
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 STILL_RATE: Final = Fraction(25)
+MAX_STEPS: Final = 1000  # of denoising
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
 HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
 NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
@@ -91,8 +93,8 @@ class Talker:
 
     def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
         check_renderer(model)
-        if steps is not None and not 1 <= steps <= 64:
-            raise InputError(f"steps was {steps}; allowed are 1 to 64")
+        if steps is not None and not 1 <= steps <= MAX_STEPS:
+            raise InputError(f"steps was {steps}; allowed are 1 to {MAX_STEPS}")
         if not 0 <= articulation <= 3:
             raise InputError(f"articulation was {articulation}; allowed are 0 to 3, 1 is natural")
         if seed < 0:
@@ -150,7 +152,7 @@ class Talker:
         shorter than the audio.
         """
         voice = Voice(self.model, articulation=self._articulation)
-        renderer = Renderer(self.model, steps=self._steps, seed=self._seed)
+        renderer = renderer_of(self.model, steps=self._steps, seed=self._seed)
         still = identity.image is not None
         source = ahead(self._still_shots(identity, voice, head_motion, frame_rate) if still else shots(identity, fit))
         feed, heard, ended, held = iter(pieces), 0, False, _Held()
@@ -167,7 +169,9 @@ class Talker:
                 return
             yield self._frame(identity, shot, voice, renderer, held)
 
-    def _frame(self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer, held: _Held) -> TalkingFrame:
+    def _frame(
+        self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer | PublishedRenderer, held: _Held
+    ) -> TalkingFrame:
         if shot.pose is None or shot.alignment is None or shot.upper is None:
             renderer.reset()
             return TalkingFrame(shot.image, shot.seconds, drawn=False)
@@ -184,7 +188,7 @@ class Talker:
         )
         scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
         drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
-        return TalkingFrame(paste(shot.image, shot.placed or shot.alignment, chosen, drawn), shot.seconds, drawn=True)
+        return TalkingFrame(drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.seconds, drawn=True)
 
     def _still_shots(
         self, identity: Identity, voice: Voice, head_motion: float, frame_rate: Fraction
@@ -196,7 +200,7 @@ class Talker:
         for number in itertools.count():
             seconds = float(number / frame_rate)
             # made up to DEPTH frames before they are asked for: so much audio has been heard by then, in any pieces
-            heard = float((number - DEPTH) / frame_rate) + Voice.look_ahead - HEARD_MARGIN
+            heard = float((number - DEPTH) / frame_rate) + look_ahead_of("denoiser") - HEARD_MARGIN
             emphasis = voice.emphasis(seconds, heard) if number > DEPTH else 0.0
             image, placed = life.frame(identity.image, seconds, emphasis * min(1.0, seconds / NOD_BEGINS))
             yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed)
@@ -322,7 +326,7 @@ class Talker:
             last + float(1 / rate),
             count / max(spent, 1e-9),
             first,
-            Voice.look_ahead,
+            look_ahead_of(self.model.settings.renderer),
             *writer.size,
             float(rate),
             passed,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from difftalk.audio import SAMPLE_RATE
 from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream
 from difftalk.mouth import COMPONENTS
-from difftalk.renderer import CONTEXT_FEATURES, Conditions
+from difftalk.renderer import Conditions, context_of
 from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream
 
 if TYPE_CHECKING:
@@ -67,18 +67,22 @@ class _Rows:
             return self._rows[np.clip(numbers - self._first, 0, len(self._rows) - 1)]
 
 
+def look_ahead_of(renderer: str) -> float:
+    """Seconds of audio that must follow a frame before a renderer of this name can draw it."""
+    return LOOK_AHEAD_SECONDS + max(0, context_of(renderer)[1] - context_of("denoiser")[1]) / FEATURE_RATE
+
+
 class Voice:
     """articulation: gain of the mouth shapes."""
 
     def __init__(self, model: Model, *, articulation: float) -> None:
         motion = model.settings.motion
         self._gain = articulation * model.settings.articulation.get(motion, 1.0)
+        self._before, self._after = context_of(model.settings.renderer)
         self._speech, self._motion = SpeechStream(model.graph("speech_encoder")), MotionStream(model.graph(motion))
         self._features, self._shapes, self._levels = _Rows(FEATURE_SIZE), _Rows(COMPONENTS), _Rows(1)
         self._rest = np.zeros(0, np.float32)
         self._ended = False
-
-    look_ahead: Final = LOOK_AHEAD_SECONDS
 
     def push(self, waveform: Array) -> None:
         """(n,) samples at 16 kHz."""
@@ -101,7 +105,8 @@ class Voice:
     @property
     def settled(self) -> float:
         """Seconds: frames before this time can be drawn."""
-        return math.inf if self._ended else (self._shapes.end - 1) / MOTION_RATE
+        heard = (self._features.end - self._after) / FEATURE_RATE
+        return math.inf if self._ended else min(heard, (self._shapes.end - 1) / MOTION_RATE)
 
     def at(self, seconds: float) -> Conditions:
         """What a frame at a settled time hears. Times never go back by more than a second."""
@@ -110,7 +115,7 @@ class Voice:
         pair = self._shapes.at(np.array([low, low + 1]))
         shape = pair[0] + np.float32(place - low) * (pair[1] - pair[0])
         shape = shape * np.float32(self._gain * self._awake(seconds))
-        rows = np.arange(CONTEXT_FEATURES) - CONTEXT_FEATURES // 2 + round(seconds * FEATURE_RATE)
+        rows = np.arange(-self._before, self._after) + round(seconds * FEATURE_RATE)
         old = seconds - KEPT_SECONDS
         self._features.forget_before(int(old * FEATURE_RATE))
         self._shapes.forget_before(int(old * MOTION_RATE))

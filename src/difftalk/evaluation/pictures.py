@@ -25,6 +25,7 @@ from difftalk.evaluation.subject import variant
 from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
+from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Conditions, Renderer
 from difftalk.training.render_data import Clip, References
 from difftalk.voice import Voice
@@ -53,7 +54,7 @@ class _Shown:
 
 def teacher(clip: Clip, bench: Bench) -> Outcome:
     """The true mesh: no motion enters."""
-    return _compared(clip, bench, frame_indices(clip, bench.seconds), _true(clip))
+    return _compared(clip, bench, frame_indices(clip, bench.seconds), _true(clip, bench.model))
 
 
 def turn(clip: Clip, bench: Bench) -> Outcome:
@@ -61,7 +62,7 @@ def turn(clip: Clip, bench: Bench) -> Outcome:
     yaws = np.array([pose.yaw for pose in clip.poses])
     turned = np.flatnonzero(np.abs(yaws) > TURNED)
     indices = turned[: round(bench.seconds * MOTION_RATE)].astype(np.int64)
-    return _compared(clip, bench, indices, _true(clip)) if len(indices) else Outcome({})
+    return _compared(clip, bench, indices, _true(clip, bench.model)) if len(indices) else Outcome({})
 
 
 def reconstruction(clip: Clip, bench: Bench) -> Outcome:
@@ -69,8 +70,9 @@ def reconstruction(clip: Clip, bench: Bench) -> Outcome:
     return _compared(clip, bench, frame_indices(clip, bench.seconds), _predicted(clip, bench.model))
 
 
-def _true(clip: Clip) -> Callable[[int], Target]:
-    return lambda index: (clip.meshes[index], Conditions(clip.audio(index), clip.shapes[index]))
+def _true(clip: Clip, model: Model) -> Callable[[int], Target]:
+    kind = model.settings.renderer
+    return lambda index: (clip.meshes[index], Conditions(clip.audio(index, kind), clip.shapes[index]))
 
 
 def _predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
@@ -94,8 +96,10 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Call
             "teacher, turn and reconstruction render by themselves; judge videos of other tools with strict"
         )
     shown, references, model = _Shown(), References(clip), bench.model
-    renderers = {"ours": Renderer(model, steps=model.settings.steps, seed=0)}
-    if model.settings.renderer != "painter" and "painter" in model.graphs:
+    renderers: dict[str, Renderer | PublishedRenderer] = {
+        "ours": renderer_of(model, steps=model.settings.steps, seed=0)
+    }
+    if model.settings.renderer == "denoiser" and "painter" in model.graphs:
         renderers["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
     before: int | None = None
     for number, index in enumerate(indices):
@@ -113,7 +117,7 @@ def _draw(
     references: References,
     index: int,
     chosen: int,
-    renderers: dict[str, Renderer],
+    renderers: dict[str, Renderer | PublishedRenderer],
     target: Callable[[int], Target],
     strided: Model | None,
 ) -> None:
@@ -135,7 +139,7 @@ def _draw(
         return
     truth = region_of(scene.aligned)
     pictures["held"] = region_of(reference.aligned)
-    if "decoder" in strided.graphs:
+    if strided.settings.renderer == "denoiser":
         other = clip.sample.frame((index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
         pictures |= _decoded(strided, truth, region_of(other), drawn.composite)
     for name, picture in pictures.items():

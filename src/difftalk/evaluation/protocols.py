@@ -38,7 +38,7 @@ from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import opening
-from difftalk.renderer import Renderer
+from difftalk.published_renderer import renderer_of
 from difftalk.talker import Talker
 from difftalk.training.render_data import Clip, References
 from difftalk.voice import Voice
@@ -256,7 +256,7 @@ def clip_meshes(clip: Clip, seconds: float) -> Array:
 
 def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Performance:
     """The clip's frames speaking another waveform, at 25/s in the aligned space, tracked again; as `dub` does it."""
-    voice, renderer = Voice(model, articulation=1.0), Renderer(model, steps=model.settings.steps, seed=0)
+    voice, renderer = Voice(model, articulation=1.0), renderer_of(model, steps=model.settings.steps, seed=0)
     voice.push(waveform)
     voice.finish()
     indices = frame_indices(clip, min(seconds, len(waveform) / SAMPLE_RATE))

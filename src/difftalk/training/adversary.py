@@ -15,9 +15,9 @@ from torch import Tensor
 
 from difftalk.errors import InputError
 from difftalk.nets.critic import CRITIC_LAYERS, PatchCritic
-from difftalk.training.batches import RenderBatch
+from difftalk.training.batches import Batch, PaperBatch, RenderBatch
 from difftalk.training.losses import LPIPS, Loss, mouth_boxes
-from difftalk.training.recipes import DenoiserRecipe, Recipe
+from difftalk.training.recipes import DenoiserRecipe, PaperFirstStageRecipe, Recipe
 
 WARM_UP: Final = 60  # steps in which the critic learns alone
 RATE: Final = 5.0  # times the other nets' learning rate
@@ -30,8 +30,8 @@ PATCH: Final = 8  # px of the enlarged box, side of what is judged as one
 class Adversary:
     """The critic with its optimiser. weight: of its loss beside the others. eyes: whose features it sees, frozen."""
 
-    def __init__(self, recipe: DenoiserRecipe, eyes: LPIPS, device: torch.device) -> None:
-        if not recipe.along:
+    def __init__(self, recipe: DenoiserRecipe | PaperFirstStageRecipe, eyes: LPIPS, device: torch.device) -> None:
+        if isinstance(recipe, DenoiserRecipe) and not recipe.along:
             raise InputError("a critic needs a decoder that learns; set along=true or critic=0")
         self.weight, self.eyes, self.step = recipe.critic, eyes, 0
         self.net = PatchCritic(recipe.critic_size).to(device)
@@ -41,11 +41,11 @@ class Adversary:
     @classmethod
     def of(cls, recipe: Recipe, eyes: LPIPS | None, device: torch.device) -> Adversary | None:
         """None for recipes without one."""
-        if not isinstance(recipe, DenoiserRecipe) or recipe.critic <= 0:
+        if not isinstance(recipe, DenoiserRecipe | PaperFirstStageRecipe) or recipe.critic <= 0:
             return None
         return cls(recipe, eyes or LPIPS.shipped().to(device), device)
 
-    def added(self, loss: Loss, batch: RenderBatch) -> Loss:
+    def added(self, loss: Loss, batch: Batch) -> Loss:
         """The loss with the critic's opinion of its picture added."""
         assert loss.picture is not None
         true, drawn, weight = _boxes(loss.picture, batch)
@@ -56,7 +56,7 @@ class Adversary:
         share = self.weight if self.step >= WARM_UP else 0.0
         return Loss(loss.total + share * opinion, {**loss.parts, "critic": opinion}, loss.picture)
 
-    def learn(self, picture: Tensor, batch: RenderBatch, rate: float) -> None:
+    def learn(self, picture: Tensor, batch: Batch, rate: float) -> None:
         """One step of the critic on what was drawn. rate: of the nets that draw."""
         true, drawn, weight = _boxes(picture.detach(), batch)
         for group in self.optimiser.param_groups:
@@ -90,8 +90,15 @@ class Adversary:
         self.step = state["step"]
 
 
-def _boxes(picture: Tensor, batch: RenderBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """True and drawn mouth boxes (b, 3, 96, 160), and how much each patch counts, (b, 1, 12, 20)."""
+def _boxes(picture: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """True and drawn mouth boxes (b, 3, 96, 160), and how much each patch counts, (b, 1, 12, 20).
+
+    Of the published first stage the whole pictures, every patch alike.
+    """
+    if isinstance(batch, PaperBatch):
+        count, _, height, width = batch.picture.shape
+        return batch.picture.clone(), picture.float(), torch.ones(count, 1, height // PATCH, width // PATCH).to(picture)
+    assert isinstance(batch, RenderBatch)
     inner = batch.composite[:, 3:4]
     true, drawn, mask = (mouth_boxes(p, inner) for p in (batch.target, picture.float(), inner))
     near = F.max_pool2d(F.max_pool2d(mask, RIM, 1, RIM // 2), PATCH)

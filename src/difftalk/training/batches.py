@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from typing_extensions import Self
 from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.mouth import COMPONENTS
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS
+from difftalk.published import CHARACTERS, EMPTY, SEEN, WINDOW_STEPS, WINDOWS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class _Batch:
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
+
+    def parts(self, count: int) -> list[Self]:
+        """The batch in `count` pieces, or as many as it has samples."""
+        pieces = {f.name: getattr(self, f.name).tensor_split(min(count, len(self))) for f in fields(self)}
+        return [type(self)(**{name: piece[i] for name, piece in pieces.items()}) for i in range(min(count, len(self)))]
 
 
 def _placed(value: Tensor, device: torch.device) -> Tensor:
@@ -61,7 +67,23 @@ class MotionBatch(_Batch):
     mask: Tensor
 
 
-Batch = RenderBatch | MotionBatch
+@dataclass(frozen=True)
+class PaperBatch(_Batch):
+    """What the published nets see of a frame; all float32, batch first.
+
+    picture, masked, reference: (b, 3, s, s) in [-1, 1], `masked` the picture without what is to be drawn.
+    audio: (b, 8, 16, 29). landmarks: (b, 39, 2) px of the picture.
+    """
+
+    picture: Tensor
+    masked: Tensor
+    reference: Tensor
+    audio: Tensor
+    landmarks: Tensor
+
+
+Batch = RenderBatch | MotionBatch | PaperBatch
+FAKE_PAPER_SIZE: Final = 64  # px, of a picture of the published nets
 
 
 class Source(Protocol):
@@ -94,6 +116,8 @@ class FakeSource:
                 noise(frames),
                 mask,
             )
+        if self._kind == "paper":
+            return _fake_paper(noise)
         target, composite = noise(3, 144, 176), noise(5, 144, 176)
         composite[:, 3:] = composite[:, 3:].abs().round()
         conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), torch.ones(n)
@@ -101,3 +125,12 @@ class FakeSource:
 
     def validation(self) -> list[Batch]:
         return [self.batch(-1)]
+
+
+def _fake_paper(noise: Callable[..., Tensor]) -> PaperBatch:
+    size = FAKE_PAPER_SIZE
+    picture, reference = noise(3, size, size), noise(3, size, size)
+    masked = picture.clone()
+    masked[:, :, size // 2 :] = EMPTY
+    landmarks = (noise(len(SEEN), 2) + 1) * (size / 2)
+    return PaperBatch(picture, masked, reference, noise(WINDOWS, WINDOW_STEPS, CHARACTERS), landmarks)

@@ -25,6 +25,7 @@ from difftalk.training.recipes import Kind, Recipe, from_dict, to_dict
 
 FORMAT: Final = 1
 FILE: Final = "checkpoint.pt"
+CONVERTED: Final = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,36 @@ def save_weights(checkpoint: Checkpoint, path: Path) -> None:
         name: value.half().contiguous() if value.is_floating_point() and value.numel() > 1024 else value.contiguous()
         for name, value in checkpoint.average.items()
     }
-    header = {
+    save_file(average, path, metadata=_header(checkpoint))
+
+
+def _header(checkpoint: Checkpoint) -> dict[str, str]:
+    return {
         "kind": checkpoint.kind,
         "recipe": json.dumps(to_dict(checkpoint.recipe)),
         "step": str(checkpoint.step),
         "seconds": str(checkpoint.seconds),
         "code": checkpoint.code,
     }
-    save_file(average, path, metadata=header)
+
+
+def save_converted(checkpoint: Checkpoint, run: Path) -> None:
+    """Writes RUN/checkpoint.safetensors: net and average bit for bit, to start or export from, not to resume."""
+    from safetensors.torch import save_file
+
+    run.mkdir(parents=True, exist_ok=True)
+    tensors = {f"net.{name}": value.contiguous() for name, value in checkpoint.net.items()}
+    tensors |= {
+        f"average.{name}": value.contiguous()
+        for name, value in checkpoint.average.items()
+        if value.data_ptr() != checkpoint.net[name].data_ptr()
+    }
+    temporary = run / f".{CONVERTED}.{os.getpid()}"
+    try:
+        save_file(tensors, temporary, metadata=_header(checkpoint))
+        os.replace(temporary, run / CONVERTED)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _load_weights(path: Path) -> Checkpoint:
@@ -79,15 +102,16 @@ def _load_weights(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
-            average = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         recipe = from_dict(cast("Kind", header["kind"]), json.loads(header["recipe"]))
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} holds no weights of difftalk or is damaged ({type(error).__name__})") from None
+    net = _under("net.", tensors) or tensors
     return Checkpoint(
         cast("Kind", header["kind"]),
         recipe,
-        average,
-        average,
+        net,
+        net | _under("average.", tensors),
         {},
         int(header["step"]),
         float(header["seconds"]),
@@ -96,10 +120,16 @@ def _load_weights(path: Path) -> Checkpoint:
     )
 
 
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """From a checkpoint file, the run's folder that holds one, or weights as safetensors. Raises DataError."""
     if path.suffix == ".safetensors" and path.is_file():
         return _load_weights(path)
+    if (path / CONVERTED).is_file() and not (path / FILE).is_file():
+        return _load_weights(path / CONVERTED)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"{path} holds no {FILE}; give the folder of a training run")

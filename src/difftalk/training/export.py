@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -23,6 +23,7 @@ from difftalk.nets.denoiser import Denoiser
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
+from difftalk.nets.paper import CONDITION, LATENT, PublishedDiffTalk
 from difftalk.nets.sizes import (
     AUDIO_SIZE,
     AUDIO_TOKENS,
@@ -31,6 +32,7 @@ from difftalk.nets.sizes import (
     LATENT_CHANNELS,
     LATENT_SIZE,
 )
+from difftalk.published import CHARACTERS, SEEN, WINDOW_STEPS, WINDOWS
 from difftalk.sample import Sample, load_samples
 from difftalk.speech import BLOCK
 from difftalk.training.checkpoint import load_net, save_weights
@@ -39,11 +41,18 @@ if TYPE_CHECKING:
     import onnx
 
 HALF_FROM: Final = 1024  # elements: smaller tensors stay f32
+LARGE: Final = 10**9  # bytes of weights from which they get a file of their own: a graph's own may hold 2 GB
+PUBLISHED_STEPS: Final = 200
 WINDOW_MELS: Final = 300  # columns of the speech encoder's window: 3.0 s at 100 Hz
 
 
-def export_graph(net: nn.Module, path: Path, *, inputs: dict[str, Tensor], outputs: Sequence[str]) -> None:
-    """Writes `net` as an ONNX graph with static shapes, named inputs and outputs, and fp16 weights."""
+def export_graph(
+    net: nn.Module, path: Path, *, inputs: dict[str, Tensor], outputs: Sequence[str], half: bool = True
+) -> None:
+    """Writes `net` as an ONNX graph with static shapes and named inputs and outputs.
+
+    half: whether weights are stored in fp16. Weights of more than 1 GB go into a file beside it, PATH.data.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         # Torch's exporter calls parts of torch that torch has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
@@ -58,8 +67,12 @@ def export_graph(net: nn.Module, path: Path, *, inputs: dict[str, Tensor], outpu
             verbose=False,
         )
     assert program is not None
-    program.save(str(path))
-    store_half(path)
+    size = sum(parameter.numel() * 4 for parameter in net.parameters())
+    program.save(str(path), external_data=size > LARGE)
+    if half:
+        store_half(path)
+    else:
+        _stripped(path)
 
 
 def store_half(path: Path) -> None:
@@ -85,7 +98,19 @@ def store_half(path: Path) -> None:
     del graph.node[:]
     graph.node.extend(casts + nodes)
     _strip(model)
-    onnx.checker.check_model(model)
+    large = sum(tensor.ByteSize() for tensor in graph.initializer) > LARGE
+    beside = path.with_name(f"{path.name}.data")
+    beside.unlink(missing_ok=True)
+    onnx.save(model, str(path), save_as_external_data=large, location=beside.name)
+    onnx.checker.check_model(str(path))
+
+
+def _stripped(path: Path) -> None:
+    """Rewrites a graph without the exporter's notes; weights in a file of their own stay there."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    _strip(model)
     onnx.save(model, str(path))
 
 
@@ -138,6 +163,8 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
         }
     if isinstance(net, LatentDiffusion):
         return graphs_of(net.first_stage) | graphs_of(net.denoiser)
+    if isinstance(net, PublishedDiffTalk):
+        return _published_graphs(net)
     if isinstance(net, Denoiser):
         conditions = {
             "composite": torch.zeros(1, net.sizes.composite, *LATENT_SIZE),
@@ -157,6 +184,32 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
     raise DataError(f"{type(net).__name__} is no net that a model folder holds")
 
 
+class _Part(nn.Module):
+    """One of a net's functions as a net of its own."""
+
+    def __init__(self, net: nn.Module, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.net, self.function = net, function
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs)
+
+
+def _published_graphs(net: PublishedDiffTalk) -> dict[str, GraphSpec]:
+    side, picture = net.sizes.latent, torch.zeros(1, 3, net.sizes.picture, net.sizes.picture)
+    latent = torch.zeros(1, LATENT, side, side)
+    windows, points = torch.zeros(1, WINDOWS, WINDOW_STEPS, CHARACTERS), torch.zeros(1, len(SEEN), 2)
+    seen = {"noisy": latent, "masked": latent, "reference": latent, "step": torch.zeros(1)}
+    encode, decode = _Part(net.first_stage, net.first_stage.encode), _Part(net.first_stage, net.first_stage.decode)
+    parts = {
+        "encoder": GraphSpec(encode, {"picture": picture}, ("latent",), "f32"),
+        "conditions": GraphSpec(net.conditions, {"windows": windows, "points": points}, ("context",), "f32"),
+        "denoiser": GraphSpec(net, seen | {"context": torch.zeros(1, 1, 2 * CONDITION)}, ("noise",), "f32"),
+        "decoder": GraphSpec(decode, {"latent": latent}, ("picture",), "f32"),
+    }
+    return {f"published_{name}": spec for name, spec in parts.items()}
+
+
 def export_model(
     out: Path,
     runs: Mapping[str, Path],
@@ -165,11 +218,14 @@ def export_model(
     settings: Settings | None = None,
     weights: Path | None = None,
     data: Path | None = None,
+    fp16: bool | None = None,
 ) -> Model:
     """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError.
 
     weights: a folder that gets each run's weights as NAME.safetensors, to train on from. data: prepared clips on whose
-    validation people the gain of each motion graph is measured; without them the base's gains stay.
+    validation people the gain of each motion graph is measured; without them the base's gains stay. fp16: whether
+    weights are stored in fp16; by default all but the published system's are. A denoiser of the published system
+    becomes the folder's renderer.
     """
     source = Model.load(base)
     half = out.with_name(f".{out.name}.part")
@@ -183,10 +239,13 @@ def export_model(
         if weights is not None:
             weights.mkdir(parents=True, exist_ok=True)
             save_weights(checkpoint, weights / f"{kind}.safetensors")
+        halved = not isinstance(net, PublishedDiffTalk) if fp16 is None else fp16
         for name, spec in graphs_of(net).items():
             path = half / f"{name}.onnx"
-            export_graph(spec.net, path, inputs=spec.inputs, outputs=spec.outputs)
+            export_graph(spec.net, path, inputs=spec.inputs, outputs=spec.outputs, half=halved)
             entries[name] = entry_of(path, spec.precision)
+        if isinstance(net, PublishedDiffTalk) and settings is None:
+            settings = replace(source.settings, renderer="published", steps=PUBLISHED_STEPS, picture=net.sizes.picture)
     settings = settings or source.settings
     write_index(half, entries, settings)
     if data is not None:

@@ -28,9 +28,10 @@ from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
+from difftalk.nets.paper import PublishedDiffTalk
 from difftalk.nets.sync import SyncExpert
 from difftalk.training.adversary import Adversary
-from difftalk.training.batches import Batch, RenderBatch, Source
+from difftalk.training.batches import Batch, Source
 from difftalk.training.checkpoint import (
     FILE,
     Checkpoint,
@@ -42,7 +43,7 @@ from difftalk.training.checkpoint import (
 )
 from difftalk.training.motion_loss import fit_linear, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
-from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, Recipe, SyncRecipe
+from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, PaperRecipe, Recipe, SyncRecipe
 
 PREFETCH = 3  # batches made ahead
 LOG_EVERY = 20  # steps
@@ -94,18 +95,19 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate
             net.train()
-            with autocast:
-                batch = batch.to(where)
-                loss = loss_of(net, batch, recipe, tools, random)
-            if adversary is not None and isinstance(batch, RenderBatch):
-                loss = adversary.added(loss, batch)
             optimiser.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            for part in batch.parts(recipe.schedule.parts):
+                with autocast:
+                    part = part.to(where)
+                    loss = loss_of(net, part, recipe, tools, random)
+                if adversary is not None:
+                    loss = adversary.added(loss, part)
+                (loss.total * (len(part) / len(batch))).backward()  # type: ignore[no-untyped-call]
+                if adversary is not None and loss.picture is not None:
+                    adversary.learn(loss.picture, part, rate)
             norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip)
             if bool(torch.isfinite(norm)):
                 optimiser.step()
-            if adversary is not None and isinstance(batch, RenderBatch) and loss.picture is not None:
-                adversary.learn(loss.picture, batch, rate)
             _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
             step += 1
             seconds = time.monotonic() - began
@@ -152,10 +154,10 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
     elif isinstance(net, MotionNetwork | SyncExpert):
         assert isinstance(recipe, MotionRecipe | SyncRecipe)
         fit_whitening(net, source, recipe)
-    if isinstance(net, LatentDiffusion) and isinstance(recipe, DenoiserRecipe):
+    if isinstance(net, LatentDiffusion | PublishedDiffTalk) and isinstance(recipe, DenoiserRecipe | PaperRecipe):
         if recipe.first_stage:
             load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)
-        elif start_from is None and recipe.name != "debug":
+        elif start_from is None and not recipe.name.endswith("debug"):
             raise DataError("a denoiser needs a trained first stage; give its run with --set first_stage=RUN")
 
 
@@ -209,9 +211,10 @@ def _checkpoint(
 
 @torch.no_grad()
 def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """average <- decay average + (1 - decay) net; buffers are copied."""
-    for held, now in zip(average.parameters(), net.parameters(), strict=True):
-        held.lerp_(now, 1 - decay)
+    """average <- decay average + (1 - decay) net; buffers are copied, and the published condition nets."""
+    for (name, held), now in zip(average.named_parameters(), net.parameters(), strict=True):
+        as_it_is = isinstance(net, PublishedDiffTalk) and name.startswith("conditions.")
+        held.lerp_(now, 1.0 if as_it_is else 1 - decay)
     for kept, new in zip(average.buffers(), net.buffers(), strict=True):
         kept.copy_(new)
 

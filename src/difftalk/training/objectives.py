@@ -17,8 +17,9 @@ from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
+from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk
 from difftalk.nets.sync import SyncExpert
-from difftalk.training.batches import Batch, MotionBatch, RenderBatch
+from difftalk.training.batches import Batch, MotionBatch, PaperBatch, RenderBatch
 from difftalk.training.losses import (
     LPIPS,
     Loss,
@@ -28,7 +29,23 @@ from difftalk.training.losses import (
     painter_loss,
 )
 from difftalk.training.motion_loss import motion_loss, opening_correlation
-from difftalk.training.recipes import DenoiserRecipe, FirstStageRecipe, MotionRecipe, PainterRecipe, Recipe, SyncRecipe
+from difftalk.training.paper_loss import (
+    paper_figures,
+    paper_first_stage_loss,
+    paper_loss,
+    paper_pictures,
+    paper_rows,
+)
+from difftalk.training.recipes import (
+    DenoiserRecipe,
+    FirstStageRecipe,
+    MotionRecipe,
+    PainterRecipe,
+    PaperFirstStageRecipe,
+    PaperRecipe,
+    Recipe,
+    SyncRecipe,
+)
 from difftalk.training.sync_loss import right_offsets, sync_loss
 
 Image = NDArray[np.uint8]
@@ -52,7 +69,7 @@ class Tools:
         if isinstance(recipe, MotionRecipe):
             row = torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device)
             return cls(opening_row=row, expert=_expert(recipe.expert, device) if recipe.expert else None)
-        if isinstance(recipe, SyncRecipe):
+        if isinstance(recipe, SyncRecipe | PaperRecipe):
             return cls()
         return cls(placed(LPIPS.shipped(), device) if recipe.lpips else None)
 
@@ -81,6 +98,10 @@ def build(recipe: Recipe) -> nn.Module:
         return LatentDiffusion(recipe.first_stage_size, recipe.size, along=recipe.along)
     if isinstance(recipe, SyncRecipe):
         return SyncExpert(recipe.size)
+    if isinstance(recipe, PaperFirstStageRecipe):
+        return PaperFirstStage(recipe.size)
+    if isinstance(recipe, PaperRecipe):
+        return PublishedDiffTalk(recipe.size, checkpointing=recipe.checkpointing)
     return MotionNetwork(recipe.size) if recipe.network else LinearMotion(recipe.size)
 
 
@@ -92,6 +113,11 @@ def loss_of(net: nn.Module, batch: Batch, recipe: Recipe, tools: Tools, random: 
         return first_stage_loss(net, batch, tools.lpips, random)
     if isinstance(net, LatentDiffusion) and isinstance(batch, RenderBatch):
         return denoiser_loss(net, batch, tools.lpips, random)
+    if isinstance(net, PaperFirstStage) and isinstance(batch, PaperBatch):
+        assert isinstance(recipe, PaperFirstStageRecipe)
+        return paper_first_stage_loss(net, batch, recipe, tools.lpips)
+    if isinstance(net, PublishedDiffTalk) and isinstance(batch, PaperBatch):
+        return paper_loss(net, batch, random)
     if isinstance(net, SyncExpert) and isinstance(batch, MotionBatch):
         return sync_loss(net, batch)
     if isinstance(batch, MotionBatch) and isinstance(recipe, MotionRecipe) and tools.opening_row is not None:
@@ -111,6 +137,11 @@ def validate(
             figures = {"right_offsets": right_offsets(net, batch), "sync": float(sync_loss(net, batch).total)}
         elif isinstance(batch, MotionBatch):
             figures = {"opening_r": opening_correlation(net(batch.features), batch, tools.opening_row)}
+        elif isinstance(batch, PaperBatch):
+            assert isinstance(net, PublishedDiffTalk | PaperFirstStage)
+            output = paper_pictures(net, batch)
+            figures = paper_figures(net, batch, output, tools.lpips)
+            rows += [[_image(picture) for picture in row] for row in paper_rows(batch, output)]
         else:
             pictures = _pictures(net, batch)
             figures = _figures(pictures["output"], batch, tools.lpips)

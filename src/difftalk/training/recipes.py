@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 from difftalk.engine import Precision
 from difftalk.errors import InputError
 from difftalk.nets import sizes
+from difftalk.nets.paper import PAPER, PAPER_FIRST_STAGE, PaperFirstStageSizes, PaperSizes
 from difftalk.nets.sizes import CriticSizes, DenoiserSizes, FirstStageSizes, MotionSizes, PainterSizes, SyncSizes
 
 
@@ -39,6 +40,7 @@ class Schedule:
     steps: int = 20_000
     batch: int = 8
     seed: int = 0
+    parts: int = 1  # into which a batch is split; gradients add up, memory is that of one part
     precision: Precision = "bf16"  # f32 on processors without it
     validate_every: int = 500  # steps
     checkpoint_minutes: float = 5.0
@@ -128,7 +130,42 @@ class SyncRecipe:
     schedule: Schedule = Schedule(steps=400, batch=96, precision="f32", validate_every=50)
 
 
-Recipe = PainterRecipe | FirstStageRecipe | DenoiserRecipe | MotionRecipe | SyncRecipe
+@dataclass(frozen=True)
+class PaperFirstStageRecipe:
+    """The published first stage's, VQ (Rombach et al. 2022, appendix G): L1, LPIPS, a patch critic, the codebook's.
+
+    picture: px. critic, codebook: weights.
+    """
+
+    name: str
+    size: PaperFirstStageSizes
+    picture: int = 256
+    optimiser: Optimiser = Optimiser(lr=3.6e-5, warm_up=1, final_share=1.0, beta2=0.9, weight_decay=0.0)
+    schedule: Schedule = Schedule(precision="f32")
+    lpips: bool = True
+    critic: float = 0.75
+    codebook: float = 1.0
+    critic_size: CriticSizes = field(default_factory=CriticSizes)
+
+
+@dataclass(frozen=True)
+class PaperRecipe:
+    """The published system's (DiffTalk, section 4.1; docs/paper.md). first_stage: run or weights of its first stage.
+
+    checkpointing: whether the denoiser's blocks are computed again on the way back, for less memory.
+    """
+
+    name: str
+    size: PaperSizes
+    optimiser: Optimiser = Optimiser(lr=6.4e-5, warm_up=1, final_share=1.0, beta2=0.999, clip=0.1, ema=0.9999)
+    schedule: Schedule = Schedule(steps=1_000_000, batch=64, parts=8, precision="f32")
+    first_stage: str = ""
+    checkpointing: bool = True
+
+
+Recipe = (
+    PainterRecipe | FirstStageRecipe | DenoiserRecipe | MotionRecipe | SyncRecipe | PaperFirstStageRecipe | PaperRecipe
+)
 Kind = Literal["painter", "first-stage", "denoiser", "motion", "sync"]
 
 _DEBUG: Final = Schedule(steps=8, batch=2, precision="f32", validate_every=4)
@@ -137,11 +174,23 @@ PAINTER: Final = {
     "debug": PainterRecipe("debug", sizes.PAINTER["debug"], schedule=_DEBUG, lpips=False),
     "default": PainterRecipe("default", sizes.PAINTER["default"]),
 }
-FIRST_STAGE: Final = {
+FIRST_STAGE: Final[Mapping[str, FirstStageRecipe | PaperFirstStageRecipe]] = {
     "debug": FirstStageRecipe("debug", sizes.FIRST_STAGE["debug"], schedule=_DEBUG, lpips=False),
     "default": FirstStageRecipe("default", sizes.FIRST_STAGE["default"]),
+    "paper": PaperFirstStageRecipe("paper", PAPER_FIRST_STAGE["paper"]),
+    "paper-512": PaperFirstStageRecipe("paper-512", PAPER_FIRST_STAGE["paper-512"], picture=512),
+    "paper-small": PaperFirstStageRecipe(
+        "paper-small",
+        PAPER_FIRST_STAGE["paper-small"],
+        optimiser=Optimiser(lr=5e-4, beta2=0.95, weight_decay=0.0),
+        schedule=Schedule(batch=4),
+        critic=0.05,
+    ),
+    "paper-debug": PaperFirstStageRecipe(
+        "paper-debug", PAPER_FIRST_STAGE["paper-debug"], picture=64, schedule=_DEBUG, lpips=False, critic=0.0
+    ),
 }
-DENOISER: Final = {
+DENOISER: Final[Mapping[str, DenoiserRecipe | PaperRecipe]] = {
     "debug": DenoiserRecipe(
         "debug", sizes.DENOISER["debug"], sizes.FIRST_STAGE["debug"], schedule=_DEBUG, lpips=False, along=True
     ),
@@ -165,6 +214,16 @@ DENOISER: Final = {
         along=True,
         critic=0.2,
     ),
+    "paper": PaperRecipe("paper", PAPER["paper"]),
+    "paper-512": PaperRecipe("paper-512", PAPER["paper-512"]),
+    "paper-small": PaperRecipe(
+        "paper-small",
+        PAPER["paper-small"],
+        optimiser=Optimiser(lr=5e-4, clip=1.0),
+        schedule=Schedule(batch=16),
+        checkpointing=False,
+    ),
+    "paper-debug": PaperRecipe("paper-debug", PAPER["paper-debug"], schedule=_DEBUG),
 }
 MOTION: Final = {
     "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),
@@ -209,12 +268,17 @@ def override(recipe: RecipeT, settings: Sequence[str]) -> RecipeT:
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
     """Plain values for a checkpoint; the inverse of `from_dict`."""
-    return dataclasses.asdict(recipe)
+    return dataclasses.asdict(recipe) | {"type": type(recipe).__name__}
 
 
 def from_dict(kind: Kind, values: Mapping[str, Any]) -> Recipe:
     """The recipe that `to_dict` wrote."""
-    recipe: Recipe = _build(type(next(iter(RECIPES[kind].values()))), values)
+    types = {type(recipe).__name__: type(recipe) for recipe in RECIPES[kind].values()}
+    own = next(iter(types))  # of weights from before there were several
+    fields = {name: value for name, value in values.items() if name != "type"}
+    if values.get("type", own) not in types:
+        raise InputError(f"the recipe's type {values['type']!r} is not known to this version")
+    recipe: Recipe = _build(types[values.get("type", own)], fields)
     return recipe
 
 

@@ -32,8 +32,7 @@ from difftalk.interior import interior
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
 from difftalk.mouth_bank import MAX_MOUTHS, nearest, way_of
-from difftalk.nets.sizes import AUDIO_TOKENS
-from difftalk.renderer import Scene, compose_in, landmarks_of
+from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_RATE
@@ -100,9 +99,9 @@ class Clip:
         """Where in the speech features the frame's audio lies, the lip/audio offset repaired."""
         return float((self.sample.seconds[index] + self.sample.record.offset / MOTION_RATE) * FEATURE_RATE)
 
-    def audio(self, index: int) -> Array:
-        """(20, 1152) features of ± 200 ms around the frame; edges repeated."""
-        return audio_tokens(np.asarray(self.sample.speech), self.feature_position(index))
+    def audio(self, index: int, renderer: str = "denoiser") -> Array:
+        """(20, 1152) features of ± 200 ms around the frame, or what another renderer is given; edges repeated."""
+        return audio_tokens(np.asarray(self.sample.speech), self.feature_position(index), context_of(renderer))
 
     def far_frames(self, index: int) -> NDArray[np.int64]:
         """Frames at least 60 away from `index`, or the farthest."""
@@ -215,9 +214,9 @@ class Chosen:
     look: Look
 
 
-def audio_tokens(speech: NDArray[np.floating], position: float) -> Array:
-    """(n, 1152) features and a position in them -> the (20, 1152) around it; edges repeated."""
-    rows = np.arange(AUDIO_TOKENS) - AUDIO_TOKENS // 2 + round(position)
+def audio_tokens(speech: NDArray[np.floating], position: float, context: tuple[int, int]) -> Array:
+    """(n, 1152) features and a position in them -> those before and after it; edges repeated."""
+    rows = np.arange(-context[0], context[1]) + round(position)
     return np.asarray(speech[np.clip(rows, 0, len(speech) - 1)], np.float32)
 
 

@@ -10,13 +10,24 @@ from typing import cast
 import torch
 
 from difftalk.errors import DataError, InputError
+from difftalk.hdtf import read_hdtf
 from difftalk.model import Model
 from difftalk.sample import Sample, load_samples
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
 from difftalk.training.motion_data import MotionSource, silence_features
-from difftalk.training.recipes import Kind, MotionRecipe, Recipe, SyncRecipe, override, recipe_named
+from difftalk.training.paper_data import PaperSource
+from difftalk.training.recipes import (
+    Kind,
+    MotionRecipe,
+    PaperFirstStageRecipe,
+    PaperRecipe,
+    Recipe,
+    SyncRecipe,
+    override,
+    recipe_named,
+)
 from difftalk.training.render_data import RenderSource
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
@@ -87,6 +98,8 @@ def _held_out(data: Path | None) -> list[Sample]:
 
 def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) -> Source:
     schedule = recipe.schedule
+    if isinstance(recipe, PaperRecipe | PaperFirstStageRecipe):
+        return _paper_source(recipe, data)
     if recipe.name == "debug" and data is None:
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
     samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
@@ -103,6 +116,20 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
             validation=held_out,
         )
     return RenderSource(samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out)
+
+
+def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None) -> Source:
+    schedule, picture = recipe.schedule, recipe.size.picture if isinstance(recipe, PaperRecipe) else recipe.picture
+    if data is None and recipe.name == "paper-debug":
+        return FakeSource("paper", batch_size=schedule.batch, seed=schedule.seed)
+    if data is None:
+        raise InputError("no data was given; give a folder that difftalk prepare --layout hdtf wrote")
+    train_on = read_hdtf(data, "train")
+    try:
+        held_out = read_hdtf(data, "test")
+    except DataError:  # a folder of one's own without one
+        held_out = train_on
+    return PaperSource(train_on, batch_size=schedule.batch, picture_size=picture, seed=schedule.seed, held_out=held_out)
 
 
 def _train_geometry(samples: Sequence[Sample], run: Path) -> str:

@@ -1,0 +1,101 @@
+"""The published system's losses, and what is looked at while it trains.
+
+First stage: L1, LPIPS and the codebook's commitment (van den Oord et al. 2017; Esser et al. 2021); its critic is the
+adversary's. Denoiser: mean square error of the predicted noise (Ho et al. 2020, equation 14).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk, noised
+from difftalk.sampler import TIME_STEPS, ddim
+from difftalk.training.batches import PaperBatch
+from difftalk.training.losses import LPIPS, Loss
+from difftalk.training.recipes import PaperFirstStageRecipe
+
+SHOWN_STEPS: Final = 20  # of DDIM for the sheets
+
+
+def paper_first_stage_loss(
+    net: PaperFirstStage, batch: PaperBatch, recipe: PaperFirstStageRecipe, lpips: LPIPS | None
+) -> Loss:
+    """The picture and what its latent gives back."""
+    picture, codebook = net(batch.picture)
+    picture = picture.float()
+    l1 = (picture - batch.picture).abs().mean()
+    parts = {"l1": l1, "codebook": codebook}
+    total = l1 + recipe.codebook * codebook
+    if lpips is not None:
+        parts["lpips"] = lpips(picture, batch.picture).mean()
+        total = total + parts["lpips"]
+    return Loss(total, parts, picture)
+
+
+def paper_loss(net: PublishedDiffTalk, batch: PaperBatch, random: torch.Generator) -> Loss:
+    """Noise at a random time step, the whole latent."""
+    latent, masked, reference = (net.encode(p) for p in (batch.picture, batch.masked, batch.reference))
+    step = torch.randint(TIME_STEPS, (len(latent),), generator=random).to(latent.device)
+    noise = torch.randn(latent.shape, generator=random).to(latent)
+    context = net.conditions(batch.audio, batch.landmarks)
+    found = net(noised(latent, step, noise), masked, reference, step, context).float()
+    error = (found - noise).pow(2).mean()
+    return Loss(error, {"noise": error})
+
+
+@torch.no_grad()
+def paper_pictures(net: PublishedDiffTalk | PaperFirstStage, batch: PaperBatch) -> Tensor:
+    """By the first stage: the picture through its latent. By the whole: drawn from noise, the same at every call."""
+    if isinstance(net, PaperFirstStage):
+        decoded, _ = net(batch.picture)
+        return torch.as_tensor(decoded).float()
+    latent, masked, reference = (net.encode(p) for p in (batch.picture, batch.masked, batch.reference))
+    context, rng = net.conditions(batch.audio, batch.landmarks), np.random.default_rng(0)
+    mask = (batch.masked != batch.picture).any(1, keepdim=True).float()
+    kept = torch.nn.functional.adaptive_max_pool2d(mask, latent.shape[-2:]).cpu().numpy() == 0
+    clean = latent.cpu().numpy()
+
+    def noise_in(x: NDArray[np.float32], step: float) -> NDArray[np.float32]:
+        steps = torch.full((len(latent),), step, device=latent.device)
+        found: NDArray[np.float32] = net(_like(x, latent), masked, reference, steps, context).float().cpu().numpy()
+        return found
+
+    def held(x: NDArray[np.float32], share: float) -> NDArray[np.float32]:
+        noise = rng.standard_normal(x.shape).astype(np.float32)
+        return np.where(kept, np.float32(share**0.5) * clean + np.float32((1 - share) ** 0.5) * noise, x)
+
+    start = rng.standard_normal(clean.shape).astype(np.float32)
+    drawn = ddim(noise_in, start, SHOWN_STEPS, held=held)
+    return net.first_stage.decode(_like(drawn, latent)).float()
+
+
+def _like(x: NDArray[np.float32], other: Tensor) -> Tensor:
+    return torch.from_numpy(x).to(other)
+
+
+@torch.no_grad()
+def paper_figures(net: torch.nn.Module, batch: PaperBatch, output: Tensor, lpips: LPIPS | None) -> dict[str, float]:
+    """L1 under the mask, beside a fill with the mean colour of the reference there; the noise's error."""
+    mask = (batch.masked != batch.picture).any(1, keepdim=True).float()
+    count = mask.sum((2, 3), keepdim=True).clamp_min(1)
+    fill = (batch.reference * mask).sum((2, 3), keepdim=True) / count
+    figures = {
+        name: float(((picture - batch.picture).abs() * mask).sum() / mask.sum().clamp_min(1) / 3)
+        for name, picture in (("l1", output), ("fill_l1", fill))
+    }
+    if isinstance(net, PublishedDiffTalk):
+        figures["noise"] = float(paper_loss(net, batch, torch.Generator().manual_seed(0)).total)
+    if lpips is not None:
+        figures["lpips"] = float(lpips(output, batch.picture).mean())
+    return figures
+
+
+def paper_rows(batch: PaperBatch, output: Tensor) -> list[list[Tensor]]:
+    """True, masked, reference, output, difference x 4."""
+    difference = ((output - batch.picture) * 4).clamp(-1, 1)
+    return [list(row) for row in zip(batch.picture, batch.masked, batch.reference, output, difference, strict=True)]
