@@ -209,6 +209,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A folder that prepare wrote, or clips, which are prepared first.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The report's folder.")],
     protocol: Annotated[list[str] | None, typer.Option(help="One protocol; may be given again.")] = None,
+    table: Annotated[Optional[str], typer.Option(help="One of the paper's: ablation or comparison.")] = None,  # noqa: UP045
     model: _Model = None,
     split: Annotated[Optional[str], typer.Option(help="People to measure on; val where there are such.")] = None,  # noqa: UP045
     full: Annotated[bool, typer.Option("--full", help="Every clip, every protocol.")] = False,
@@ -232,8 +233,12 @@ def evaluate(
     """Measures a model, or another tool's videos, on people that training never saw."""
     from difftalk.evaluation import report as reports
     from difftalk.evaluation.kept import OwnNets
+    from difftalk.evaluation.tables import TABLES
 
-    chosen, own = protocol or [], OwnNets(syncnet, inception, i3d)
+    if table is not None and table not in TABLES:
+        raise InputError(f"--table {table}: allowed are {' and '.join(TABLES)}")
+    chosen = [*(protocol or []), *([table] if table else [])]
+    own = OwnNets(syncnet, inception, i3d)
     with _progress(as_json) as progress:
         if gates:
             print(reports.check_judge(data, out, split=split, own=own, progress=progress))

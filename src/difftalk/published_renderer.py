@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from difftalk.model import Model
 
-LEFT_OUT: Final = ("audio", "landmarks", "reference", "previous", "smoothing")  # for ablations
+LEFT_OUT: Final = ("audio", "landmarks", "reference", "masked", "previous", "smoothing")  # for ablations
 BLEND: Final = 6.0  # px below the nose over which what was drawn comes in
 
 
@@ -53,7 +53,8 @@ class Redrawn:
 class PublishedRenderer:
     """Draws the frames of one clip, one after the other. seed fixes the noise.
 
-    without: of LEFT_OUT. "previous" keeps the given reference for every frame, "reference" shows an empty picture.
+    without: of LEFT_OUT. "previous" keeps the given reference for every frame; "reference" and "masked" show empty
+    pictures, and without the masked frame nothing of it is held while it is drawn.
     """
 
     def __init__(self, model: Model, *, steps: int, seed: int, without: Sequence[str] = ()) -> None:
@@ -91,19 +92,21 @@ class PublishedRenderer:
             return np.where(kept, noised, x)
 
         start = self._random.standard_normal(latents["frame"].shape).astype(np.float32)
-        latent = ddim(noise_in, start, self._steps, held=held)
+        latent = ddim(noise_in, start, self._steps, held=None if "masked" in self._without else held)
         picture = np.clip(self._model.graph("published_decoder")(latent=latent)["picture"][0], -1, 1)
         self._drawn = np.where(mask > 0, picture, frame).astype(np.float32)
         composite = _region(np.concatenate([empty, mask[None], 1 - mask[None]]))
-        return Redrawn(_region(picture).transpose(1, 2, 0), composite, _weight(composite[3]))
+        share = _share(composite[3])
+        shown = share * _region(picture) + (1 - share) * _region(frame)
+        return Redrawn(shown.transpose(1, 2, 0), composite, region_mask() * share)
 
     def _pictures(self, frame: Array, empty: Array, reference: Reference) -> dict[str, Array]:
-        shown = self._planes(reference.aligned)
+        shown, nothing = self._planes(reference.aligned), np.full_like(frame, published.EMPTY)
         if self._drawn is not None and "previous" not in self._without:
             shown = self._drawn
         if "reference" in self._without:
-            shown = np.full_like(frame, published.EMPTY)
-        return {"frame": frame, "masked": empty, "reference": shown}
+            shown = nothing
+        return {"frame": frame, "masked": nothing if "masked" in self._without else empty, "reference": shown}
 
     def _planes(self, picture: Image) -> Array:
         """uint8 (256, 256, 3) -> (3, s, s) in [-1, 1]."""
@@ -148,9 +151,9 @@ def _kept(mask: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(mask.reshape(shape[-2], factor, shape[-1], factor).max((1, 3))[None, None] == 0)
 
 
-def _weight(mask: Array) -> Array:
-    """(144, 176): the region's soft mask below the nose, coming in over a few rows; mask: (144, 176)."""
+def _share(mask: Array) -> Array:
+    """(144, 176) in [0, 1]: how much of what was drawn counts, coming in over a few rows of the mask (144, 176)."""
     import cv2
 
     inside = cv2.GaussianBlur(mask, (0, 0), BLEND / 2)
-    return np.asarray(region_mask() * np.clip(2 * inside - 1, 0, 1), np.float32)
+    return np.asarray(np.clip(2 * inside - 1, 0, 1), np.float32)

@@ -16,11 +16,14 @@ ABOUT: Final = {
     "turn": "As teacher, on frames where the head is turned by more than 20 degrees.",
     "length": "20 seconds from one still: its end against its beginning.",
     "drift": "120 seconds from one still: its end against its beginning.",
+    "ablation": "The paper's ablation: the clip's own words, one condition more in every row.",
+    "comparison": "The paper's comparison: the clip's own words, the model beside others.",
     "conditions": "As teacher, with one condition left out or exchanged, or more steps taken, at a time.",
 }
 RANKED: Final = {  # the metric by which worst and best clips are found; -1 where less is better
     **dict.fromkeys(("strict", "widest", "cross", "outside"), ("r", 1)),
     **dict.fromkeys(("teacher", "reconstruction", "turn", "conditions"), ("mouth_lpips", -1)),
+    **dict.fromkeys(("ablation", "comparison"), ("crop_lpips", -1)),
     "swap": ("r_donor", 1),
     "silence": ("zeros_spread", -1),
     "length": ("r_ends", 1),
@@ -29,7 +32,7 @@ RANKED: Final = {  # the metric by which worst and best clips are found; -1 wher
 SYSTEMS: Final = {
     "truth": "the clip itself",
     "held": "a mouth that does not move: one frame, held",
-    "composite": "the warped reference, its inner mouth left empty",
+    "composite": "the warped reference, its inner mouth that of the nearest mouth in the bank",
     "painter": "the plain painter in place of first stage and denoiser",
     "linear": "the regression's motion through the same pipeline",
     "ceiling": "the first stage with the true frame's own latent",
@@ -43,10 +46,15 @@ SYSTEMS: Final = {
     "another seed": "from other noise",
     "no audio": "the denoiser hears nothing; mouth shape and composite stay",
     "no mouth shape": "neither mouth shape nor landmarks; the composite stays",
-    "no reference": "without the latent that shows the teeth",
+    "no reference": "without the latent of the mouth reference",
     "not progressive": "without its own last latent (DiffTalk's progressive reference)",
     "other audio": "the audio of another moment, the mesh as it is",
-    "other reference": "the latent of the most closed mouth instead of the widest",
+    "no mouth bank": "the mouth's inside from the warp's own reference, as with a still",
+    "audio alone": "without landmarks and mouth shape, reference and masked frame (or own last latent)",
+    "+ landmarks": "landmarks, and of the shipped kind the mouth shape, as well",
+    "+ reference": "the reference as well; of the published kind still without the masked frame",
+    "not smoothed": "without the attention over the audio's windows",
+    "shipped": "the model that comes with the package",
 }
 
 
@@ -80,6 +88,9 @@ METRICS: Final = {
     "fvd": _metric("FVD", "lower", "The same of 16-frame stretches, I3D."),
     "identity": _metric("Identity", "lower", "Distance of dlib's face embeddings; the same person is under 0.6."),
     "sharpness": _metric("Skin sharpness", "one", "Gradient energy of skin over the still's, faces over 100 px."),
+    "crop_psnr": _metric("PSNR, crop", "higher", "Of the whole crop, dB: as papers have it."),
+    "crop_ssim": _metric("SSIM, crop", "higher", "Of the whole crop."),
+    "crop_lpips": _metric("LPIPS, crop", "lower", "Of the whole crop."),
     "psnr": _metric("PSNR, dB", "higher", "Inside the mask."),
     "ssim": _metric("SSIM", "higher", "Inside the mask (Wang et al. 2004)."),
     "lpips": _metric("LPIPS, region", "lower", "LPIPS with AlexNet (Zhang et al. 2018) of the region."),

@@ -67,7 +67,7 @@ def turn(clip: Clip, bench: Bench) -> Outcome:
 
 def reconstruction(clip: Clip, bench: Bench) -> Outcome:
     """The clip's own audio, its mesh predicted from it: pose from the frame, mouth from the motion."""
-    return _compared(clip, bench, frame_indices(clip, bench.seconds), _predicted(clip, bench.model))
+    return _compared(clip, bench, frame_indices(clip, bench.seconds), predicted(clip, bench.model))
 
 
 def _true(clip: Clip, model: Model) -> Callable[[int], Target]:
@@ -75,7 +75,7 @@ def _true(clip: Clip, model: Model) -> Callable[[int], Target]:
     return lambda index: (clip.meshes[index], Conditions(clip.audio(index, kind), clip.shapes[index]))
 
 
-def _predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
+def predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
     """Asked for frames in order; the clip's lip/audio offset is repaired, the same for every model."""
     voice = Voice(model, articulation=1.0)
     voice.push(clip.sample.sound())
