@@ -197,6 +197,21 @@ def export(
 
 
 @app.command()
+def ablate(
+    data: Annotated[Path | None, typer.Argument(help="A folder that prepare wrote.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The runs' folder.")] = Path("runs/ablation"),
+    recipe: Annotated[str, typer.Option(help="debug or default.")] = "default",
+    minutes: Annotated[float, typer.Option(help="Of training, for each variant.")] = 60.0,
+    threads: Annotated[int, typer.Option(help="Threads; 0: as torch likes.")] = 0,
+    steps: Annotated[Optional[int], typer.Option(help="At most so many steps of each net.")] = None,  # noqa: UP045
+) -> None:
+    """Trains the model anew without one part at a time, for the same time each, and prints a table."""
+    from difftalk.training import ablation
+
+    print(ablation.ablate(data, out, minutes=minutes, recipe=recipe, threads=threads, steps=steps))
+
+
+@app.command()
 def convert(file: Path, out: Path) -> None:
     """A checkpoint in DiffTalk's published layout, or CompVis's VQ first stage -> a folder to train on and export."""
     from difftalk.training import convert as conversion

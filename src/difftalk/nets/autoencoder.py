@@ -72,6 +72,7 @@ class Decoder(nn.Module):
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
         a, b, c = sizes.decoder
+        self.conditional = sizes.conditional
         self.stem = nn.Conv2d(LATENT_CHANNELS, c, 3, padding=1)
         self.level8 = nn.Sequential(Residual(c), Residual(c), Residual(c))
         self.up4, self.up2 = Up(c, b, blocks=2), Up(b, a, blocks=2)
@@ -84,9 +85,17 @@ class Decoder(nn.Module):
         self, latent: Tensor, composite: Tensor, half: Tensor, quarter: Tensor, eighth: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Picture, residual and gate, for the loss."""
-        x = self.level8(self.stem(latent * mouth_window(composite)) + eighth)
-        out: tuple[Tensor, Tensor, Tensor] = self.paint(self.up2(self.up4(x, quarter), half), composite)
+        if not self.conditional:
+            half, quarter, eighth = (torch.zeros_like(features) for features in (half, quarter, eighth))
+        x = self.level8(self.stem(latent * self.window(composite)) + eighth)
+        x = self.up2(self.up4(x, quarter), half)
+        out: tuple[Tensor, Tensor, Tensor] = self.paint(x, composite, whole=not self.conditional)
         return out
+
+    def window(self, composite: Tensor) -> Tensor:
+        """(b, 1, 18, 22): where the latent is heard."""
+        window = mouth_window(composite)
+        return window if self.conditional else torch.ones_like(window)
 
 
 def mouth_window(composite: Tensor) -> Tensor:

@@ -67,10 +67,10 @@ class Paint(nn.Module):
         nn.init.normal_(self.out.weight, std=1e-3)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Tensor, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """-> picture (b, 3, h, w), residual (b, 3, h, w), gate (b, 1, h, w)."""
+    def forward(self, features: Tensor, composite: Tensor, *, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """-> picture (b, 3, h, w), residual (b, 3, h, w), gate (b, 1, h, w). whole: none of the composite is kept."""
         colour, residual, gate = torch.split(F.pixel_shuffle(self.out(F.silu(features)), 2), [3, 3, 1], 1)
         start = F.max_pool2d(composite[:, 3:4] * (1 - composite[:, 4:5]), GATE_REACH, 1, GATE_REACH // 2)
-        opened = torch.sigmoid(gate + GATE_SHARPNESS * (start - 0.5))
+        opened = torch.ones_like(gate) if whole else torch.sigmoid(gate + GATE_SHARPNESS * (start - 0.5))
         picture = (1 - opened) * (composite[:, :3] + residual) + opened * torch.tanh(colour)
         return picture, residual, opened

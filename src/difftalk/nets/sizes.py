@@ -29,11 +29,15 @@ class PainterSizes:
 
 @dataclass(frozen=True)
 class FirstStageSizes:
-    """Widths at /2, /4, /8 of the encoder, and of composite path and decoder."""
+    """Widths at /2, /4, /8 of the encoder, and of composite path and decoder.
+
+    conditional: whether the decoder sees the composite; without it everything is painted from the latent (an ablation).
+    """
 
     encoder: tuple[int, int, int] = (40, 80, 128)
     decoder: tuple[int, int, int] = (40, 80, 128)
     noise: float = 0.3  # on the normalised latent, in training
+    conditional: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from difftalk.errors import DataError
-from difftalk.nets.autoencoder import FirstStage, mouth_window
+from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import CONDITIONS
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.painter import Painter
@@ -180,7 +180,7 @@ def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None,
     velocity = net.denoiser(
         noisy, time, features[2], reference, previous, batch.audio, batch.landmarks, batch.shape, keep
     ).float()
-    window = mouth_window(batch.composite)
+    window = net.first_stage.decoder.window(batch.composite)
     flow = ((velocity - (noise - latent)).pow(2).mean(1, keepdim=True) * window).sum() / window.sum().clamp_min(1)
     clean = noisy - at * velocity
     if not along:

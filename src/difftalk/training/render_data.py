@@ -7,7 +7,7 @@ Knows nothing of losses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -25,7 +25,7 @@ from difftalk.align import (
     Pose,
     crop_region,
 )
-from difftalk.composite import Reference
+from difftalk.composite import Reference, compose, inner_mouth, warp
 from difftalk.face import UPPER, Array, Image
 from difftalk.identity import TURN_STAY
 from difftalk.interior import interior
@@ -248,7 +248,10 @@ def chances(frames: Sequence[int], people: Sequence[str]) -> NDArray[np.float64]
 
 
 class RenderSource:
-    """Batches for first stage, denoiser and painter. people count by the square root of their frames."""
+    """Batches for first stage, denoiser and painter. People count by the square root of their frames.
+
+    warped: whether the reference is carried to the frame's mesh; without, it is shown as it is (an ablation).
+    """
 
     def __init__(
         self,
@@ -258,8 +261,9 @@ class RenderSource:
         batch_size: int,
         seed: int = 0,
         validation: Sequence[Sample] = (),
+        warped: bool = True,
     ) -> None:
-        self._geometry, self._batch_size, self._seed = geometry, batch_size, seed
+        self._geometry, self._batch_size, self._seed, self._warped = geometry, batch_size, seed, warped
         self._clips = [Clip.of(sample, geometry) for sample in samples]
         self._validation = [Clip.of(sample, geometry) for sample in validation]
         self._mirror = Mirror.of(geometry)
@@ -303,7 +307,12 @@ class RenderSource:
         mesh, shape = self._target(clip, index, rng, held_out=held_out)
         scene, reference = clip.scene(index, frames.reference), clip.reference(frames.reference)
         mouth = clip.reference(frames.mouth)
-        composite, _, _ = compose_in(scene, reference, mesh, RimFollower(), mouth, interior(mouth.points, mesh))
+        inside = interior(mouth.points, mesh)
+        if self._warped:
+            composite, _, _ = compose_in(scene, reference, mesh, RimFollower(), mouth, inside)
+        else:
+            still = replace(warp(reference.points, reference.points), inner=inner_mouth(mesh))
+            composite = compose(reference, still, mouth, replace(inside, share=0.0))
         seconds = clip.sample.seconds
         follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
         target = _picture(clip.sample.frame(index))

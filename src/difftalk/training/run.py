@@ -45,10 +45,11 @@ def train_kind(
     minutes: float = math.inf,
     threads: int = 0,
     device: str = "cpu",
+    warped: bool = True,
 ) -> str:
     """Trains one kind of net and says in a line what was done.
 
-    settings: 'a.b=value' for the recipe, and data.rights=KIND.
+    settings: 'a.b=value' for the recipe, and data.rights=KIND. warped: see RenderSource.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
@@ -58,7 +59,7 @@ def train_kind(
     chosen = override(recipe_named(kind, recipe), others)
     if threads:
         torch.set_num_threads(threads)
-    source = _source(kind, chosen, data, rights)
+    source = _source(kind, chosen, data, rights, warped=warped)
     done = train(
         cast("Kind", kind),
         source,
@@ -96,7 +97,7 @@ def _held_out(data: Path | None) -> list[Sample]:
         return load_samples(data)[:4]
 
 
-def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) -> Source:
+def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool) -> Source:
     schedule = recipe.schedule
     if isinstance(recipe, PaperRecipe | PaperFirstStageRecipe):
         return _paper_source(recipe, data)
@@ -115,7 +116,14 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None) ->
             seed=schedule.seed,
             validation=held_out,
         )
-    return RenderSource(samples, model.geometry, batch_size=schedule.batch, seed=schedule.seed, validation=held_out)
+    return RenderSource(
+        samples,
+        model.geometry,
+        batch_size=schedule.batch,
+        seed=schedule.seed,
+        validation=held_out,
+        warped=warped,
+    )
 
 
 def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None) -> Source:
