@@ -91,3 +91,14 @@ def test_motion_can_be_judged_by_an_expert(tmp_path: Path) -> None:
     wrong = override(recipe_named("motion", "debug"), [f"expert={tmp_path / 'motion'}"])
     with pytest.raises(DataError, match="no sync expert"):
         Tools.of(wrong, torch.device("cpu"))
+
+
+def test_only_the_members_that_heed_it_learn_from_the_expert(expert: SyncExpert) -> None:
+    batch = Followed().batch(3)
+    shapes = batch.shape.clone().requires_grad_()
+    heeds = torch.zeros(len(batch))
+    heeds[0] = 1
+    expert_loss(expert, shapes + 0.1, batch, heeds).backward()  # type: ignore[no-untyped-call]
+    assert shapes.grad is not None
+    assert shapes.grad[0].abs().max() > 0
+    assert shapes.grad[1:].abs().max() == 0

@@ -16,13 +16,14 @@ ABOUT: Final = {
     "turn": "As teacher, on frames where the head is turned by more than 20 degrees.",
     "length": "20 seconds from one still: its end against its beginning.",
     "drift": "120 seconds from one still: its end against its beginning.",
+    "large": "As teacher, in 512 x 512 crops of the source, for faces that have the pixels.",
     "ablation": "The paper's ablation: the clip's own words, one condition more in every row.",
     "comparison": "The paper's comparison: the clip's own words, the model beside others.",
     "conditions": "As teacher, with one condition left out or exchanged, or more steps taken, at a time.",
 }
 RANKED: Final = {  # the metric by which worst and best clips are found; -1 where less is better
     **dict.fromkeys(("strict", "widest", "cross", "outside"), ("r", 1)),
-    **dict.fromkeys(("teacher", "reconstruction", "turn", "conditions"), ("mouth_lpips", -1)),
+    **dict.fromkeys(("teacher", "reconstruction", "turn", "conditions", "large"), ("mouth_lpips", -1)),
     **dict.fromkeys(("ablation", "comparison"), ("crop_lpips", -1)),
     "swap": ("r_donor", 1),
     "silence": ("zeros_spread", -1),
@@ -54,6 +55,7 @@ SYSTEMS: Final = {
     "+ landmarks": "landmarks, and of the shipped kind the mouth shape, as well",
     "+ reference": "the reference as well; of the published kind still without the masked frame",
     "not smoothed": "without the attention over the audio's windows",
+    "small": "the same from pictures shrunk to the usual crop's resolution",
     "shipped": "the model that comes with the package",
 }
 
@@ -87,7 +89,11 @@ METRICS: Final = {
     "fid": _metric("FID", "lower", "Fréchet distance of all clips' crops, Inception-v3; biased where frames are few."),
     "fvd": _metric("FVD", "lower", "The same of 16-frame stretches, I3D."),
     "identity": _metric("Identity", "lower", "Distance of dlib's face embeddings; the same person is under 0.6."),
-    "sharpness": _metric("Skin sharpness", "one", "Gradient energy of skin over the still's, faces over 100 px."),
+    "sharpness": _metric(
+        "Skin sharpness",
+        "one",
+        "Gradient energy of skin over the still's (large faces), the truth's, the beginning's.",
+    ),
     "crop_psnr": _metric("PSNR, crop", "higher", "Of the whole crop, dB: as papers have it."),
     "crop_ssim": _metric("SSIM, crop", "higher", "Of the whole crop."),
     "crop_lpips": _metric("LPIPS, crop", "lower", "Of the whole crop."),

@@ -22,6 +22,7 @@ from difftalk.errors import InputError
 from difftalk.evaluation.curves import Figures, follow_figures, mouth_curves, opening_correlation, rest_figures
 from difftalk.evaluation.frechet import CrowdNets, Features
 from difftalk.evaluation.judge import SyncJudge
+from difftalk.evaluation.metrics import gradient_energy
 from difftalk.evaluation.performance import (
     Performance,
     frame_indices,
@@ -33,7 +34,7 @@ from difftalk.evaluation.performance import (
     pasted,
     shimmer,
 )
-from difftalk.evaluation.subject import Subject, portrait_of, sharpness, subject_of, variant
+from difftalk.evaluation.subject import Subject, portrait_of, sharpness, skin_weight, subject_of, variant
 from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
@@ -298,8 +299,15 @@ def long_run(clip: Clip, bench: Bench, name: str) -> Outcome:
         "identity": look["identity"],
         "texture": look["texture"],
         "colour_drift": float(np.abs(colour).max()),
+        "sharpness": float(np.mean(_energies(last)) / max(float(np.mean(_energies(first))), 1e-9)),
     }
     return Outcome({"ours": figures}, strips=strips_of({"first": first, "last": last}))
+
+
+def _energies(performance: Performance) -> list[float]:
+    """Gradient energy of each frame's skin inside the mask."""
+    weight = skin_weight()
+    return [gradient_energy(frame, weight) for frame in performance.frames]
 
 
 def length(clip: Clip, bench: Bench) -> Outcome:

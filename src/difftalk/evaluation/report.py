@@ -20,7 +20,7 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.evaluation import conditions as changes
-from difftalk.evaluation import pictures, protocols, tables, tasks
+from difftalk.evaluation import large, pictures, protocols, tables, tasks
 from difftalk.evaluation.averages import Medians, Rows, by_person, medians
 from difftalk.evaluation.curves import luck
 from difftalk.evaluation.frechet import CrowdNets, crowd_figures
@@ -48,6 +48,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "length": protocols.length,
     "drift": protocols.drift,
     "conditions": changes.conditions,
+    "large": large.large,
     "ablation": tables.ablation,
     "comparison": tables.comparison,
 }

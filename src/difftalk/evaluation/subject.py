@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk import video
-from difftalk.align import Alignment, region_mask
+from difftalk.align import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.evaluation.metrics import gradient_energy
@@ -89,11 +89,18 @@ def sharpness(model: Model, subject: Subject) -> dict[str, float]:
     return {"sharpness": float(np.mean([gradient_energy(frame.image, weight) for frame in frames]) / max(before, 1e-9))}
 
 
+def skin_weight() -> NDArray[np.float32]:
+    """(256, 256) in the aligned space: the mask without the mouth at its widest."""
+    weight = np.zeros((ALIGNED_SIZE, ALIGNED_SIZE), np.float32)
+    weight[REGION_Y[0] : REGION_Y[1], REGION_X[0] : REGION_X[1]] = region_mask()
+    weight[128:178, 84:172] = 0
+    return weight
+
+
 def _source_weight(alignment: Alignment, size: tuple[int, int]) -> NDArray[np.float32]:
     import cv2
 
-    weight = np.zeros((256, 256), np.float32)
-    weight[96:240, 40:216] = region_mask()
-    weight[128:178, 84:172] = 0  # the mouth at its widest
     height, width = size
-    return np.asarray(cv2.warpAffine(weight, alignment.inverse, (width, height), flags=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(
+        cv2.warpAffine(skin_weight(), alignment.inverse, (width, height), flags=cv2.INTER_LINEAR), np.float32
+    )

@@ -93,12 +93,17 @@ class MotionNetwork(nn.Module):
         self.input_dropout = nn.Dropout1d(size.input_dropout)
         self.members = nn.ModuleList(MotionMember(size) for _ in range(size.members))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """chosen: (b,) numbers of the member that each sample has, in training."""
         components = self.input_dropout(((features - self.mean) @ self.basis).transpose(1, 2))
         if self.training:
             components = components + self.noise * torch.randn_like(components)
         shapes = torch.stack([member(components) for member in self.members])
         if self.training:
-            chosen = torch.randint(len(self.members), (len(features),), device=features.device)
-            return shapes[chosen, torch.arange(len(features))].transpose(1, 2)
+            chosen = self.chosen(len(features)) if chosen is None else chosen
+            return shapes[chosen.to(shapes.device), torch.arange(len(features))].transpose(1, 2)
         return shapes.mean(0).transpose(1, 2)
+
+    def chosen(self, count: int) -> Tensor:
+        """A member for each sample, at random."""
+        return torch.randint(len(self.members), (count,))

@@ -19,7 +19,8 @@ def motion_loss(
 ) -> Loss:
     """Shape, velocity, lip opening, closure, 1 - r of the opening over the stretch, and what the expert says."""
     weights = recipe.loss
-    shape = net(batch.features)
+    chosen = net.chosen(len(batch)) if isinstance(net, MotionNetwork) else None
+    shape = net(batch.features) if chosen is None else net(batch.features, chosen)
     mask = batch.mask[..., None]
     count = mask.sum().clamp_min(1)
     form = ((shape - batch.shape).pow(2) * mask).sum() / count / shape.shape[-1]
@@ -41,7 +42,8 @@ def motion_loss(
     )
     parts = {"shape": form, "velocity": velocity, "opening": opening, "closure": closure, "correlation": correlation}
     if expert is not None:
-        parts["expert"] = expert_loss(expert, shape, batch)
+        heeds = None if chosen is None else (chosen < recipe.expert_members).to(shape)
+        parts["expert"] = expert_loss(expert, shape, batch, heeds)
         total = total + weights.expert * parts["expert"]
     return Loss(total, parts)
 

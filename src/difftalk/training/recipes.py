@@ -103,7 +103,8 @@ class MotionLoss:
 class MotionRecipe:
     """network: False trains nothing but the closed form. ridge is per sample, for features of spread 1.
 
-    expert: run or weights of a sync expert that judges what is generated; none: no such loss.
+    expert: run or weights of a sync expert that judges what is generated; none: no such loss. expert_members: how many
+    of the network's members heed it: it gains in width and rounding and costs a little in opening.
     """
 
     name: str
@@ -116,6 +117,7 @@ class MotionRecipe:
     schedule: Schedule = Schedule(steps=300, batch=96, precision="f32", validate_every=50)
     loss: MotionLoss = MotionLoss()
     expert: str = ""
+    expert_members: int = 1
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,15 @@ def sync_loss(net: SyncExpert, batch: MotionBatch) -> Loss:
     return Loss(loss, {"sync": loss})
 
 
-def expert_loss(expert: SyncExpert, shapes: Tensor, batch: MotionBatch) -> Tensor:
-    """How surely the expert finds a generated mouth's own sound among those within 15 frames; sharpness fixed."""
+def expert_loss(expert: SyncExpert, shapes: Tensor, batch: MotionBatch, heeds: Tensor | None = None) -> Tensor:
+    """How surely the expert finds a generated mouth's own sound among those within 15 frames; sharpness fixed.
+
+    heeds: (b,) of 0 or 1, the samples that count.
+    """
     heard, seen = expert(batch.features, shapes)
     logits = _shifted(seen, heard) * expert.sharpness.exp()
     counts = _counts(batch) * (batch.shape.abs().sum((1, 2)) > 0).float()[:, None]
+    counts = counts if heeds is None else counts * heeds[:, None]
     chance = -torch.diagonal(F.log_softmax(logits, 2), dim1=1, dim2=2)
     return (chance * counts).sum() / counts.sum().clamp_min(1)
 
