@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from difftalk import audio, video
+from difftalk import audio, cli, video
 from difftalk.align import Alignment, align
 from difftalk.face import Face, Image
 from difftalk.identity import Identity
@@ -31,6 +33,7 @@ from tiny_graphs import (
     speech_graph,
 )
 
+Run = Callable[..., tuple[int, str, str]]
 SIDE = 256  # px of a drawn clip; the demo portrait's eyes are 42 px apart
 CORNER = (98, 10)  # x, y of the drawn clip in the demo portrait
 
@@ -90,6 +93,22 @@ def face(model: Model, portrait: Image) -> Face:
 @pytest.fixture(scope="session")
 def alignment(model: Model, face: Face) -> Alignment:
     return align(model.geometry.pose(face.points))
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`difftalk ARGUMENTS` -> exit code, standard output, standard error; native libraries' lines included."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["difftalk", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        out, err = capfd.readouterr()
+        code = left.value.code
+        return code if isinstance(code, int) else 0, out, err
+
+    return call
 
 
 # --- a model folder with tiny graphs ----------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,33 +14,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from conftest import Run
 from difftalk import cli, video
 from difftalk.face import Image
 from difftalk.model import Model
 from drawn import draw_clip, moving, without_face, write_wav
 
-Run = Callable[..., tuple[int, str, str]]
 PATIENCE = 120  # s: how long a loaded machine may take
 JSON_KEYS = {
     "path", "frames", "seconds", "frames_per_second", "first_frame_seconds", "look_ahead", "width", "height",
     "frame_rate", "passed_through", "model", "notes",
 }  # fmt: skip
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`difftalk ARGUMENTS` -> exit code, standard output, standard error; native libraries' lines included."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["difftalk", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        out, err = capfd.readouterr()
-        code = left.value.code
-        return code if isinstance(code, int) else 0, out, err
-
-    return call
 
 
 # --- what works -------------------------------------------------------------------------------------------------------

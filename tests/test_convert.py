@@ -13,13 +13,13 @@ from torch import Tensor
 
 import plain_difftalk as plain
 from difftalk.errors import DataError, OutputError
-from difftalk.nets.paper import PAPER, PaperFirstStage, PublishedDiffTalk
+from difftalk.nets.paper import PAPER_FIRST_STAGE, PaperFirstStage, PaperSizes, PublishedDiffTalk
 from difftalk.nets.paper_layout import FIRST_STAGE, expected, to_published
 from difftalk.training.checkpoint import load_checkpoint, load_net
 from difftalk.training.convert import convert, read_state
 from difftalk.training.recipes import PaperRecipe
 
-SMALL = PAPER["paper-debug"]
+SMALL = PaperSizes(base=32, picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"])  # the whole graph, narrow
 
 
 class Foreign:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 import plain_difftalk as plain
-from difftalk.nets.paper import HEAD_WIDTH, PAPER, PaperSizes, PublishedDiffTalk, noised
+from difftalk.nets.paper import HEAD_WIDTH, PAPER, PAPER_FIRST_STAGE, PaperSizes, PublishedDiffTalk, noised
 from difftalk.nets.paper_layout import expected, from_published, published_name, schedule_buffers, to_published
 from difftalk.sampler import alphas_cumprod, ddim, ddim_times
 
 SHAPES = Path(__file__).parents[2] / "shared" / "official_state_shapes.json"
-SMALL = PAPER["paper-debug"]
+SMALL = PaperSizes(base=32, picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"])  # the whole graph, narrow
 CLOSE = 1e-4
 
 

@@ -11,13 +11,13 @@ import torch
 from difftalk import video
 from difftalk.face import Array
 from difftalk.model import Model, entry_of
-from difftalk.nets.paper import PAPER_FIRST_STAGE, PaperSizes, PublishedDiffTalk
+from difftalk.nets.paper import PAPER, PublishedDiffTalk
 from difftalk.talker import Talker
 from difftalk.training.checkpoint import Checkpoint, save_converted
 from difftalk.training.export import export_model
 from difftalk.training.recipes import PaperRecipe
 
-SIZES = PaperSizes(base=32, multipliers=(1, 1), picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"])
+SIZES = PAPER["paper-debug"]
 
 
 @pytest.fixture(scope="module")
