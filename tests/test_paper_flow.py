@@ -13,8 +13,6 @@ from difftalk.model import Model
 def test_from_clips_to_a_video(
     run: Run, clip: Path, voice: Path, still: Path, model_folder: Path, tmp_path: Path
 ) -> None:
-    run: Run, clip: Path, voice: Path, still: Path, model_folder: Path, tmp_path: Path
-) -> None:
     for person in ("ann", "bob"):
         (tmp_path / "clips" / person).mkdir(parents=True)
         shutil.copyfile(clip, tmp_path / "clips" / person / f"{person}.mp4")
