@@ -143,7 +143,10 @@ def train(
         Path | None, typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")
     ] = None,
     out: Annotated[Optional[Path], typer.Option("-o", "--out", help="The run's folder; runs/KIND by default.")] = None,  # noqa: UP045
-    recipe: Annotated[str, typer.Option(help="debug, default; linear for motion, joint for a denoiser.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(help="debug, default; linear (motion), joint, sharp (denoiser), paper, paper-small."),
+    ] = "default",
     start: Annotated[Optional[Path], typer.Option("--from", help="A run or .safetensors to start from.")] = None,  # noqa: UP045
     settings: _Set = None,
     steps: Annotated[Optional[int], typer.Option(help="Stop at this step.")] = None,  # noqa: UP045

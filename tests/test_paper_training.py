@@ -1,0 +1,102 @@
+"""Training the published nets: resumed exactly, in parts, with an average of the denoiser alone; and learning."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk
+from difftalk.training.batches import FakeSource, PaperBatch
+from difftalk.training.checkpoint import load_net
+from difftalk.training.loop import train
+from difftalk.training.objectives import build
+from difftalk.training.paper_loss import paper_first_stage_loss, paper_loss
+from difftalk.training.recipes import Kind, PaperFirstStageRecipe, PaperRecipe, override, recipe_named
+
+KINDS: tuple[Kind, ...] = ("first-stage", "denoiser")
+SOURCE = FakeSource("paper")
+
+
+def batch_of(count: int) -> PaperBatch:
+    made = FakeSource("paper", batch_size=count).batch(0)
+    assert isinstance(made, PaperBatch)
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_four_steps_are_two_and_two(kind: Kind, tmp_path: Path) -> None:
+    recipe = override(recipe_named(kind, "paper-debug"), ["schedule.parts=2"])
+    whole = train(kind, SOURCE, recipe, tmp_path / "whole", steps=4)
+    train(kind, SOURCE, recipe, tmp_path / "halves", steps=2)
+    torch.manual_seed(1234)
+    halves = train(kind, SOURCE, recipe, tmp_path / "halves", steps=4)
+    for one, other in ((whole.net, halves.net), (whole.average, halves.average)):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    assert any("val_l1" in row and "val_fill_l1" in row for row in rows)
+    assert load_net(tmp_path / "whole")[0].recipe == recipe
+
+
+def test_condition_nets_have_no_average(tmp_path: Path) -> None:
+    recipe = override(recipe_named("denoiser", "paper-debug"), ["optimiser.ema=0.9"])
+    done = train("denoiser", SOURCE, recipe, tmp_path, steps=4)
+    for name, value in done.average.items():
+        if name.startswith(("denoiser.conv_out", "denoiser.conv_in")):
+            assert not torch.equal(value, done.net[name]), name
+        if name.startswith(("conditions.", "first_stage.")):
+            assert torch.equal(value, done.net[name]), name
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    batch = batch_of(5)
+    parts = batch.parts(2)
+    assert [len(part) for part in parts] == [3, 2]
+    assert torch.equal(torch.cat([part.audio for part in parts]), batch.audio)
+    assert len(batch.parts(9)) == 5
+    net, recipe = build(recipe_named("first-stage", "paper-debug")), recipe_named("first-stage", "paper-debug")
+    assert isinstance(net, PaperFirstStage)
+    assert isinstance(recipe, PaperFirstStageRecipe)
+
+    def gradient(pieces: list[PaperBatch]) -> torch.Tensor:
+        net.zero_grad()
+        for piece in pieces:
+            loss = paper_first_stage_loss(net, piece, recipe, None)
+            (loss.parts["l1"] * len(piece) / len(batch)).backward()  # type: ignore[no-untyped-call]
+        return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
+
+    torch.testing.assert_close(gradient(parts), gradient([batch]), atol=1e-6, rtol=1e-3)
+
+
+def test_the_noise_is_learnt_and_the_first_stage_stays() -> None:
+    """One batch by heart, once with the denoiser's blocks computed again on the way back: the same loss."""
+    losses = []
+    for checkpointing in (False, True):
+        recipe = recipe_named("denoiser", "paper-debug")
+        assert isinstance(recipe, PaperRecipe)
+        torch.manual_seed(0)
+        net = build(dataclasses.replace(recipe, checkpointing=checkpointing)).train()
+        assert isinstance(net, PublishedDiffTalk)
+        before = {name: value.clone() for name, value in net.first_stage.state_dict().items()}
+        trained = [p for p in net.parameters() if p.requires_grad]
+        optimiser, seen = torch.optim.AdamW(trained, 2e-3), []
+        for step in range(25):
+            loss = paper_loss(net, batch_of(2), torch.Generator().manual_seed(step % 2))
+            optimiser.zero_grad()
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            seen.append(float(loss.total.detach()))
+        assert sum(seen[-4:]) < 0.8 * sum(seen[:4])
+        assert all(torch.equal(value, before[name]) for name, value in net.first_stage.state_dict().items())
+        losses.append(seen)
+    assert losses[0][:3] == pytest.approx(losses[1][:3], rel=1e-4)
+
+
+def test_the_first_stage_learns_with_its_critic(tmp_path: Path) -> None:
+    recipe = override(recipe_named("first-stage", "paper-debug"), ["critic=0.5", "lpips=true"])
+    done = train("first-stage", SOURCE, recipe, tmp_path, steps=2)
+    assert done.adversary["step"] == 2
+    assert "val_lpips" in (tmp_path / "metrics.jsonl").read_text()
