@@ -80,7 +80,7 @@ def test_no_model_folder(tmp_path: Path) -> None:
             Model.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "graphs": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "graphs": []}', "\x00"])
 def test_unreadable_index(folder: Path, text: str) -> None:
     (folder / INDEX).write_text(text)
     with pytest.raises(ModelError, match="cannot be read"):
@@ -89,7 +89,7 @@ def test_unreadable_index(folder: Path, text: str) -> None:
 
 def test_index_of_another_version_says_so(folder: Path) -> None:
     changed(folder, format=99, settings={"from": "the future"})
-    with pytest.raises(ModelError, match="has format 99, this version reads 1"):
+    with pytest.raises(ModelError, match="has format 99, this version reads 2"):
         Model.load(folder)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from difftalk.face import FaceFinder
     from difftalk.mouth import Geometry
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 INDEX: Final = "model_index.json"
 SHIPPED: Final = Path(__file__).parent / "weights"
 RENDERERS: Final = ("denoiser", "painter", "published")

@@ -62,7 +62,7 @@ PAPER_FIRST_STAGE: Final = {
 PAPER: Final = {
     "paper": PaperSizes(),
     "paper-512": PaperSizes(picture=512, first_stage=PAPER_FIRST_STAGE["paper-512"]),
-    "paper-small": PaperSizes(base=32, first_stage=_SMALL_FIRST_STAGE),
+    "paper-small": PaperSizes(base=32, picture=128, first_stage=_SMALL_FIRST_STAGE),
     "paper-debug": PaperSizes(base=32, multipliers=(1, 1), picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"]),
 }
 

@@ -184,6 +184,7 @@ FIRST_STAGE: Final[Mapping[str, FirstStageRecipe | PaperFirstStageRecipe]] = {
     "paper-small": PaperFirstStageRecipe(
         "paper-small",
         PAPER_FIRST_STAGE["paper-small"],
+        picture=128,
         optimiser=Optimiser(lr=5e-4, beta2=0.95, weight_decay=0.0),
         schedule=Schedule(batch=4),
         critic=0.05,
