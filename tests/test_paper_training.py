@@ -14,7 +14,7 @@ from difftalk.training.batches import FakeSource, PaperBatch
 from difftalk.training.checkpoint import load_net
 from difftalk.training.loop import train
 from difftalk.training.objectives import build
-from difftalk.training.paper_loss import paper_first_stage_loss, paper_loss
+from difftalk.training.paper_loss import fit_codebook, paper_first_stage_loss, paper_loss
 from difftalk.training.recipes import Kind, PaperFirstStageRecipe, PaperRecipe, override, recipe_named
 
 KINDS: tuple[Kind, ...] = ("first-stage", "denoiser")
@@ -93,6 +93,17 @@ def test_the_noise_is_learnt_and_the_first_stage_stays() -> None:
         assert all(torch.equal(value, before[name]) for name, value in net.first_stage.state_dict().items())
         losses.append(seen)
     assert losses[0][:3] == pytest.approx(losses[1][:3], rel=1e-4)
+
+
+def test_codes_begin_where_latents_are() -> None:
+    net = build(recipe_named("first-stage", "paper-debug"))
+    assert isinstance(net, PaperFirstStage)
+    codes, before = net.model.quantize.embedding.weight, net.model.quantize.embedding.weight.clone()
+    fit_codebook(net, SOURCE)
+    with torch.no_grad():
+        latents = net.encode(batch_of(2).picture).movedim(1, -1).flatten(0, -2)
+        used = [torch.cdist(latents, held).argmin(1).unique().numel() for held in (before, codes)]
+    assert used[1] > max(used[0], len(codes) // 2)
 
 
 def test_the_first_stage_learns_with_its_critic(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
-from difftalk.nets.paper import PublishedDiffTalk
+from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk
 from difftalk.nets.sync import SyncExpert
 from difftalk.training.adversary import Adversary
 from difftalk.training.batches import Batch, Source
@@ -43,6 +43,7 @@ from difftalk.training.checkpoint import (
 )
 from difftalk.training.motion_loss import fit_linear, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
+from difftalk.training.paper_loss import fit_codebook
 from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, PaperRecipe, Recipe, SyncRecipe
 
 PREFETCH = 3  # batches made ahead
@@ -151,6 +152,8 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
     elif isinstance(net, LinearMotion):
         assert isinstance(recipe, MotionRecipe)
         fit_linear(net, source, recipe)
+    elif isinstance(net, PaperFirstStage):
+        fit_codebook(net, source)
     elif isinstance(net, MotionNetwork | SyncExpert):
         assert isinstance(recipe, MotionRecipe | SyncRecipe)
         fit_whitening(net, source, recipe)

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk, noised
 from difftalk.sampler import TIME_STEPS, ddim
-from difftalk.training.batches import PaperBatch
+from difftalk.training.batches import PaperBatch, Source
 from difftalk.training.losses import LPIPS, Loss
 from difftalk.training.recipes import PaperFirstStageRecipe
 
 SHOWN_STEPS: Final = 20  # of DDIM for the sheets
+CODEBOOK_BATCHES: Final = 4
+CODEBOOK_SPREAD: Final = 0.1  # of the latents' own, added to each code
 
 
 def paper_first_stage_loss(
@@ -35,6 +37,20 @@ def paper_first_stage_loss(
         parts["lpips"] = lpips(picture, batch.picture).mean()
         total = total + parts["lpips"]
     return Loss(total, parts, picture)
+
+
+@torch.no_grad()
+def fit_codebook(net: PaperFirstStage, source: Source) -> None:
+    """Codes begin as latents of training pictures: those of the usual start, all near zero, mostly stay unused."""
+    codes = net.model.quantize.embedding.weight
+    found: list[Tensor] = []
+    for i in range(CODEBOOK_BATCHES):
+        batch = source.batch(10**6 + i)
+        assert isinstance(batch, PaperBatch)
+        found.append(net.encode(batch.picture).movedim(1, -1).flatten(0, -2).float())
+    latents = torch.cat(found)
+    chosen = torch.randint(len(latents), (len(codes),))
+    codes.copy_(latents[chosen] + CODEBOOK_SPREAD * latents.std(0) * torch.randn_like(codes))
 
 
 def paper_loss(net: PublishedDiffTalk, batch: PaperBatch, random: torch.Generator) -> Loss:
