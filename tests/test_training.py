@@ -61,6 +61,7 @@ def mouths(count: int = 4) -> RenderBatch:
     assert isinstance(fake, RenderBatch)
     composite, target = torch.zeros(count, 5, 144, 176), torch.zeros(count, 3, 144, 176)
     composite[:, 4], composite[:, 3:4][MOUTH] = 1, 1
+    composite[:, 4:5][MOUTH] = 0  # nothing fills the mouths
     colours = torch.tensor([[0.8, -0.8, -0.8], [-0.8, 0.8, -0.8], [-0.8, -0.8, 0.8], [0.8, 0.8, 0.8]])
     target[MOUTH] = colours[:count, :, None, None].expand(-1, -1, 16, 32)
     return dataclasses.replace(fake, target=target, composite=composite, reference=torch.zeros_like(target))
