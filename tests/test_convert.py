@@ -13,13 +13,14 @@ from torch import Tensor
 
 import plain_difftalk as plain
 from difftalk.errors import DataError, OutputError
-from difftalk.nets.paper import PAPER_FIRST_STAGE, PaperFirstStage, PaperSizes, PublishedDiffTalk
+from difftalk.nets.paper import PaperFirstStage, PaperFirstStageSizes, PaperSizes, PublishedDiffTalk
 from difftalk.nets.paper_layout import FIRST_STAGE, expected, to_published
 from difftalk.training.checkpoint import load_checkpoint, load_net
 from difftalk.training.convert import convert, read_state
 from difftalk.training.recipes import PaperRecipe
 
-SMALL = PaperSizes(base=32, picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"])  # the whole graph, narrow
+# The whole graph, narrow; as many groups as the published code would have.
+SMALL = PaperSizes(base=32, picture=64, first_stage=PaperFirstStageSizes(base=8, groups=8, codes=16))
 
 
 class Foreign:

@@ -14,7 +14,7 @@ from difftalk.training.batches import FakeSource, PaperBatch
 from difftalk.training.checkpoint import load_net
 from difftalk.training.loop import train
 from difftalk.training.objectives import build
-from difftalk.training.paper_loss import fit_codebook, paper_first_stage_loss, paper_loss
+from difftalk.training.paper_loss import fit_codebook, paper_first_stage_loss, paper_loss, unit_latents
 from difftalk.training.recipes import Kind, PaperFirstStageRecipe, PaperRecipe, override, recipe_named
 
 KINDS: tuple[Kind, ...] = ("first-stage", "denoiser")
@@ -104,6 +104,20 @@ def test_codes_begin_where_latents_are() -> None:
         latents = net.encode(batch_of(2).picture).movedim(1, -1).flatten(0, -2)
         used = [len(set(torch.cdist(latents, held).argmin(1).tolist())) for held in (before, codes)]
     assert used[1] > max(used[0], len(codes) // 2)
+
+
+def test_unit_latents_are_the_same_first_stage() -> None:
+    net = build(recipe_named("first-stage", "paper-debug"))
+    assert isinstance(net, PaperFirstStage)
+    fit_codebook(net, SOURCE)
+    picture = batch_of(2).picture
+    with torch.no_grad():
+        before, wide = net.decode(net.encode(picture)), net.encode(picture).std()
+        unit_latents(net, SOURCE)
+        after, latents = net.decode(net.encode(picture)), net.encode(picture)
+    assert abs(float(wide) - 1) > 0.1
+    assert 0.8 < float(latents.std()) < 1.25
+    assert float((after - before).abs().max()) < 1e-4
 
 
 def test_the_first_stage_learns_with_its_critic(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from difftalk import audio
+from difftalk.evaluation.subject import DEMO
 from difftalk.face import Face
+from difftalk.model import Model
 from difftalk.published import (
     BEFORE,
     CHARACTERS,
@@ -20,7 +23,7 @@ from difftalk.published import (
     rows_around,
     windows_of,
 )
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech import features_of
 
 
 def test_landmarks(face: Face) -> None:
@@ -45,12 +48,16 @@ def test_windows_lie_around_the_frame() -> None:
     np.testing.assert_array_equal(windows[:, 0], 92 + 2 * np.arange(-4, 4))
 
 
-def test_characters_are_of_unit_size() -> None:
-    features = np.random.default_rng(0).standard_normal((50, FEATURE_SIZE)).astype(np.float16)
-    found = characters_of(features)
-    assert found.shape == (50, CHARACTERS)
+def test_characters_are_of_unit_size(model: Model) -> None:
+    """On real speech, of a voice that none of the principal components was fitted on."""
+    features = features_of(audio.read(DEMO.with_name("voice.wav")), model.graph("speech_encoder"))
+    found = characters_of(features.astype(np.float16))
+    assert found.shape == (len(features), CHARACTERS)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(characters_of(features[:5]), found[:5], atol=1e-5)
+    spread = found.std(0)
+    assert 0.7 < np.median(spread) < 1.3
+    assert 0.4 < spread.min() < spread.max() < 2
+    np.testing.assert_allclose(characters_of(features[:5]), found[:5], atol=2e-3)
 
 
 def test_the_mask_is_all_below_the_nose(face: Face) -> None:

@@ -22,7 +22,7 @@ from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
 from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
-from difftalk.mouth_bank import MAX_MOUTHS, Way, nearest, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, Way, nearest, staying, way_of
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -71,9 +71,7 @@ class Identity:
 
     def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
         """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
-        distance = np.linalg.norm(self.turns - turn, axis=1)
-        best = int(distance.argmin())
-        return best if distance[best] + TURN_STAY < distance[before] else before
+        return staying(np.linalg.norm(self.turns - turn, axis=1), before, TURN_STAY)
 
     def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None) -> int:
         """Number of the mouth nearest to a mouth shape (16,); as above, the one used before is hard to leave."""

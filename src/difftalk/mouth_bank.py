@@ -41,8 +41,10 @@ def nearest(
     shapes, turns: (n, 16), (n, 2) of the bank. before: the one used last, which stays unless another is clearly nearer.
     """
     apart = np.sum((shapes - shape) ** 2, axis=1) + (TURN_WEIGHT * np.linalg.norm(turns - turn, axis=1)) ** 2
-    distance = np.sqrt(apart)
+    return staying(np.sqrt(apart), before, STAY)
+
+
+def staying(distance: NDArray[np.floating], before: int | None, stay: float) -> int:
+    """Place of the least of the distances (n,); `before` stays unless another is nearer by more than `stay`."""
     best = int(distance.argmin())
-    if before is not None and distance[before] <= distance[best] + STAY:
-        return before
-    return best
+    return before if before is not None and distance[before] <= distance[best] + stay else best

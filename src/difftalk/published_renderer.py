@@ -1,7 +1,7 @@
 """The published system as a renderer: a frame's lower half drawn anew by 200 steps of DDIM, frame after frame.
 
 The reference of the first frame is the one that is given, that of each later frame the picture drawn before it (the
-progressive reference of the paper, section 3.3). No mesh is warped and no mouth shape enters: only audio and landmarks.
+progressive reference of the paper). No mesh is warped and no mouth shape enters: only audio and landmarks.
 Works on the aligned picture, brought to the size that the nets draw. Knows nothing of files.
 """
 
@@ -18,7 +18,7 @@ from difftalk.align import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_m
 from difftalk.composite import Reference
 from difftalk.face import Array, Image
 from difftalk.renderer import Conditions, Renderer, Scene
-from difftalk.sampler import ddim
+from difftalk.sampler import ddim, holding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,18 +80,14 @@ class PublishedRenderer:
         empty = published.masked(frame, mask)
         latents = {name: self._encoded(picture) for name, picture in self._pictures(frame, empty, mouth).items()}
         token = self._context(conditions, landmarks)
-        denoiser, kept = self._model.graph("published_denoiser"), _kept(mask, latents["frame"].shape)
+        denoiser = self._model.graph("published_denoiser")
 
         def noise_in(x: Array, step: float) -> Array:
             seen = {"masked": latents["masked"], "reference": latents["reference"], "context": token}
             return denoiser(noisy=x, step=np.array([step], np.float32), **seen)["noise"]
 
-        def held(x: Array, share: float) -> Array:
-            noise = self._random.standard_normal(x.shape).astype(np.float32)
-            noised = np.float32(share**0.5) * latents["frame"] + np.float32((1 - share) ** 0.5) * noise
-            return np.where(kept, noised, x)
-
         start = self._random.standard_normal(latents["frame"].shape).astype(np.float32)
+        held = holding(latents["frame"], _kept(mask, latents["frame"].shape), self._random)
         latent = ddim(noise_in, start, self._steps, held=None if "masked" in self._without else held)
         picture = np.clip(self._model.graph("published_decoder")(latent=latent)["picture"][0], -1, 1)
         self._drawn = np.where(mask > 0, picture, frame).astype(np.float32)

@@ -47,6 +47,16 @@ def ddim(noise_in: Noise, noise: Array, steps: int, *, held: Held | None = None)
     return x
 
 
+def holding(clean: Array, kept: NDArray[np.bool_], random: np.random.Generator) -> Held:
+    """For `ddim`: where `kept`, the clean latent, noised anew at every call (the published code's mask)."""
+
+    def held(x: Array, share: float) -> Array:
+        noise = random.standard_normal(x.shape).astype(np.float32)
+        return np.where(kept, np.float32(share**0.5) * clean + np.float32((1 - share) ** 0.5) * noise, x)
+
+    return held
+
+
 def ddim_times(steps: int) -> list[int]:
     """Time steps of `steps` even strides through 1000, rising: 1, 6, ..., 996 for 200."""
     return list(range(1, TIME_STEPS, TIME_STEPS // steps))

@@ -1,6 +1,6 @@
 """What each condition of the denoiser does, and each further step: teacher with one thing changed at a time.
 
-Conditions are left out as in training's dropout (the ablation of DiffTalk, section 4.3, without training anew), or
+Conditions are left out as in training's dropout (DiffTalk's ablation, without training anew), or
 taken from elsewhere in the clip. *change* is how far the inner mouth moves from what the model draws by default.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.align import crop_region
+from difftalk.align import crop_region, region_mask
 from difftalk.composite import inner_mouth
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import Figures
@@ -23,11 +23,12 @@ from difftalk.evaluation.pictures import picture_figures
 from difftalk.evaluation.protocols import SHEET_FRAMES, Bench, Outcome
 from difftalk.face import Image
 from difftalk.renderer import Conditions, Renderer
-from difftalk.training.render_data import Clip, References
+from difftalk.training.render_data import Clip, Follower, References
 
 Array = NDArray[np.float32]
 
 SECONDS: Final = 2.0  # of each clip
+LIPS: Final = 16  # px around the inner mouth that belong to it, so that what is beyond is skin
 SETTLED: Final = 5  # frames after which a frame is judged, so that the progressive reference has begun
 
 
@@ -88,23 +89,39 @@ def _drawn(change: Change, references: References, indices: NDArray[np.int64], b
     """The region (144, 176, 3) of every frame, drawn one after the other."""
     clip, out = references.clip, dict[int, Array]()
     renderer = Renderer(bench.model, steps=change.steps, seed=change.seed, without=change.without)
-    before: int | None = None
-    mouth: int | None = None
+    follower = Follower(clip)
     for index in map(int, indices):
-        before, mouth = clip.near_reference(index, before), clip.mouth_reference(index, clip.shapes[index], mouth)
-        shown_mouth = references[before if change.other_mouth else mouth]
-        seen, scene = (change.conditions or _own)(clip, index), clip.scene(index, before)
-        shown = renderer.draw(references[before], shown_mouth, clip.meshes[index], seen, scene)
+        reference, mouth = follower.at(index, clip.shapes[index])
+        shown_mouth = references[reference if change.other_mouth else mouth]
+        seen, scene = (change.conditions or _own)(clip, index), clip.scene(index, reference)
+        shown = renderer.draw(references[reference], shown_mouth, clip.meshes[index], seen, scene)
         out[index] = np.ascontiguousarray(shown.picture, np.float32)
     return out
 
 
 def _figures(shown: list[Array], ours: list[Array], truths: list[Array], meshes: list[Array]) -> Figures:
-    change = [
-        (np.abs(a - b).mean(2) * inside).sum() / max(float(inside.sum()), 1.0) * 127.5
-        for a, b, inside in zip(shown, ours, (inner_mouth(mesh) for mesh in meshes), strict=True)
+    mouths = [inner_mouth(mesh) for mesh in meshes]
+    beyond = [region_mask() * (_widened(inside) == 0) for inside in mouths]
+    return picture_figures(shown, truths, meshes) | {
+        "change": _difference(shown, ours, mouths),
+        "change_outside": _difference(shown, ours, beyond),
+    }
+
+
+def _difference(shown: list[Array], ours: list[Array], weights: list[Array]) -> float:
+    """Mean over frames of the weighted grey-level difference."""
+    parts = [
+        (np.abs(a - b).mean(2) * weight).sum() / max(float(weight.sum()), 1.0) * 127.5
+        for a, b, weight in zip(shown, ours, weights, strict=True)
     ]
-    return picture_figures(shown, truths, meshes) | {"change": float(np.mean(change))}
+    return float(np.mean(parts))
+
+
+def _widened(inside: Array) -> Array:
+    """The inner mouth and what lies within LIPS of it."""
+    import cv2
+
+    return np.asarray(cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * LIPS + 1, 2 * LIPS + 1))))
 
 
 def _strips(

@@ -82,6 +82,7 @@ METRICS: Final = {
     "sync_d": _metric("Sync distance", "none", "The judge's LSE-D; less than the truth's is no merit."),
     "sync_offset": _metric("Sync offset", "none", "The judge's offset, frames by which the mouth leads its audio."),
     "change": _metric("Change, mouth", "none", "Mean grey-level difference of the inner mouth from the model's."),
+    "change_outside": _metric("Change, skin", "none", "The same of the skin, more than 16 px from the inner mouth."),
     "texture": _metric("Mouth texture", "one", "Gradient energy of the open inner mouth over the truth's."),
     "open_area": _metric("Open area", "one", "Mean area inside the lips over the truth's."),
     "flicker_skin": _metric("Flicker, skin", "one", "Frame difference, motion taken out, over the truth's."),

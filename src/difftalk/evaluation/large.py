@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import video
 from difftalk.align import ALIGNED_SIZE, EYE_DISTANCE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.composite import Reference
 from difftalk.errors import InputError
@@ -22,10 +21,11 @@ from difftalk.evaluation.metrics import gradient_energy, psnr
 from difftalk.evaluation.perception import lpips_distance
 from difftalk.evaluation.performance import frame_indices
 from difftalk.evaluation.protocols import Bench, Outcome
+from difftalk.evaluation.subject import source_frames
 from difftalk.face import Array, Image
 from difftalk.published_renderer import renderer_of
 from difftalk.renderer import Conditions, Scene
-from difftalk.training.render_data import Clip
+from difftalk.training.render_data import Clip, Follower
 
 SCALE: Final = 2  # of the crop over the usual one
 STRIDE: Final = 6  # frames
@@ -48,7 +48,7 @@ def large(clip: Clip, bench: Bench) -> Outcome:
     if clip.sample.record.eye_distance < SCALE * EYE_DISTANCE:
         return Outcome({})
     shots = list(_shots(clip, bench))
-    sources = _source_frames(clip, {n for shot in shots for n in (shot.index, shot.reference, shot.mouth)})
+    sources = source_frames(clip.sample, {n for shot in shots for n in (shot.index, shot.reference, shot.mouth)})
     small = EYE_DISTANCE / clip.sample.record.eye_distance
     truths = [_crop(sources[shot.index], clip.sample.alignment(shot.index)) for shot in shots]
     drawn = {"ours": _drawn(clip, bench, shots, sources, 1.0), "small": _drawn(clip, bench, shots, sources, small)}
@@ -58,24 +58,9 @@ def large(clip: Clip, bench: Bench) -> Outcome:
 
 
 def _shots(clip: Clip, bench: Bench) -> Iterable[_Shot]:
-    reference: int | None = None
-    mouth: int | None = None
+    follower = Follower(clip)
     for index in map(int, frame_indices(clip, bench.seconds)[::STRIDE]):
-        reference = clip.near_reference(index, reference)
-        mouth = clip.mouth_reference(index, clip.shapes[index], mouth)
-        yield _Shot(index, reference, mouth)
-
-
-def _source_frames(clip: Clip, numbers: set[int]) -> dict[int, Image]:
-    """The source's pictures at the times of the sample's frames."""
-    wanted = sorted((float(clip.sample.seconds[number]), number) for number in numbers)
-    found: dict[int, Image] = {}
-    for frame in video.read(clip.sample.record.source):
-        while wanted and frame.seconds >= wanted[0][0] - 1e-3:
-            found[wanted.pop(0)[1]] = frame.image
-        if not wanted:
-            break
-    return found
+        yield _Shot(index, *follower.at(index, clip.shapes[index]))
 
 
 def _drawn(clip: Clip, bench: Bench, shots: list[_Shot], sources: dict[int, Image], scale: float) -> list[Image]:

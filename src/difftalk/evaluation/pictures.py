@@ -7,14 +7,15 @@ every fifth frame, flicker on all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import EYE_DISTANCE, region_mask
+from difftalk.composite import Reference
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import OPEN, Figures
 from difftalk.evaluation.metrics import box_texture, inner_mouth_box, psnr, region_of, ssim
@@ -26,8 +27,8 @@ from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.motion import MOTION_RATE
 from difftalk.published_renderer import PublishedRenderer, renderer_of
-from difftalk.renderer import Conditions, Renderer
-from difftalk.training.render_data import Clip, References
+from difftalk.renderer import Conditions, Renderer, Scene
+from difftalk.training.render_data import Clip, Follower, References
 from difftalk.voice import Voice
 
 Array = NDArray[np.float32]
@@ -49,7 +50,16 @@ class _Shown:
     meshes: list[Array] = field(default_factory=list)
     drawn: list[Array] = field(default_factory=list)  # the meshes that all systems but the truth show
     same: list[bool] = field(default_factory=list)  # whether a frame's reference is the one before it
-    mouth: int | None = None  # frame that showed the mouth's inside last
+
+
+class _Seen(NamedTuple):
+    """What one frame is drawn from, in the order of a renderer's draw()."""
+
+    reference: Reference
+    mouth: Reference
+    mesh: Array
+    conditions: Conditions
+    scene: Scene
 
 
 def teacher(clip: Clip, bench: Bench) -> Outcome:
@@ -101,10 +111,20 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Call
     }
     if model.settings.renderer == "denoiser" and "painter" in model.graphs:
         renderers["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
+    follower = Follower(clip)
     before: int | None = None
-    for number, index in enumerate(indices):
-        chosen = clip.near_reference(int(index), before)
-        _draw(shown, references, int(index), chosen, renderers, target, model if number % STRIDE == 0 else None)
+    for number, index in enumerate(map(int, indices)):
+        mesh, conditions = target(index)
+        chosen, mouth = follower.at(index, conditions.shape)
+        seen = _Seen(references[chosen], references[mouth], mesh, conditions, clip.scene(index, chosen))
+        pictures, composite = _draw(shown, renderers, seen)
+        if number % STRIDE == 0:
+            truth = region_of(seen.scene.aligned)
+            pictures["held"] = region_of(seen.reference.aligned)
+            if model.settings.renderer == "denoiser":
+                other = clip.sample.frame((index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
+                pictures |= _decoded(model, truth, region_of(other), composite)
+            _keep(shown, pictures, truth, clip.meshes[index])
         shown.same.append(chosen == before)
         before = chosen
     figures = _figures(shown, [clip.meshes[i] for i in indices])
@@ -113,39 +133,25 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Call
 
 
 def _draw(
-    shown: _Shown,
-    references: References,
-    index: int,
-    chosen: int,
-    renderers: dict[str, Renderer | PublishedRenderer],
-    target: Callable[[int], Target],
-    strided: Model | None,
-) -> None:
-    """Every system's picture of one frame; strided: the model, where the frame is one of those judged as pictures."""
-    clip = references.clip
-    (mesh, conditions), scene = target(index), clip.scene(index, chosen)
-    shown.mouth = clip.mouth_reference(index, conditions.shape, shown.mouth)
-    reference, mouth = references[chosen], references[shown.mouth]
-    shown.drawn.append(mesh)
-    pictures = {}
-    for name, renderer in renderers.items():
-        drawn = renderer.draw(reference, mouth, mesh, conditions, scene)
-        pictures[name] = drawn.picture
-    pictures["composite"] = drawn.composite[:3].transpose(1, 2, 0)
+    shown: _Shown, renderers: Mapping[str, Renderer | PublishedRenderer], seen: _Seen
+) -> tuple[dict[str, Array], Array]:
+    """Every system's picture of one frame, and the composite (5, 144, 176); aligned frames are kept."""
+    drawn = {name: renderer.draw(*seen) for name, renderer in renderers.items()}
+    composite = drawn["ours"].composite
+    pictures = {name: one.picture for name, one in drawn.items()} | {"composite": composite[:3].transpose(1, 2, 0)}
     for name, picture in pictures.items():
-        shown.frames.setdefault(name, []).append(pasted(scene.aligned, picture))
-    shown.frames.setdefault("truth", []).append(scene.aligned)
-    if strided is None:
-        return
-    truth = region_of(scene.aligned)
-    pictures["held"] = region_of(reference.aligned)
-    if strided.settings.renderer == "denoiser":
-        other = clip.sample.frame((index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
-        pictures |= _decoded(strided, truth, region_of(other), drawn.composite)
+        shown.frames.setdefault(name, []).append(pasted(seen.scene.aligned, picture))
+    shown.frames.setdefault("truth", []).append(seen.scene.aligned)
+    shown.drawn.append(seen.mesh)
+    return pictures, composite
+
+
+def _keep(shown: _Shown, pictures: Mapping[str, Array], truth: Array, mesh: Array) -> None:
+    """A frame's pictures, to be judged as such; its true region and aligned mesh."""
     for name, picture in pictures.items():
         shown.pictures.setdefault(name, []).append(np.ascontiguousarray(picture, np.float32))
     shown.truths.append(truth)
-    shown.meshes.append(clip.meshes[index])
+    shown.meshes.append(mesh)
 
 
 def _figures(shown: _Shown, meshes: Sequence[Array]) -> dict[str, Figures]:

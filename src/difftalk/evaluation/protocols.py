@@ -41,7 +41,7 @@ from difftalk.motion import MOTION_RATE
 from difftalk.mouth import opening
 from difftalk.published_renderer import renderer_of
 from difftalk.talker import Talker
-from difftalk.training.render_data import Clip, References
+from difftalk.training.render_data import Clip, Follower, References
 from difftalk.voice import Voice
 
 Array = NDArray[np.float32]
@@ -261,16 +261,13 @@ def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Perform
     voice.push(waveform)
     voice.finish()
     indices = frame_indices(clip, min(seconds, len(waveform) / SAMPLE_RATE))
-    references = References(clip)
+    references, follower = References(clip), Follower(clip)
 
     def frames() -> Iterator[Image]:
-        chosen: int | None = None
-        mouth: int | None = None
         for number, index in enumerate(indices):
             conditions = voice.at(number / MOTION_RATE)
             mesh = clip.mesh(int(index), conditions.shape, model.geometry)
-            chosen = clip.near_reference(int(index), chosen)
-            mouth = clip.mouth_reference(int(index), conditions.shape, mouth)
+            chosen, mouth = follower.at(int(index), conditions.shape)
             scene = clip.scene(int(index), chosen)
             drawn = renderer.draw(references[chosen], references[mouth], mesh, conditions, scene)
             yield pasted(scene.aligned, drawn.picture)

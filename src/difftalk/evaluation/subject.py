@@ -14,6 +14,7 @@ from difftalk.align import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_m
 from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.evaluation.metrics import gradient_energy
+from difftalk.face import Image
 from difftalk.identity import Identity, of_still, portrayed
 from difftalk.model import Model
 from difftalk.sample import Sample
@@ -47,7 +48,7 @@ def variant(model: Model, *, motion: str | None = None, renderer: str | None = N
 def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
     """The clip's frame `index` as a portrait, at the source's resolution, with at most `seconds` of its audio."""
     sample = clip.sample
-    image = _source_frame(sample, index)
+    image = source_frames(sample, {index})[index]
     points = sample.meshes[index]
     middle = points[:, :2].mean(0)
     reach = PORTRAIT_SIDE * sample.record.eye_distance
@@ -68,12 +69,15 @@ def portrait_of(clip: Clip, model: Model, seconds: float) -> Subject:
     return Subject(identity, clip.sample.sound(seconds), identity.pose.scale)
 
 
-def _source_frame(sample: Sample, index: int) -> NDArray[np.uint8]:
-    """The picture of the source at the time of the sample's frame."""
-    wanted = float(sample.seconds[index])
+def source_frames(sample: Sample, numbers: set[int]) -> dict[int, Image]:
+    """The source's pictures at the times of the sample's frames."""
+    wanted = sorted((float(sample.seconds[number]), number) for number in numbers)
+    found: dict[int, Image] = {}
     for frame in video.read(sample.record.source):
-        if frame.seconds >= wanted - 1e-3:
-            return frame.image
+        while wanted and frame.seconds >= wanted[0][0] - 1e-3:
+            found[wanted.pop(0)[1]] = frame.image
+        if not wanted:
+            return found
     raise DataError(f"{sample.record.source} is shorter than when it was prepared; run difftalk prepare again")
 
 

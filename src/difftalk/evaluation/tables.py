@@ -1,4 +1,4 @@
-"""The paper's two tables as protocols: what each condition adds, and the model beside others (DiffTalk, section 4).
+"""The paper's two tables as protocols: what each condition adds, and the model beside others.
 
     difftalk evaluate DATA -o report --table ablation --model MODEL
 
@@ -25,7 +25,7 @@ from difftalk.evaluation.subject import variant
 from difftalk.face import Image
 from difftalk.model import Model
 from difftalk.published_renderer import renderer_of
-from difftalk.training.render_data import Clip, References
+from difftalk.training.render_data import Clip, Follower, References
 
 Array = NDArray[np.float32]
 
@@ -70,14 +70,11 @@ def _drawn(clip: Clip, bench: Bench, model: Model, without: tuple[str, ...]) -> 
     if bench.outputs is not None:
         raise InputError("tables render by themselves; judge videos of other tools with --protocol strict")
     renderer = renderer_of(model, steps=model.settings.steps, seed=0, without=without)
-    references, target, frames = References(clip), predicted(clip, model), list[Image]()
-    indices = frame_indices(clip, bench.seconds)
-    reference: int | None = None
-    mouth: int | None = None
+    references, follower, target = References(clip), Follower(clip), predicted(clip, model)
+    indices, frames = frame_indices(clip, bench.seconds), list[Image]()
     for index in map(int, indices):
         mesh, conditions = target(index)
-        reference = clip.near_reference(index, reference)
-        mouth = clip.mouth_reference(index, conditions.shape, mouth)
+        reference, mouth = follower.at(index, conditions.shape)
         scene = clip.scene(index, reference)
         drawn = renderer.draw(references[reference], references[mouth], mesh, conditions, scene)
         frames.append(pasted(scene.aligned, np.asarray(drawn.picture, np.float32)))

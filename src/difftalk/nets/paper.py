@@ -52,18 +52,21 @@ class PaperSizes:
         return self.picture >> (len(self.first_stage.multipliers) - 1)
 
 
-_SMALL_FIRST_STAGE: Final = PaperFirstStageSizes(base=16, groups=16, codes=1024)
+# Narrow nets keep 4 and 8 channels a group, as wide ones have: norms of single channels wash out a picture's colours.
+_SMALL_FIRST_STAGE: Final = PaperFirstStageSizes(base=16, groups=4, codes=1024)
 PAPER_FIRST_STAGE: Final = {
     "paper": PaperFirstStageSizes(),
     "paper-512": PaperFirstStageSizes(multipliers=(1, 2, 2, 4)),
     "paper-small": _SMALL_FIRST_STAGE,
-    "paper-debug": PaperFirstStageSizes(base=8, groups=8, codes=16),
+    "paper-debug": PaperFirstStageSizes(base=8, groups=2, codes=16),
 }
 PAPER: Final = {
     "paper": PaperSizes(),
     "paper-512": PaperSizes(picture=512, first_stage=PAPER_FIRST_STAGE["paper-512"]),
-    "paper-small": PaperSizes(base=32, picture=128, first_stage=_SMALL_FIRST_STAGE),
-    "paper-debug": PaperSizes(base=32, multipliers=(1, 1), picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"]),
+    "paper-small": PaperSizes(base=32, groups=4, picture=128, first_stage=_SMALL_FIRST_STAGE),
+    "paper-debug": PaperSizes(
+        base=32, multipliers=(1, 1), groups=4, picture=64, first_stage=PAPER_FIRST_STAGE["paper-debug"]
+    ),
 }
 
 

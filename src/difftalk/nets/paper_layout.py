@@ -48,7 +48,7 @@ def published_name(own: str, sizes: PaperSizes) -> str:
         if own.startswith(before):
             return after + own.removeprefix(before)
     if own.startswith("denoiser."):
-        return DENOISER + _denoiser_name(own.removeprefix("denoiser."), len(sizes.multipliers))
+        return DENOISER + _denoiser_name(own.removeprefix("denoiser."))
     assert own.startswith("first_stage.model.")
     return FIRST_STAGE + _first_stage_name(own.removeprefix("first_stage.model."), len(sizes.first_stage.multipliers))
 
@@ -58,7 +58,7 @@ def average_name(published: str) -> str:
     return AVERAGE + published.removeprefix("model.").replace(".", "")
 
 
-def _denoiser_name(own: str, levels: int) -> str:
+def _denoiser_name(own: str) -> str:
     for before, after in _ENDS.items():
         if own.startswith(f"{before}."):
             return after + own.removeprefix(before)
@@ -73,7 +73,6 @@ def _denoiser_name(own: str, levels: int) -> str:
         return f"input_blocks.{1 + 3 * level + number}.{int(part == 'attentions')}.{_in_block(part, rest)}"
     if part == "upsamplers":
         return f"output_blocks.{3 * level + 2}.2.{rest}"
-    assert level < levels
     return f"output_blocks.{3 * level + number}.{int(part == 'attentions')}.{_in_block(part, rest)}"
 
 
@@ -160,7 +159,7 @@ def to_published(
 def from_published(
     state: Mapping[str, Tensor], own_shapes: Mapping[str, torch.Size], sizes: PaperSizes
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The inverse: trained and averaged state dicts. Names and shapes were checked by `misfits`."""
+    """The inverse: trained and averaged state dicts. Names and shapes are those of `expected`, or a KeyError."""
     net, average = dict[str, Tensor](), dict[str, Tensor]()
     for own, shape in own_shapes.items():
         name = published_name(own, sizes)

@@ -43,7 +43,7 @@ from difftalk.training.checkpoint import (
 )
 from difftalk.training.motion_loss import fit_linear, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
-from difftalk.training.paper_loss import fit_codebook
+from difftalk.training.paper_loss import fit_codebook, unit_latents
 from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, PaperRecipe, Recipe, SyncRecipe
 
 PREFETCH = 3  # batches made ahead
@@ -160,6 +160,8 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
     if isinstance(net, LatentDiffusion | PublishedDiffTalk) and isinstance(recipe, DenoiserRecipe | PaperRecipe):
         if recipe.first_stage:
             load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)
+            if isinstance(net, PublishedDiffTalk) and isinstance(recipe, PaperRecipe) and recipe.unit_latents:
+                unit_latents(net.first_stage, source)
         elif start_from is None and not recipe.name.endswith("debug"):
             raise DataError("a denoiser needs a trained first stage; give its run with --set first_stage=RUN")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk, noised
-from difftalk.sampler import TIME_STEPS, ddim
+from difftalk.sampler import TIME_STEPS, ddim, holding
 from difftalk.training.batches import PaperBatch, Source
 from difftalk.training.losses import LPIPS, Loss
 from difftalk.training.recipes import PaperFirstStageRecipe
@@ -42,15 +42,36 @@ def paper_first_stage_loss(
 @torch.no_grad()
 def fit_codebook(net: PaperFirstStage, source: Source) -> None:
     """Codes begin as latents of training pictures: those of the usual start, all near zero, mostly stay unused."""
-    codes = net.model.quantize.embedding.weight
-    found: list[Tensor] = []
+    codes, latents = net.model.quantize.embedding.weight, _latents(net, source)
+    chosen = torch.randint(len(latents), (len(codes),))
+    codes.copy_(latents[chosen] + CODEBOOK_SPREAD * latents.std(0) * torch.randn_like(codes))
+
+
+@torch.no_grad()
+def unit_latents(net: PaperFirstStage, source: Source) -> None:
+    """The same first stage with latents of mean 0 and unit spread, as noise prediction wants them.
+
+    Exact: the convolutions on either side of the codebook, and its codes, are shifted and scaled. One scale for all
+    channels, so that every latent's nearest code stays the nearest.
+    """
+    latents, model = _latents(net, source), net.model
+    mean, spread = latents.mean(0), (latents - latents.mean(0)).std()
+    into, out, codes = model.quant_conv, model.post_quant_conv, model.quantize.embedding.weight
+    into.weight /= spread
+    into.bias.copy_((into.bias - mean) / spread)
+    codes.copy_((codes - mean) / spread)
+    out.bias += out.weight[..., 0, 0] @ mean
+    out.weight *= spread
+
+
+def _latents(net: PaperFirstStage, source: Source) -> Tensor:
+    """(n, 3) of a few training pictures."""
+    found, device = list[Tensor](), net.model.quantize.embedding.weight.device
     for i in range(CODEBOOK_BATCHES):
         batch = source.batch(10**6 + i)
         assert isinstance(batch, PaperBatch)
-        found.append(net.encode(batch.picture).movedim(1, -1).flatten(0, -2).float())
-    latents = torch.cat(found)
-    chosen = torch.randint(len(latents), (len(codes),))
-    codes.copy_(latents[chosen] + CODEBOOK_SPREAD * latents.std(0) * torch.randn_like(codes))
+        found.append(net.encode(batch.picture.to(device)).movedim(1, -1).flatten(0, -2).float())
+    return torch.cat(found)
 
 
 def paper_loss(net: PublishedDiffTalk, batch: PaperBatch, random: torch.Generator) -> Loss:
@@ -81,12 +102,8 @@ def paper_pictures(net: PublishedDiffTalk | PaperFirstStage, batch: PaperBatch) 
         found: NDArray[np.float32] = net(_like(x, latent), masked, reference, steps, context).float().cpu().numpy()
         return found
 
-    def held(x: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-        noise = rng.standard_normal(x.shape).astype(np.float32)
-        return np.where(kept, np.float32(share**0.5) * clean + np.float32((1 - share) ** 0.5) * noise, x)
-
     start = rng.standard_normal(clean.shape).astype(np.float32)
-    drawn = ddim(noise_in, start, SHOWN_STEPS, held=held)
+    drawn = ddim(noise_in, start, SHOWN_STEPS, held=holding(clean, kept, rng))
     return net.first_stage.decode(_like(drawn, latent)).float()
 
 

@@ -134,7 +134,7 @@ class SyncRecipe:
 
 @dataclass(frozen=True)
 class PaperFirstStageRecipe:
-    """The published first stage's, VQ (Rombach et al. 2022, appendix G): L1, LPIPS, a patch critic, the codebook's.
+    """The published first stage's, VQ (Rombach et al. 2022): L1, LPIPS, a patch critic, the codebook's.
 
     picture: px. critic, codebook: weights.
     """
@@ -152,9 +152,10 @@ class PaperFirstStageRecipe:
 
 @dataclass(frozen=True)
 class PaperRecipe:
-    """The published system's (DiffTalk, section 4.1; docs/paper.md). first_stage: run or weights of its first stage.
+    """The published system's (docs/paper.md). first_stage: run or weights of its first stage.
 
-    checkpointing: whether the denoiser's blocks are computed again on the way back, for less memory.
+    checkpointing: whether the denoiser's blocks are computed again on the way back, for less memory. unit_latents:
+    whether the first stage is scaled to latents of unit spread; the published one's are used as they are.
     """
 
     name: str
@@ -163,6 +164,7 @@ class PaperRecipe:
     schedule: Schedule = Schedule(steps=1_000_000, batch=64, parts=8, precision="f32")
     first_stage: str = ""
     checkpointing: bool = True
+    unit_latents: bool = False
 
 
 Recipe = (
@@ -225,6 +227,7 @@ DENOISER: Final[Mapping[str, DenoiserRecipe | PaperRecipe]] = {
         optimiser=Optimiser(lr=5e-4, clip=1.0),
         schedule=Schedule(batch=16),
         checkpointing=False,
+        unit_latents=True,
     ),
     "paper-debug": PaperRecipe("paper-debug", PAPER["paper-debug"], schedule=_DEBUG),
 }

@@ -31,7 +31,7 @@ from difftalk.identity import TURN_STAY
 from difftalk.interior import interior
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.mouth_bank import MAX_MOUTHS, nearest, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, nearest, staying, way_of
 from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample
@@ -117,10 +117,7 @@ class Clip:
         far = self.far_frames(index)
         shut = far[self.openings[far] <= np.median(self.openings[far])]
         distance = np.linalg.norm(self.turns[shut] - self.turns[index], axis=1)
-        held = distance[shut == before]
-        if len(held) and held[0] <= distance.min() + TURN_STAY:
-            return int(shut[shut == before][0])
-        return int(shut[distance.argmin()])
+        return int(shut[staying(distance, _place(before, shut), TURN_STAY)])
 
     def mouths(self, index: int) -> NDArray[np.int64]:
         """The mouth bank of a video that is the frames far from `index`: for each way of opening one of them."""
@@ -135,9 +132,14 @@ class Clip:
 
     def nearest_of(self, bank: NDArray[np.int64], index: int, shape: Array, before: int | None = None) -> int:
         """Of some frames the one nearest to a mouth shape (16,) and to the turn of the frame `index`."""
-        held = np.flatnonzero(bank == before)
-        stays = int(held[0]) if len(held) else None
-        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], stays)])
+        before = _place(before, bank)
+        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], before)])
+
+
+def _place(frame: int | None, frames: NDArray[np.int64]) -> int | None:
+    """Where among frames one of them is, None for any other."""
+    found = np.flatnonzero(frames == frame)
+    return int(found[0]) if len(found) else None
 
 
 class References(dict[int, Reference]):
@@ -150,6 +152,22 @@ class References(dict[int, Reference]):
     def __missing__(self, index: int) -> Reference:
         self[index] = self.clip.reference(index)
         return self[index]
+
+
+class Follower:
+    """Chooses frame after frame what a clip's frame is drawn from, with a video's inertia."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self._reference: int | None = None
+        self._mouth: int | None = None
+
+    def at(self, index: int, shape: Array) -> tuple[int, int]:
+        """Frames for the warp and for the inner mouth of a mouth shape (16,)."""
+        reference = self.clip.near_reference(index, self._reference)
+        mouth = self.clip.mouth_reference(index, shape, self._mouth)
+        self._reference, self._mouth = reference, mouth
+        return reference, mouth
 
 
 @dataclass(frozen=True)
