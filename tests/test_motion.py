@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from difftalk.model import Model
 from difftalk.motion import (
     FUTURE_FEATURES,
+    PRESS,
     PAST_FEATURES,
     MotionStream,
     correlation_at,
     measure_offset,
     opening_of,
+    pressed,
     shapes_of,
 )
 from difftalk.mouth import COMPONENTS, opening
@@ -65,6 +67,19 @@ def test_opening_is_first_order(model: Model) -> None:
     shape = np.random.default_rng(0).normal(0, 0.3, (6, COMPONENTS)).astype(np.float32)
     row = model.geometry.opening_row()
     np.testing.assert_allclose(opening_of(shape, model.geometry), shape @ row, atol=1e-6)
+
+
+def test_lips_that_are_all_but_closed_are_pressed(model: Model) -> None:
+    row = model.geometry.opening_row()
+    openings = np.linspace(-0.1, 0.4, 101)
+    shapes = (openings[:, None] * row / (row @ row)).astype(np.float32)
+    after = opening_of(pressed(shapes, model.geometry), model.geometry)
+    less = openings - after
+    assert less[openings < 0].min() > 0.9 * PRESS
+    assert less[openings > 0.12].max() < 0.01 * PRESS
+    assert (np.diff(after) > 0).all()
+    held = np.eye(COMPONENTS) - np.outer(row, row) / (row @ row)  # what does not open the mouth stays
+    np.testing.assert_allclose(pressed(shapes + 1, model.geometry) @ held, (shapes + 1) @ held, atol=1e-5)
 
 
 def test_correlation_at_a_shift() -> None:

@@ -38,7 +38,7 @@ BUDGETS = {
     "composite_path": (0.5, 0.25),
     "decoder": (1.3, 1.16),
     "denoiser": (6.8, 0.95),
-    "motion": (1.6, 0.026),
+    "motion": (1.6, 0.027),
     "linear": (0.05, 0.002),
 }
 HEIGHT, WIDTH = REGION_SIZE
@@ -284,7 +284,7 @@ def test_pieces_are_the_whole(kind: str) -> None:
     torch.testing.assert_close(pieces, whole, atol=1e-5, rtol=0)
 
 
-def test_the_motion_network_is_the_mean_of_its_members() -> None:
+def test_the_motion_network_is_a_mean() -> None:
     size = dataclasses.replace(sizes.MOTION["debug"], dropout=0.0, input_dropout=0.0, noise=0.0)
     net = MotionNetwork(size)
     roused(net)
@@ -292,7 +292,9 @@ def test_the_motion_network_is_the_mean_of_its_members() -> None:
     with torch.no_grad():
         components = ((features - net.mean) @ net.basis).transpose(1, 2)
         parts = torch.stack([member(components).transpose(1, 2) for member in net.members])
-        torch.testing.assert_close(net.eval()(features), parts.mean(0))
+        assert net.regression is not None
+        net.eval()
+        torch.testing.assert_close(net(features), 0.8 * parts.mean(0) + 0.2 * net.regression(features))
         alone = (net.train()(features)[None] - parts).abs().amax((2, 3)) < 1e-5
     assert (alone.sum(0) == 1).all()  # each sample had one member
     assert (alone.sum(1) > 0).all()  # and each member some samples

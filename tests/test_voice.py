@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from difftalk.audio import SAMPLE_RATE
 from difftalk.model import Model
-from difftalk.motion import LOOK_AHEAD_SECONDS
+from difftalk.motion import LOOK_AHEAD_SECONDS, pressed, shapes_of
 from difftalk.renderer import CONTEXT_FEATURES
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech import FEATURE_SIZE, features_of
 from difftalk.voice import Voice
 
 Array = NDArray[np.float32]
@@ -68,7 +68,9 @@ def test_articulation_is_a_gain(painter_model: Model, waveform: Array) -> None:
     assert np.abs(one.at(0.5).shape).max() > 0.1
     settings = dataclasses.replace(painter_model.settings, articulation={"linear": 1.5, "motion": 9.0})
     tuned = spoken(dataclasses.replace(painter_model, settings=settings), waveform, piece=SAMPLE_RATE)
-    np.testing.assert_allclose(tuned.at(0.5).shape, 1.5 * one.at(0.5).shape, atol=1e-6)
+    raw = shapes_of(features_of(waveform, painter_model.graph("speech_encoder")), painter_model.graph("linear"))
+    wanted = pressed(1.5 * raw[12:13], painter_model.geometry)[0]
+    np.testing.assert_allclose(tuned.at(12 / 25).shape, wanted, atol=1e-5)
 
 
 def test_silence_of_half_a_second(painter_model: Model, waveform: Array) -> None:
@@ -98,7 +100,8 @@ def test_memory_is_bounded(painter_model: Model) -> None:
     waveform = rng.normal(0, 0.1, 12 * SAMPLE_RATE).astype(np.float32)
     features = {"speech_encoder": lambda mel: {"features": np.resize(mel, (1, 150, FEATURE_SIZE))}}
     graphs: dict[str, Any] = {**features, "linear": painter_model.graph("linear")}
-    quick = cast("Model", SimpleNamespace(settings=painter_model.settings, graph=graphs.__getitem__))
+    held = {"settings": painter_model.settings, "geometry": painter_model.geometry}
+    quick = cast("Model", SimpleNamespace(graph=graphs.__getitem__, **held))
     voice, fresh = (spoken(quick, waveform, piece=SAMPLE_RATE) for _ in range(2))
     whole = len(fresh._features._rows)
     for number in range(25 * 11):

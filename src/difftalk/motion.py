@@ -24,6 +24,9 @@ Array = NDArray[np.float32]
 MOTION_RATE: Final = 25  # mouth shapes a second
 PAST_FEATURES: Final = 30  # 0.6 s
 FUTURE_FEATURES: Final = BLOCK  # 0.16 s, so that a frame needs one speech block beyond its own
+PRESS: Final = 0.01  # eye distances by which lips that are all but closed are closed further
+PRESS_UNDER: Final = 0.04  # opening over the neutral's at which half of it is left
+PRESS_OVER: Final = 0.015  # over which it goes
 LOOK_AHEAD_SECONDS: Final = SETTLE_SECONDS + 2 * HOP_SECONDS  # audio that must follow a frame before it is shown
 
 
@@ -58,6 +61,13 @@ def shapes_of(features: NDArray[np.floating], graph: Graph) -> Array:
 def opening_of(shapes: Array, geometry: Geometry) -> NDArray[np.float64]:
     """Inner-lip opening that the shapes add to a neutral, eye distances, to first order."""
     return np.asarray(shapes @ geometry.opening_row(), np.float64)
+
+
+def pressed(shapes: Array, geometry: Geometry) -> Array:
+    """Mouth shapes (t, 16) whose all but closed lips meet: regression to the mean leaves them a little apart."""
+    row = geometry.opening_row()
+    meets = PRESS / (1 + np.exp((shapes @ row - PRESS_UNDER) / PRESS_OVER))
+    return np.asarray(shapes - meets[:, None] * (row / (row @ row)), np.float32)
 
 
 def measure_offset(sample: Sample, model: Model, *, reach: int) -> tuple[int, float]:

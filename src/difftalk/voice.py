@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.audio import SAMPLE_RATE
-from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream
+from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream, pressed
 from difftalk.mouth import COMPONENTS
 from difftalk.renderer import Conditions, context_of
 from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream
@@ -73,11 +73,11 @@ def look_ahead_of(renderer: str) -> float:
 
 
 class Voice:
-    """articulation: gain of the mouth shapes."""
+    """articulation: gain of the mouth shapes, beside the motion's own."""
 
     def __init__(self, model: Model, *, articulation: float) -> None:
-        motion = model.settings.motion
-        self._gain = articulation * model.settings.articulation.get(motion, 1.0)
+        motion, self._geometry = model.settings.motion, model.geometry
+        self._gain, self._articulation = model.settings.articulation.get(motion, 1.0), articulation
         self._before, self._after = context_of(model.settings.renderer)
         self._speech, self._motion = SpeechStream(model.graph("speech_encoder")), MotionStream(model.graph(motion))
         self._features, self._shapes, self._levels = _Rows(FEATURE_SIZE), _Rows(COMPONENTS), _Rows(1)
@@ -100,7 +100,7 @@ class Voice:
 
     def _take(self, features: Array) -> None:
         self._features.append(features)
-        self._shapes.append(self._motion.push(features))
+        self._shapes.append(pressed(self._motion.push(features) * np.float32(self._gain), self._geometry))
 
     @property
     def settled(self) -> float:
@@ -114,7 +114,7 @@ class Voice:
         low = math.floor(place)
         pair = self._shapes.at(np.array([low, low + 1]))
         shape = pair[0] + np.float32(place - low) * (pair[1] - pair[0])
-        shape = shape * np.float32(self._gain * self._awake(seconds))
+        shape = shape * np.float32(self._articulation * self._awake(seconds))
         rows = np.arange(-self._before, self._after) + round(seconds * FEATURE_RATE)
         old = seconds - KEPT_SECONDS
         self._features.forget_before(int(old * FEATURE_RATE))

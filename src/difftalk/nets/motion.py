@@ -78,7 +78,8 @@ class MotionMember(nn.Module):
 class MotionNetwork(nn.Module):
     """As LinearMotion, by several small nets whose mean counts; in training each sample has one of them at random.
 
-    Sees the whitened principal components of the features of all layers.
+    They see the whitened principal components of the features of all layers. A regression, fitted beforehand, may have a
+    share of the mean: its errors are others than theirs.
     """
 
     mean: Tensor
@@ -92,6 +93,8 @@ class MotionNetwork(nn.Module):
         self.noise = size.noise
         self.input_dropout = nn.Dropout1d(size.input_dropout)
         self.members = nn.ModuleList(MotionMember(size) for _ in range(size.members))
+        self.share = size.regression
+        self.regression = LinearMotion(size).requires_grad_(False) if size.regression else None
 
     def forward(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
         """chosen: (b,) numbers of the member that each sample has, in training."""
@@ -102,7 +105,8 @@ class MotionNetwork(nn.Module):
         if self.training:
             chosen = self.chosen(len(features)) if chosen is None else chosen
             return shapes[chosen.to(shapes.device), torch.arange(len(features))].transpose(1, 2)
-        return shapes.mean(0).transpose(1, 2)
+        mean = shapes.mean(0).transpose(1, 2)
+        return mean if self.regression is None else torch.lerp(mean, self.regression(features), self.share)
 
     def chosen(self, count: int) -> Tensor:
         """A member for each sample, at random."""

@@ -157,6 +157,8 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
     elif isinstance(net, MotionNetwork | SyncExpert):
         assert isinstance(recipe, MotionRecipe | SyncRecipe)
         fit_whitening(net, source, recipe)
+        if isinstance(net, MotionNetwork) and isinstance(recipe, MotionRecipe) and net.regression is not None:
+            fit_linear(net.regression, source, recipe)
     if isinstance(net, LatentDiffusion | PublishedDiffTalk) and isinstance(recipe, DenoiserRecipe | PaperRecipe):
         if recipe.first_stage:
             load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)
