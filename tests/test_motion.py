@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from difftalk.model import Model
 from difftalk.motion import (
     FUTURE_FEATURES,
-    PRESS,
     PAST_FEATURES,
+    PRESS,
     MotionStream,
     correlation_at,
     measure_offset,

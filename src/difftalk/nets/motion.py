@@ -78,8 +78,8 @@ class MotionMember(nn.Module):
 class MotionNetwork(nn.Module):
     """As LinearMotion, by several small nets whose mean counts; in training each sample has one of them at random.
 
-    They see the whitened principal components of the features of all layers. A regression, fitted beforehand, may have a
-    share of the mean: its errors are others than theirs.
+    They see the whitened principal components of the features of all layers. A regression, fitted beforehand, may have
+    a share of the mean: its errors are others than theirs.
     """
 
     mean: Tensor
