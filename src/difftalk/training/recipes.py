@@ -187,9 +187,9 @@ FIRST_STAGE: Final[Mapping[str, FirstStageRecipe | PaperFirstStageRecipe]] = {
         "paper-small",
         PAPER_FIRST_STAGE["paper-small"],
         picture=128,
-        optimiser=Optimiser(lr=5e-4, beta2=0.95, weight_decay=0.0),
+        optimiser=Optimiser(lr=8e-4, beta2=0.95, weight_decay=0.0),
         schedule=Schedule(batch=4),
-        critic=0.05,
+        critic=0.0,  # half an hour is too short for one
     ),
     "paper-debug": PaperFirstStageRecipe(
         "paper-debug", PAPER_FIRST_STAGE["paper-debug"], picture=64, schedule=_DEBUG, lpips=False, critic=0.0
