@@ -19,7 +19,7 @@ from difftalk.training.checkpoint import load_checkpoint, load_net
 from difftalk.training.convert import convert, read_state
 from difftalk.training.recipes import PaperRecipe
 
-# The whole graph, narrow; as many groups as the published code would have.
+# The whole graph, narrow; as many groups as are taken of a net under 32 channels.
 SMALL = PaperSizes(base=32, picture=64, first_stage=PaperFirstStageSizes(base=8, groups=8, codes=16))
 
 

@@ -120,6 +120,19 @@ def test_unit_latents_are_the_same_first_stage() -> None:
     assert float((after - before).abs().max()) < 1e-4
 
 
+def test_a_denoiser_starts_on_unit_latents(tmp_path: Path) -> None:
+    train("first-stage", SOURCE, recipe_named("first-stage", "paper-debug"), tmp_path / "vq", steps=1)
+    recipe = override(recipe_named("denoiser", "paper-debug"), [f"first_stage={tmp_path / 'vq'}"])
+    train("denoiser", SOURCE, recipe, tmp_path / "whole", steps=1)
+    net, alone = load_net(tmp_path / "whole")[1], load_net(tmp_path / "vq")[1]
+    assert isinstance(net, PublishedDiffTalk)
+    assert isinstance(alone, PaperFirstStage)
+    picture = batch_of(4).picture
+    with torch.no_grad():
+        assert 0.8 < float(net.encode(picture).std()) < 1.25
+        assert abs(float(alone.encode(picture).std()) - 1) > 0.1
+
+
 def test_the_first_stage_learns_with_its_critic(tmp_path: Path) -> None:
     recipe = override(recipe_named("first-stage", "paper-debug"), ["critic=0.5", "lpips=true"])
     done = train("first-stage", SOURCE, recipe, tmp_path, steps=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from difftalk.sample import Sample
 from difftalk.speech import FEATURE_SIZE
 from difftalk.training.export import articulation_of
 from difftalk.training.motion_data import SPEEDS, MotionSource, silence_features
-from difftalk.training.render_data import Clip, Look, Mirror, RenderSource
+from difftalk.training.render_data import Clip, Follower, Look, Mirror, RenderSource
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,21 @@ def test_references_are_far(sample: Sample, model: Model) -> None:
     chosen = clip.mouth_reference(27, clip.shapes[bank[-1]])
     assert chosen in bank
     assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
+
+
+def test_a_follower_keeps_what_it_chose(sample: Sample, model: Model) -> None:
+    clip = Clip.of(sample, model.geometry)
+    follower, alone, chosen = Follower(clip), [], []
+    for index in range(len(clip)):
+        alone.append((clip.near_reference(index), clip.mouth_reference(index, clip.shapes[index])))
+        chosen.append(follower.at(index, clip.shapes[index]))
+    assert chosen[0] == alone[0]
+    for part in (0, 1):
+        kept, jumpy = (sum(a[part] != b[part] for a, b in itertools.pairwise(row)) for row in (chosen, alone))
+        assert kept <= jumpy
+    assert chosen != alone
+    index = next(i for i in range(1, len(clip)) if chosen[i] != alone[i])
+    assert chosen[index][0] == chosen[index - 1][0] or chosen[index][1] == chosen[index - 1][1]
 
 
 def test_mirroring_twice_is_nothing(model: Model) -> None:
@@ -107,7 +123,7 @@ def test_motion_hears_every_clip_at_other_speeds_once(sample: Sample, painter_mo
     torch.testing.assert_close(source.batch(0).features, batch.features)
 
 
-def test_articulation_is_the_ratio_of_spreads(sample: Sample, painter_model: Model) -> None:
+def test_articulation_makes_spreads_equal(sample: Sample, painter_model: Model) -> None:
     from difftalk.motion import opening_of, pressed, shapes_of
     from difftalk.mouth import clip_shapes, opening
 

@@ -18,6 +18,7 @@ from difftalk.errors import DataError, InputError
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.diffusion import LatentDiffusion
+from difftalk.nets.motion import MotionNetwork
 from difftalk.training import losses
 from difftalk.training.batches import Batch, FakeSource, RenderBatch
 from difftalk.training.checkpoint import FILE, load_checkpoint, load_net, save_weights
@@ -230,6 +231,15 @@ def test_an_unknown_recipe_is_explained() -> None:
 def test_recipes_survive_a_checkpoint(kind: Kind) -> None:
     for recipe in RECIPES[kind].values():
         assert from_dict(kind, json.loads(json.dumps(to_dict(recipe)))) == recipe
+
+
+def test_a_motion_starts_with_its_regression(tmp_path: Path) -> None:
+    train("motion", FakeSource("motion"), recipe_named("motion", "debug"), tmp_path, steps=1)
+    net = load_net(tmp_path)[1]
+    assert isinstance(net, MotionNetwork)
+    assert net.regression is not None
+    assert float(net.regression.basis.abs().max()) > 0
+    assert float(net.regression.read.weight.abs().max()) > 0
 
 
 def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path) -> None:

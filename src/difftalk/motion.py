@@ -64,7 +64,10 @@ def opening_of(shapes: Array, geometry: Geometry) -> NDArray[np.float64]:
 
 
 def pressed(shapes: Array, geometry: Geometry) -> Array:
-    """Mouth shapes (t, 16) whose all but closed lips meet: regression to the mean leaves them a little apart."""
+    """Mouth shapes (t, 16), lips that are all but closed a little nearer: regression to the mean leaves them apart.
+
+    Where the opening is at most the neutral's, all of PRESS is taken off it, which draws the lips over each other.
+    """
     row = geometry.opening_row()
     meets = PRESS / (1 + np.exp((shapes @ row - PRESS_UNDER) / PRESS_OVER))
     return np.asarray(shapes - meets[:, None] * (row / (row @ row)), np.float32)

@@ -1,7 +1,8 @@
 """What each condition of the denoiser does, and each further step: teacher with one thing changed at a time.
 
 Conditions are left out as in training's dropout (DiffTalk's ablation, without training anew), or
-taken from elsewhere in the clip. *change* is how far the inner mouth moves from what the model draws by default.
+taken from elsewhere in the clip. *change* is how far the inner mouth moves from what the
+model draws by default, *change_outside* how far the skin does.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from difftalk.training.render_data import Clip, Follower, References
 Array = NDArray[np.float32]
 
 SECONDS: Final = 2.0  # of each clip
-LIPS: Final = 16  # px around the inner mouth that belong to it, so that what is beyond is skin
+AROUND: Final = 16  # px around the inner mouth that belong to it, so that what is beyond is skin
 SETTLED: Final = 5  # frames after which a frame is judged, so that the progressive reference has begun
 
 
@@ -118,10 +119,11 @@ def _difference(shown: list[Array], ours: list[Array], weights: list[Array]) -> 
 
 
 def _widened(inside: Array) -> Array:
-    """The inner mouth and what lies within LIPS of it."""
+    """The inner mouth and what lies within AROUND of it."""
     import cv2
 
-    return np.asarray(cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * LIPS + 1, 2 * LIPS + 1))))
+    size = (2 * AROUND + 1, 2 * AROUND + 1)
+    return np.asarray(cv2.dilate(inside, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, size)))
 
 
 def _strips(

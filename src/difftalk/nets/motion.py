@@ -1,8 +1,8 @@
 """Motion nets: speech features -> mouth shapes, each frame from a fixed window of 0.6 s before and 0.16 s after it.
 
 `LinearMotion` is a ridge regression from the features' leading principal components, fitted in closed form: the row to
-beat. `MotionNetwork` is several small temporal convolution nets. Both are valid convolutions, so a stream in pieces and
-a whole file give the same numbers.
+beat. `MotionNetwork` is the mean of several small temporal convolution nets and such a regression. Both are valid
+convolutions, so a stream in pieces and a whole file give the same numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """DiffTalk as published (Shen et al., CVPR 2023): VQ first stage, denoising UNet, and the three condition nets.
 
 Written from the paper and from the facts of the published code (docs/paper.md), on diffusers where it has the part.
-Latents are three-channel and unscaled; the denoiser sees noisy latent, masked frame and reference, in this order, and
-one context token: 64 numbers of audio, 64 of landmarks.
+Latents are three-channel and unscaled (`paper-small` scales its own); the denoiser sees noisy latent, masked frame and
+reference, in this order, and one context token: 64 numbers of audio, 64 of landmarks.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def to_published(
 def from_published(
     state: Mapping[str, Tensor], own_shapes: Mapping[str, torch.Size], sizes: PaperSizes
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The inverse: trained and averaged state dicts. Names and shapes are those of `expected`, or a KeyError."""
+    """The inverse: trained and averaged state dicts. Names and shapes must be those of `expected`."""
     net, average = dict[str, Tensor](), dict[str, Tensor]()
     for own, shape in own_shapes.items():
         name = published_name(own, sizes)

@@ -152,7 +152,7 @@ def _width(state: Mapping[str, Tensor], name: str, file: Path) -> int:
 
 
 def _sizes(state: Mapping[str, Tensor], file: Path) -> PaperSizes:
-    """As the tensors' shapes tell them."""
+    """As the shapes tell them. They do not tell the norms' groups: 32, as published, or a narrow net's base."""
     base = _width(state, f"{DENOISER}input_blocks.0.0.weight", file)
     levels = 0
     while f"{DENOISER}input_blocks.{1 + 3 * levels}.0.in_layers.2.weight" in state:

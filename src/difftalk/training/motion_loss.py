@@ -66,16 +66,17 @@ def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     """Principal components of the features, then ridge regression of the mouth shape on a window of them."""
     batches = _batches(source, recipe)
     features = torch.cat([batch.features[..., -LAYER_SIZE:].flatten(0, 1) for batch in batches])
-    net.mean.copy_(features.mean(0))
-    centred = features - net.mean
+    mean = features.mean(0)
+    centred = features - mean
     vectors = torch.linalg.eigh((centred.T @ centred).double())[1].flip(1)[:, : net.basis.shape[1]].float()
-    spread = (centred @ vectors).std(0)
-    net.basis.copy_(vectors / spread)
+    basis = vectors / (centred @ vectors).std(0)
+    net.mean.copy_(mean)
+    net.basis.copy_(basis)
     width = WINDOW * net.basis.shape[1]
     gram = torch.zeros(width + 1, width + 1, dtype=torch.double)
     cross = torch.zeros(width + 1, batches[0].shape.shape[-1], dtype=torch.double)
     for batch in batches:
-        seen = ((batch.features[..., -LAYER_SIZE:] - net.mean) @ net.basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
+        seen = ((batch.features[..., -LAYER_SIZE:] - mean) @ basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
         rows = torch.cat([seen, torch.ones(*seen.shape[:2], 1)], 2)[batch.mask > 0].double()
         gram += rows.T @ rows
         cross += rows.T @ batch.shape[batch.mask > 0].double()

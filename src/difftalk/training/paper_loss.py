@@ -20,7 +20,7 @@ from difftalk.training.losses import LPIPS, Loss
 from difftalk.training.recipes import PaperFirstStageRecipe
 
 SHOWN_STEPS: Final = 20  # of DDIM for the sheets
-CODEBOOK_BATCHES: Final = 4
+FIT_BATCHES: Final = 4
 CODEBOOK_SPREAD: Final = 0.1  # of the latents' own, added to each code
 
 
@@ -67,7 +67,7 @@ def unit_latents(net: PaperFirstStage, source: Source) -> None:
 def _latents(net: PaperFirstStage, source: Source) -> Tensor:
     """(n, 3) of a few training pictures."""
     found, device = list[Tensor](), net.model.quantize.embedding.weight.device
-    for i in range(CODEBOOK_BATCHES):
+    for i in range(FIT_BATCHES):
         batch = source.batch(10**6 + i)
         assert isinstance(batch, PaperBatch)
         found.append(net.encode(batch.picture.to(device)).movedim(1, -1).flatten(0, -2).float())

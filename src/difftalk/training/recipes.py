@@ -189,7 +189,7 @@ FIRST_STAGE: Final[Mapping[str, FirstStageRecipe | PaperFirstStageRecipe]] = {
         picture=128,
         optimiser=Optimiser(lr=8e-4, beta2=0.95, weight_decay=0.0),
         schedule=Schedule(batch=4),
-        critic=0.0,  # half an hour is too short for one
+        critic=0.0,
     ),
     "paper-debug": PaperFirstStageRecipe(
         "paper-debug", PAPER_FIRST_STAGE["paper-debug"], picture=64, schedule=_DEBUG, lpips=False, critic=0.0
@@ -225,11 +225,11 @@ DENOISER: Final[Mapping[str, DenoiserRecipe | PaperRecipe]] = {
         "paper-small",
         PAPER["paper-small"],
         optimiser=Optimiser(lr=5e-4, clip=1.0),
-        schedule=Schedule(batch=16),
+        schedule=Schedule(batch=8),
         checkpointing=False,
         unit_latents=True,
     ),
-    "paper-debug": PaperRecipe("paper-debug", PAPER["paper-debug"], schedule=_DEBUG),
+    "paper-debug": PaperRecipe("paper-debug", PAPER["paper-debug"], schedule=_DEBUG, unit_latents=True),
 }
 MOTION: Final = {
     "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),

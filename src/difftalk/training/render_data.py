@@ -132,8 +132,8 @@ class Clip:
 
     def nearest_of(self, bank: NDArray[np.int64], index: int, shape: Array, before: int | None = None) -> int:
         """Of some frames the one nearest to a mouth shape (16,) and to the turn of the frame `index`."""
-        before = _place(before, bank)
-        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], before)])
+        held = _place(before, bank)
+        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], held)])
 
 
 def _place(frame: int | None, frames: NDArray[np.int64]) -> int | None:
