@@ -57,6 +57,7 @@ class Clip:
     rights: str = "own"
     offset: int | None = None
     offset_r: float = 0.0
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,14 @@ def _from_manifest(source: Path) -> list[Clip]:
     clips = []
     for row in rows:
         known = offsets.get(row["path"])
-        clip = Clip(source / row["path"], _name_of(row["path"]), row["person"], row["split"], row["rights"])
+        clip = Clip(
+            source / row["path"],
+            _name_of(row["path"]),
+            row["person"],
+            row["split"],
+            row["rights"],
+            language=row.get("language") or "",
+        )
         if known is not None:
             clip = replace(clip, offset=int(known["offset_frames"]), offset_r=float(known["r_at_offset"]))
         clips.append(clip)
@@ -146,6 +154,7 @@ def fingerprint(clip: Clip) -> str:
         clip.split,
         clip.rights,
         clip.offset,
+        clip.language,
         FORMAT,
         state and state.st_size,
         state and int(state.st_mtime),
@@ -173,6 +182,7 @@ def _rejected(clip: Clip, reason: str, mark: str) -> Record:
         0,
         0.0,
         mark,
+        clip.language,
     )
 
 
@@ -218,6 +228,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
         total - len(kept),
         jaw_out,
         mark,
+        clip.language,
     )
     save_record(record, folder)
     return record if clip.offset is not None else _measure_offset(Sample.load(folder), model)
@@ -282,9 +293,14 @@ _worker_model: Model | None = None
 
 
 def _start_worker(folder: Path) -> None:
+    from cv2 import setNumThreads
+    from threadpoolctl import threadpool_limits
+
     global _worker_model
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
     os.nice(5)
+    setNumThreads(1)
+    threadpool_limits(1)  # small products on many threads spend their time on waking each other
     _worker_model = Model.load(folder, threads=1)
 
 

@@ -25,7 +25,7 @@ from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 FULL_SCALE: Final = 32767  # of the int16 waveform
 JPEG_QUALITY: Final = 95
 
@@ -52,6 +52,7 @@ class Record:
     missing: int  # frames without a face
     jaw_out: float  # share of frames whose jaw comes within 12 px of the region's border
     fingerprint: str  # of the source file and the way it was prepared
+    language: str = ""  # as the manifest names it
     format: int = FORMAT
 
 
