@@ -43,6 +43,8 @@ JAW_MARGIN: Final = 12.0  # px, aligned
 JAW_MARK: Final = 0.01  # share of frames over which a clip is marked
 MAX_OFFSET: Final = 10  # frames at 25/s searched for the lip/audio offset
 MIN_OFFSET_R: Final = 0.35
+FADED: Final = 0.75  # of a clip's median contrast, under which frames at its ends fade in or out
+EYES_TO_CHIN: Final = slice(72, 240), slice(72, 184)  # rows and columns of the aligned frame in which contrast is taken
 SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
 
 
@@ -190,7 +192,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
     info = video.probe(clip.path)
     waveform = audio.read(clip.path, from_video_start=True)
     frames = ((frame.image, frame.seconds) for frame in video.read(clip.path))
-    writer, kept, sharpness, total = FrameWriter(folder), [], [], 0
+    writer, kept, sharpness, contrast, total = FrameWriter(folder), [], [], [], 0
     for followed in follow(frames, Tracker(model.face_finder), model.geometry.canonical):
         total += 1
         if followed.alignment is None:
@@ -198,8 +200,11 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
         aligned = followed.alignment.crop(followed.image)
         writer.write(aligned)
         sharpness.append(_sharpness(aligned))
+        contrast.append(float(aligned[EYES_TO_CHIN].std()))
         kept.append(replace(followed, image=aligned[:1, :1]))  # the picture itself is not held
-    writer.close()
+    shown = unfaded(contrast)
+    writer.close(shown)
+    kept = kept[shown]
     _check(kept, total)
     meshes = np.stack([f.face.points for f in kept if f.face is not None])
     _save_track(folder, kept, meshes, model)
@@ -223,7 +228,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
         clip.offset or 0,
         clip.offset_r,
         float(np.median([p.scale for p in poses])),
-        float(np.median(sharpness)),
+        float(np.median(sharpness[shown])),
         float(np.max([abs(p.yaw) for p in poses])),
         total - len(kept),
         jaw_out,
@@ -242,6 +247,12 @@ def _check(kept: Sequence[Followed], total: int) -> None:
     distance = float(np.median([f.face.eye_distance for f in kept if f.face is not None]))
     if distance < MIN_EYE_DISTANCE:
         raise FaceError(f"eyes {distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
+
+
+def unfaded(contrast: Sequence[float]) -> slice:
+    """The frames between those that fade in from, or out to, an even picture; all where there are none."""
+    clear = np.flatnonzero(np.asarray(contrast) >= FADED * np.median(contrast)) if contrast else []
+    return slice(int(clear[0]), int(clear[-1]) + 1) if len(clear) else slice(None)
 
 
 def _sharpness(aligned: video.Image) -> float:
