@@ -251,7 +251,7 @@ def _check(kept: Sequence[Followed], total: int) -> None:
 
 def unfaded(contrast: Sequence[float]) -> slice:
     """The frames between those that fade in from, or out to, an even picture; all where there are none."""
-    clear = np.flatnonzero(np.asarray(contrast) >= FADED * np.median(contrast)) if contrast else []
+    clear = np.flatnonzero(np.asarray(contrast) >= FADED * np.median(contrast or [0.0]))
     return slice(int(clear[0]), int(clear[-1]) + 1) if len(clear) else slice(None)
 
 

@@ -46,6 +46,8 @@ ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itse
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
 MAX_ZOOM: Final = 0.08
 MAX_SLIDE: Final = 5.0  # px
+MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
+CAP_ROUNDS: Final = 20  # of cutting and sharing out again
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
 Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of RenderBatch
@@ -256,13 +258,22 @@ class Mirror:
         return cls(upper, geometry.shape_of(offsets, np.zeros_like(geometry.canonical)))
 
 
-def chances(frames: Sequence[int], people: Sequence[str]) -> NDArray[np.float64]:
-    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them."""
-    total = dict.fromkeys(people, 0)
-    for count, person in zip(frames, people, strict=True):
-        total[person] += count
-    chance = np.array([count / np.sqrt(total[person]) for count, person in zip(frames, people, strict=True)])
-    return np.asarray(chance / chance.sum())
+def chances(
+    frames: Sequence[int], people: Sequence[str], trusts: NDArray[np.float64] | float = 1.0
+) -> NDArray[np.float64]:
+    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them.
+
+    trusts: by which clips count besides. No person is drawn more often than MOST_OF_ONE, where there are enough people.
+    """
+    numbers = np.unique(people, return_inverse=True)[1]
+    total = np.bincount(numbers, frames)
+    chance = trusts * np.asarray(frames) / np.sqrt(total[numbers])
+    share = np.bincount(numbers, chance / chance.sum())
+    for _ in range(CAP_ROUNDS):
+        share = np.minimum(share, max(MOST_OF_ONE, 1 / len(share)))
+        share = share / share.sum()
+    own = np.bincount(numbers, chance)
+    return np.asarray(chance * share[numbers] / own[numbers])
 
 
 class RenderSource:
