@@ -14,9 +14,9 @@ from difftalk.model import Model
 from difftalk.mouth import COMPONENTS
 from difftalk.mouth_bank import MAX_MOUTHS
 from difftalk.sample import Sample
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech import FEATURE_SIZE, silence_features
 from difftalk.training.export import articulation_of
-from difftalk.training.motion_data import SPEEDS, MotionSource, silence_features
+from difftalk.training.motion_data import SPEEDS, MotionSource
 from difftalk.training.render_data import Clip, Follower, Look, Mirror, RenderSource
 
 

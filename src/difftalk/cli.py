@@ -137,6 +137,25 @@ def prepare(
 
 
 @app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="A folder that prepare wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The pack's folder; a new one.")],
+    megabytes: Annotated[float, typer.Option(help="Of the whole folder, 10^6 bytes each.")] = 55.0,
+    held_out: Annotated[float, typer.Option(help="Share of the people that are for validation.")] = 0.04,
+) -> None:
+    """Prepared training clips -> one folder of a few files that another machine can train on."""
+    from difftalk.model import Model
+    from difftalk.packer import Options
+    from difftalk.packer import pack as work
+
+    options = Options(megabytes=megabytes, held_out=held_out)
+    with _progress(False) as progress:
+        done = work(data, out, model=Model.load(threads=1), options=options, progress=progress)
+    print(f"{done.people} people ({done.held_out} held out), {done.clips} clips, {done.frames} frames: {out}")
+    print(", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in done.bytes.items()))
+
+
+@app.command()
 def train(
     kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter or geometry")],
     data: Annotated[

@@ -46,6 +46,7 @@ ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itse
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
 MAX_ZOOM: Final = 0.08
 MAX_SLIDE: Final = 5.0  # px
+FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
 Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of RenderBatch
@@ -70,7 +71,7 @@ class Clip:
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
         meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.meshes))])
-        parts = clip_shapes(geometry, meshes)
+        parts = clip_shapes(geometry, meshes, sample.neutral)
         turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
         ways = np.array([way_of(free) for free in parts.free])
@@ -101,11 +102,18 @@ class Clip:
 
     def audio(self, index: int, renderer: str = "denoiser") -> Array:
         """(20, 1152) features of ± 200 ms around the frame, or what another renderer is given; edges repeated."""
-        return audio_tokens(np.asarray(self.sample.speech), self.feature_position(index), context_of(renderer))
+        before, after = context_of(renderer)
+        return self.sample.features(np.arange(-before, after) + round(self.feature_position(index)))
+
+    def follows(self, index: int) -> bool:
+        """Whether the frame before comes right before it."""
+        seconds, rate = self.sample.seconds, self.sample.record.frame_rate
+        return bool(index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(rate, 1))
 
     def far_frames(self, index: int) -> NDArray[np.int64]:
         """Frames at least 60 away from `index`, or the farthest."""
-        distance = np.abs(np.arange(len(self)) - index)
+        numbers = self.sample.numbers
+        distance = np.abs(numbers - numbers[index])
         far = np.flatnonzero(distance >= REFERENCE_GAP)
         return far if len(far) else np.flatnonzero(distance >= distance.max() - 2)
 
@@ -232,12 +240,6 @@ class Chosen:
     look: Look
 
 
-def audio_tokens(speech: NDArray[np.floating], position: float, context: tuple[int, int]) -> Array:
-    """(n, 1152) features and a position in them -> those before and after it; edges repeated."""
-    rows = np.arange(-context[0], context[1]) + round(position)
-    return np.asarray(speech[np.clip(rows, 0, len(speech) - 1)], np.float32)
-
-
 @dataclass(frozen=True)
 class Mirror:
     """Left and right exchanged: the points' permutation and the mouth shape's matrix."""
@@ -282,8 +284,8 @@ class RenderSource:
         warped: bool = True,
     ) -> None:
         self._geometry, self._batch_size, self._seed, self._warped = geometry, batch_size, seed, warped
-        self._clips = [Clip.of(sample, geometry) for sample in samples]
-        self._validation = [Clip.of(sample, geometry) for sample in validation]
+        self._clips = [Clip.of(sample, geometry) for sample in samples if len(sample.numbers)]
+        self._validation = [Clip.of(sample, geometry) for sample in validation if len(sample.numbers)]
         self._mirror = Mirror.of(geometry)
         people = [clip.sample.record.person for clip in self._clips]
         self._chance = chances([len(clip) for clip in self._clips], people)
@@ -293,7 +295,7 @@ class RenderSource:
         rows = []
         for _ in range(self._batch_size):
             clip = self._clips[int(rng.choice(len(self._clips), p=self._chance))]
-            index = int(rng.integers(len(clip)))
+            index = _drawn(clip, rng)
             look = Look.random(rng)
             rows.append(self._row(Chosen(clip, index, *self._references(clip, index, rng), look), rng))
         return _stack(rows)
@@ -331,8 +333,7 @@ class RenderSource:
         else:
             still = replace(warp(reference.points, reference.points), inner=inner_mouth(mesh))
             composite = compose(reference, still, mouth, replace(inside, share=0.0))
-        seconds = clip.sample.seconds
-        follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
+        follows = clip.follows(index)
         target = _picture(clip.sample.frame(index))
         row: Row = {
             "target": target,
@@ -377,6 +378,13 @@ class RenderSource:
             out["landmarks"] = out["landmarks"][self._mirror.upper] * np.array([-1, 1], np.float32)
             out["shape"] = row["shape"] @ self._mirror.shape
         return out
+
+
+def _drawn(clip: Clip, rng: np.random.Generator) -> int:
+    """A frame of the clip; of a pack's pairs mostly the second, which has one before it."""
+    index = int(rng.integers(len(clip)))
+    second = index + 1 < len(clip) and not clip.follows(index) and clip.follows(index + 1)
+    return index + 1 if second and rng.random() >= FIRST_SHARE else index
 
 
 def _picture(aligned: Image) -> Array:

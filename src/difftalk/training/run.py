@@ -12,11 +12,13 @@ import torch
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
 from difftalk.model import Model
-from difftalk.sample import Sample, load_samples
+from difftalk.pack import pack_at, samples_of
+from difftalk.sample import Sample
+from difftalk.speech import silence_features
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource, silence_features
+from difftalk.training.motion_data import MotionSource
 from difftalk.training.paper_data import PaperSource
 from difftalk.training.recipes import (
     Kind,
@@ -82,19 +84,19 @@ def _split(settings: Sequence[str]) -> tuple[str | None, list[str]]:
 def _samples(data: Path | None, split: str, rights: str | None) -> list[Sample]:
     if data is None:
         raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
-    samples = [s for s in load_samples(data, split=split) if rights is None or s.record.rights == rights]
+    samples = [s for s in samples_of(data, split=split) if rights is None or s.record.rights == rights]
     if not samples:
         raise DataError(f"{data} has no kept {split} sample with rights {rights!r}")
     return samples
 
 
 def _held_out(data: Path | None) -> list[Sample]:
-    """Validation people; with a folder of one's own that has none, the first training clips."""
+    """Validation people, of a pack those that it holds out; where there are none, the first training clips."""
     assert data is not None
     try:
-        return load_samples(data, split="val")
+        return samples_of(data, split="val")
     except DataError:
-        return load_samples(data)[:4]
+        return samples_of(data)[:4]
 
 
 def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool) -> Source:
@@ -105,14 +107,13 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *,
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
     samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
-        encoder = model.graph("speech_encoder")
-        silences = silence_features(encoder)
+        packed = pack_at(data) if data is not None else None
         return MotionSource(
             samples,
             model.geometry,
             batch_size=schedule.batch,
-            silences=silences,
-            encoder=encoder if recipe.speeds else None,
+            silences=packed.silences if packed is not None else silence_features(model.graph("speech_encoder")),
+            encoder=model.graph("speech_encoder") if recipe.speeds and packed is None else None,
             seed=schedule.seed,
             validation=held_out,
         )
