@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from difftalk.align import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
 from difftalk.model import Model
@@ -56,6 +57,20 @@ def test_references_are_far(sample: Sample, model: Model) -> None:
     chosen = clip.mouth_reference(27, clip.shapes[bank[-1]])
     assert chosen in bank
     assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
+
+
+class Gapped(Sample):
+    """Every fifth frame of a longer clip."""
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        return 5 * np.arange(28)
+
+
+def test_references_are_far_in_a_clip_with_gaps(sample: Sample, model: Model) -> None:
+    clip = Clip.of(Gapped(sample.folder, sample.record), model.geometry)
+    assert clip.far_frames(0).tolist() == list(range(12, 28))
+    assert clip.far_frames(14).tolist() == [0, 1, 2, 26, 27]
 
 
 def test_a_follower_keeps_what_it_chose(sample: Sample, model: Model) -> None:

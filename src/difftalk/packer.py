@@ -56,7 +56,7 @@ NUMBERS_A_FRAME: Final = 700  # bytes, a first guess
 ROOM: Final = 4096  # bytes of names and headers
 TRIES: Final = 5
 SLACK: Final = 0.005  # of the room that may stay empty
-THUMBNAIL: Final = (56, 44)  # px, width and height
+THUMBNAIL: Final = (60, 40)  # px, width and height
 THUMBNAILS: Final = 2  # a person
 COLUMNS: Final = 28
 COLOURS: Final = 256
@@ -364,18 +364,18 @@ def _write_sheet(folder: Path) -> None:
     """sheet.png, drawn from the pack alone: of everybody a mouth that is nearly closed and one that is wide open."""
     from PIL import Image as Pillow
 
-    made, shown = Pack.open(folder), []
-    people = {person: places[0] for person, places in _people([s for s in made.samples if len(s.numbers)]).items()}
-    clips = [s for s in made.samples if len(s.numbers)]
-    for person, place in people.items():
-        clip = clips[place]
+    clips, shown = [sample for sample in Pack.open(folder).samples if len(sample.numbers)], []
+    for person, places in _people(clips).items():
+        clip = clips[places[0]]
         order = np.argsort(clip.curve.openings[clip.numbers], kind="stable")
         shown.append((person, [_thumbnail(clip.frame(int(order[round(k * (len(order) - 1))]))) for k in (0.1, 0.95)]))
     each = COLUMNS // THUMBNAILS
     groups = [shown[i : i + each] for i in range(0, len(shown), each)]
     rows = [[picture for _, pair in group for picture in pair] for group in groups]
     drawn = sheet(rows, [f"{group[0][0]} to {group[-1][0]}" for group in groups])
-    Pillow.fromarray(drawn).quantize(COLOURS).save(folder / "sheet.png")
+    picture = Pillow.fromarray(drawn)
+    palette = picture.quantize(COLOURS)
+    picture.quantize(palette=palette, dither=Pillow.Dither.FLOYDSTEINBERG).save(folder / "sheet.png")
 
 
 def _thumbnail(frame: Image) -> Image:

@@ -70,7 +70,7 @@ class Clip:
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
-        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.meshes))])
+        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.numbers))])
         parts = clip_shapes(geometry, meshes, sample.neutral)
         turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
