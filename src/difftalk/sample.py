@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
+from difftalk.waveform import SAMPLE_RATE
 
 FORMAT: Final = 3
 FULL_SCALE: Final = 32767  # of the int16 waveform

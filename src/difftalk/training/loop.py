@@ -24,7 +24,6 @@ from torch import nn
 from typing_extensions import Self
 
 from difftalk.contact_sheet import write_sheet
-from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
@@ -134,8 +133,8 @@ def train(
 
 def _in_bf16(recipe: Recipe, where: torch.device) -> bool:
     """Only where the processor computes in it: one that does not takes far longer than in f32."""
-    asked = recipe.schedule.precision
-    return (runnable(asked) if where.type == "cpu" else asked) == "bf16"
+    able = where.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return able and recipe.schedule.precision == "bf16"
 
 
 def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> float:

@@ -27,11 +27,10 @@ from difftalk.align import (
 )
 from difftalk.composite import Reference, compose, inner_mouth, warp
 from difftalk.face import UPPER, Array, Image
-from difftalk.identity import TURN_STAY
 from difftalk.interior import interior
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.mouth_bank import MAX_MOUTHS, nearest, staying, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, nearest, staying, way_of
 from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -11,12 +12,13 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
-from difftalk.model import Model
+from difftalk.model import SHIPPED, Model
+from difftalk.mouth import Geometry
 from difftalk.sample import Sample, load_samples
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource, silence_features
+from difftalk.training.motion_data import MotionSource, silences_of
 from difftalk.training.paper_data import PaperSource
 from difftalk.training.recipes import (
     Kind,
@@ -43,13 +45,15 @@ def train_kind(
     settings: Sequence[str] = (),
     steps: int | None = None,
     minutes: float = math.inf,
+    began: float | None = None,
     threads: int = 0,
     device: str = "cpu",
     warped: bool = True,
 ) -> str:
     """Trains one kind of net and says in a line what was done.
 
-    settings: 'a.b=value' for the recipe, and data.rights=KIND. warped: see RenderSource.
+    settings: 'a.b=value' for the recipe, and data.rights=KIND. began: when the minutes began, by time.monotonic;
+    None: with the first step. warped: see RenderSource.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
@@ -60,6 +64,8 @@ def train_kind(
     if threads:
         torch.set_num_threads(threads)
     source = _source(kind, chosen, data, rights, warped=warped)
+    if began is not None:
+        minutes -= (time.monotonic() - began) / 60
     done = train(
         cast("Kind", kind),
         source,
@@ -103,22 +109,21 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *,
         return _paper_source(recipe, data)
     if recipe.name == "debug" and data is None:
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
-    samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
+    samples, held_out, geometry = _samples(data, "train", rights), _held_out(data), Geometry.load(SHIPPED)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
-        encoder = model.graph("speech_encoder")
-        silences = silence_features(encoder)
+        assert data is not None
         return MotionSource(
             samples,
-            model.geometry,
+            geometry,
             batch_size=schedule.batch,
-            silences=silences,
-            encoder=encoder if recipe.speeds else None,
+            silences=silences_of(data),
+            encoder=Model.load(threads=1).graph("speech_encoder") if recipe.speeds else None,
             seed=schedule.seed,
             validation=held_out,
         )
     return RenderSource(
         samples,
-        model.geometry,
+        geometry,
         batch_size=schedule.batch,
         seed=schedule.seed,
         validation=held_out,
