@@ -67,6 +67,8 @@ def test_there_and_back(
 
 def test_the_table_names_every_run(parcel: ModuleType, runs: Path, tmp_path: Path) -> None:
     parcel.send(runs, tmp_path, "painter")
+    (runs / "joint" / "metrics.jsonl").unlink()  # as in a run's first minute
+    parcel.send(runs, tmp_path, "joint")
     head, *lines = parcel.table(runs).splitlines()
     assert head.split()[:4] == ["run", "steps", "seconds", "samples/s"]
     assert any(line.startswith("painter") for line in lines)

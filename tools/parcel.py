@@ -1,6 +1,6 @@
 """What a training run on another machine sends back, and how it is put together again.
 
-    python parcel.py send RUNS OUT PART      weights of RUNS/PART in pieces, and one archive of all that tells of the runs
+    python parcel.py send RUNS OUT PART      weights of RUNS/PART in pieces; an archive of what tells of all runs
     python parcel.py join OUT FOLDER         the pieces as whole files again, checked, and the archive unpacked
     python parcel.py table RUNS              a line a run
 
@@ -22,11 +22,8 @@ PIECE: Final = 15 << 20  # bytes
 WEIGHTS: Final = ".safetensors"
 REPORT: Final = "report.tgz"
 SUMMARY: Final = "summary.json"
-CONTAINED: Final = {
-    "denoiser": ("first-stage",),
-    "joint": ("first-stage", "denoiser"),
-    "sharp": ("first-stage", "denoiser"),
-}
+BEFORE: Final = ("first-stage", "denoiser")  # whose weights lie inside those of what is trained from them
+CONTAINED: Final = {"denoiser": BEFORE[:1], "joint": BEFORE, "sharp": BEFORE}
 JPEG_QUALITY: Final = 90
 SHOWN: Final = ("val_mouth_lpips", "val_lpips", "val_texture", "val_opening_r")
 
@@ -116,7 +113,8 @@ def table(runs: Path) -> str:
 
 
 def _figures(metrics: Path) -> dict[str, str]:
-    rows: list[dict[str, Any]] = [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines = metrics.read_text().split("\n")[:-1] if metrics.is_file() else []  # without one that is being written
+    rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
     judged = [row for row in rows if any(name.startswith("val_") for name in row)]
     if not judged:
         return {}
