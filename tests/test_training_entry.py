@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from difftalk.errors import DataError
 from difftalk.training import __main__ as entry
 from difftalk.training import run as runs
 from difftalk.training.checkpoint import load_checkpoint
@@ -45,15 +45,16 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.startswith("difftalk: painter has no recipe 'huge'")
 
 
-def test_minutes_count_from_when_they_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = []
+def test_minutes_count_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
 
-    def trained(*given: object, minutes: float, **more: object) -> object:
-        left.append(minutes)
-        raise KeyboardInterrupt
+    def trained(*positional: object, minutes: float, since: float, **more: object) -> object:
+        given.append((minutes, time.monotonic() - since))
+        raise DataError("no more")
 
     monkeypatch.setattr(runs, "train", trained)
-    for minutes, began in ((5.0, time.monotonic() - 120), (5.0, None), (math.inf, time.monotonic())):
-        with pytest.raises(KeyboardInterrupt):
-            runs.train_kind("painter", None, tmp_path, recipe="debug", minutes=minutes, began=began)
-    assert left == [pytest.approx(3, abs=0.1), 5.0, math.inf]
+    with pytest.raises(SystemExit, match="1"):
+        entry.main(["painter", "-o", str(tmp_path), "--recipe", "debug", "--minutes", "5"])
+    ((minutes, seconds),) = given
+    assert minutes == 5
+    assert 0 <= seconds < 60

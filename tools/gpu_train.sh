@@ -72,7 +72,7 @@ train() {
     mapfile -t given < <(arguments "$part" && settings "$part")
     given+=(--device "$device" --minutes "$(awk "BEGIN { print ($seconds - $closing) / 60 }")" ${STEPS:+--steps "$STEPS"})
     echo "== $part: $seconds s: ${given[*]}"
-    timeout --signal=TERM --kill-after=10 "$((seconds - 8))" \
+    timeout --foreground --signal=TERM --kill-after=10 "$((seconds - 8))" \
         "$python" -m difftalk.training "${given[0]}" "$data" -o "$work/$part" "${given[@]:1}" >"$work/$part.log" 2>&1 &
     trainer=$!
     while kill -0 "$trainer" 2>/dev/null; do

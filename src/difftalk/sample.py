@@ -15,7 +15,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,10 @@ class Sample:
     @classmethod
     def load(cls, folder: Path) -> Sample:
         return cls(folder, load_record(folder))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: without what was read."""
+        return {"folder": self.folder, "record": self.record}
 
     @cached_property
     def _track(self) -> dict[str, NDArray[np.float32]]:

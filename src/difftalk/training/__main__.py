@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings=asked.settings,
             steps=asked.steps,
             minutes=asked.minutes,
-            began=began,
             threads=asked.threads,
             device=asked.device,
+            since=began,
         )
     except DifftalkError as error:
         print(f"difftalk: {error}", file=sys.stderr)

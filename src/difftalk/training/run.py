@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +31,7 @@ from difftalk.training.recipes import (
     recipe_named,
 )
 from difftalk.training.render_data import RenderSource
+from difftalk.training.shelf import Shelf
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
 
@@ -45,15 +46,14 @@ def train_kind(
     settings: Sequence[str] = (),
     steps: int | None = None,
     minutes: float = math.inf,
-    began: float | None = None,
     threads: int = 0,
     device: str = "cpu",
     warped: bool = True,
+    since: float | None = None,
 ) -> str:
     """Trains one kind of net and says in a line what was done.
 
-    settings: 'a.b=value' for the recipe, and data.rights=KIND. began: when the minutes began, by time.monotonic;
-    None: with the first step. warped: see RenderSource.
+    settings: 'a.b=value' for the recipe, and data.rights=KIND. warped: see RenderSource. since: see train.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
@@ -63,20 +63,20 @@ def train_kind(
     chosen = override(recipe_named(kind, recipe), others)
     if threads:
         torch.set_num_threads(threads)
-    source = _source(kind, chosen, data, rights, warped=warped)
-    if began is not None:
-        minutes -= (time.monotonic() - began) / 60
-    done = train(
-        cast("Kind", kind),
-        source,
-        chosen,
-        run,
-        steps=steps,
-        minutes=minutes,
-        start_from=start_from,
-        threads=threads,
-        device=device,
-    )
+    source = _source(kind, chosen, data, rights, warped=warped, device=device)
+    with source if isinstance(source, Shelf) else nullcontext():
+        done = train(
+            cast("Kind", kind),
+            source,
+            chosen,
+            run,
+            steps=steps,
+            minutes=minutes,
+            start_from=start_from,
+            threads=threads,
+            device=device,
+            since=since,
+        )
     return f"{done.step} steps in {done.seconds / 60:.1f} minutes"
 
 
@@ -103,7 +103,7 @@ def _held_out(data: Path | None) -> list[Sample]:
         return load_samples(data)[:4]
 
 
-def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool) -> Source:
+def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool, device: str) -> Source:
     schedule = recipe.schedule
     if isinstance(recipe, PaperRecipe | PaperFirstStageRecipe):
         return _paper_source(recipe, data)
@@ -121,7 +121,7 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *,
             seed=schedule.seed,
             validation=held_out,
         )
-    return RenderSource(
+    rows = RenderSource(
         samples,
         geometry,
         batch_size=schedule.batch,
@@ -129,6 +129,7 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *,
         validation=held_out,
         warped=warped,
     )
+    return Shelf(rows, batch_size=schedule.batch, rows=schedule.rows, uses=schedule.uses, device=device)
 
 
 def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None) -> Source:
