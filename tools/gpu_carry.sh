@@ -14,7 +14,7 @@ start=${START-denoiser painter} limit=${LIMIT:-66} python=${PYTHON:-$root/.venv/
 bytes() { du -sb --apparent-size "$1" | cut -f1; }
 line() { printf '%8.2f MB  %s\n' "$(bytes "$1")e-6" "$2"; }
 
-[ -f "$data/index.parquet" ] || { echo "$data holds no index.parquet" >&2 && exit 1; }
+[ -f "$data/index.parquet" ] || [ -f "$data/pack.json" ] || { echo "$data is no data to train on" >&2 && exit 1; }
 rm -rf "$folder"
 mkdir -p "$folder/src/difftalk/weights" "$folder/start"
 cp -rL "$data" "$folder/data"

@@ -17,7 +17,7 @@ mkdir -p "$folder/there"
 "$root/tools/gpu_carry.sh" "$data" "$folder/gpu"
 cp -r "$folder/gpu" "$folder/there/"
 (cd "$folder/there" && env -u PYTHONPATH PYTHON="$bare" DEVICE=cpu STEPS="${STEPS:-10}" MINUTES="${MINUTES:-12}" \
-    OUT="$folder/back" bash gpu/train.sh)
+    SET="schedule.rows=64 ${SET:-}" OUT="$folder/back" bash gpu/train.sh)
 large=$(find "$folder/back" -type f -size +16384k)
 count=$(find "$folder/back" -type f | wc -l)
 [ -z "$large" ] && [ "$count" -le 8 ] || { echo "too much comes back: $count files; over 16 MiB: ${large:-none}" >&2 && exit 1; }

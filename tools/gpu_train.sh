@@ -66,6 +66,8 @@ settings() {
 
 keep() { "$python" "$here/parcel.py" send "$work" "$out" "$1" || echo "$1 could not be copied to $out"; }
 
+busy() { [ "$device" = cpu ] || nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader || true; }
+
 # Trains a part for so many seconds, in the background, and copies what it has every minute.
 train() {
     local part=$1 seconds=$2 code=0 copied=$SECONDS given
@@ -77,7 +79,7 @@ train() {
     trainer=$!
     while kill -0 "$trainer" 2>/dev/null; do
         sleep 1
-        [ $((SECONDS - copied)) -lt 60 ] || { keep "$part" && copied=$SECONDS; }
+        [ $((SECONDS - copied)) -lt 60 ] || { keep "$part" && busy && copied=$SECONDS; }
     done
     wait "$trainer" || code=$?
     trainer=

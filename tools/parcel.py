@@ -4,8 +4,8 @@
     python parcel.py join OUT FOLDER         the pieces as whole files again, checked, and the archive unpacked
     python parcel.py table RUNS              a line a run
 
-A piece is small enough for any way back. Weights are the average in fp16, as `difftalk train --from` and `export` read
-them. A run whose weights lie inside another's is not sent beside it.
+A piece is small enough for any way back. A run whose weights lie inside another's is not sent beside it. Needs nothing
+but Pillow; knows of the package that a run holds weights.safetensors, metrics.jsonl and samples.
 """
 
 from __future__ import annotations
@@ -30,27 +30,25 @@ SHOWN: Final = ("val_mouth_lpips", "val_lpips", "val_texture", "val_opening_r")
 
 def send(runs: Path, out: Path, part: str) -> None:
     """Copies what RUNS/PART has so far to OUT; each file is replaced whole."""
-    from difftalk.training.checkpoint import load_checkpoint, save_weights
-
-    run, out_name = runs / part, part + WEIGHTS
-    if (run / "checkpoint.pt").is_file():
-        checkpoint, whole = load_checkpoint(run), runs / f".{out_name}"
-        save_weights(checkpoint, whole)
-        content = whole.read_bytes()
-        whole.unlink()
+    weights = runs / part / f"weights{WEIGHTS}"
+    if weights.is_file():
+        content = weights.read_bytes()
         for number, start in enumerate(range(0, len(content), PIECE)):
-            _write(content[start : start + PIECE], out / f"{out_name}.{number}")
+            _write(content[start : start + PIECE], out / f"{part}{WEIGHTS}.{number}")
         for other in CONTAINED.get(part, ()):
             for piece in out.glob(f"{other}{WEIGHTS}.*"):
                 piece.unlink()
-        summary = {
-            "step": checkpoint.step,
-            "seconds": checkpoint.seconds,
-            "batch": checkpoint.recipe.schedule.batch,
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        (run / SUMMARY).write_text(json.dumps(summary))
+        (runs / part / SUMMARY).write_text(json.dumps(_summary(content)))
     _send_report(runs, out)
+
+
+def _summary(weights: bytes) -> dict[str, Any]:
+    """What the header of safetensors says of the run, and the file's hash."""
+    length = int.from_bytes(weights[:8], "little")
+    said = json.loads(weights[8 : 8 + length])["__metadata__"]
+    batch = json.loads(said["recipe"])["schedule"]["batch"]
+    digest = hashlib.sha256(weights).hexdigest()
+    return {"step": int(said["step"]), "seconds": float(said["seconds"]), "batch": batch, "sha256": digest}
 
 
 def _write(content: bytes, path: Path) -> None:
