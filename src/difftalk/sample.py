@@ -15,15 +15,15 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
+from difftalk.waveform import SAMPLE_RATE
 
 FORMAT: Final = 3
 FULL_SCALE: Final = 32767  # of the int16 waveform
@@ -75,6 +75,10 @@ class Sample:
     @classmethod
     def load(cls, folder: Path) -> Sample:
         return cls(folder, load_record(folder))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: without what was read."""
+        return {"folder": self.folder, "record": self.record}
 
     @cached_property
     def _track(self) -> dict[str, NDArray[np.float32]]:

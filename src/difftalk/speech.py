@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
+from difftalk.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph

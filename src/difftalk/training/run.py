@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -11,14 +12,14 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
-from difftalk.model import Model
+from difftalk.model import SHIPPED, Model
+from difftalk.mouth import Geometry
 from difftalk.pack import pack_at, samples_of
 from difftalk.sample import Sample
-from difftalk.speech import silence_features
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource
+from difftalk.training.motion_data import MotionSource, silences_of
 from difftalk.training.paper_data import PaperSource
 from difftalk.training.recipes import (
     Kind,
@@ -31,6 +32,7 @@ from difftalk.training.recipes import (
     recipe_named,
 )
 from difftalk.training.render_data import RenderSource
+from difftalk.training.shelf import Shelf
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
 
@@ -48,10 +50,11 @@ def train_kind(
     threads: int = 0,
     device: str = "cpu",
     warped: bool = True,
+    since: float | None = None,
 ) -> str:
     """Trains one kind of net and says in a line what was done.
 
-    settings: 'a.b=value' for the recipe, and data.rights=KIND. warped: see RenderSource.
+    settings: 'a.b=value' for the recipe, and data.rights=KIND. warped: see RenderSource. since: see train.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
@@ -61,18 +64,20 @@ def train_kind(
     chosen = override(recipe_named(kind, recipe), others)
     if threads:
         torch.set_num_threads(threads)
-    source = _source(kind, chosen, data, rights, warped=warped)
-    done = train(
-        cast("Kind", kind),
-        source,
-        chosen,
-        run,
-        steps=steps,
-        minutes=minutes,
-        start_from=start_from,
-        threads=threads,
-        device=device,
-    )
+    source = _source(kind, chosen, data, rights, warped=warped, device=device)
+    with source if isinstance(source, Shelf) else nullcontext():
+        done = train(
+            cast("Kind", kind),
+            source,
+            chosen,
+            run,
+            steps=steps,
+            minutes=minutes,
+            start_from=start_from,
+            threads=threads,
+            device=device,
+            since=since,
+        )
     return f"{done.step} steps in {done.seconds / 60:.1f} minutes"
 
 
@@ -99,32 +104,33 @@ def _held_out(data: Path | None) -> list[Sample]:
         return samples_of(data)[:4]
 
 
-def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool) -> Source:
+def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool, device: str) -> Source:
     schedule = recipe.schedule
     if isinstance(recipe, PaperRecipe | PaperFirstStageRecipe):
         return _paper_source(recipe, data)
     if recipe.name == "debug" and data is None:
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
-    samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
+    samples, held_out, geometry = _samples(data, "train", rights), _held_out(data), Geometry.load(SHIPPED)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
-        packed = pack_at(data) if data is not None else None
+        assert data is not None
         return MotionSource(
             samples,
-            model.geometry,
+            geometry,
             batch_size=schedule.batch,
-            silences=packed.silences if packed is not None else silence_features(model.graph("speech_encoder")),
-            encoder=model.graph("speech_encoder") if recipe.speeds and packed is None else None,
+            silences=silences_of(data),
+            encoder=Model.load(threads=1).graph("speech_encoder") if recipe.speeds and pack_at(data) is None else None,
             seed=schedule.seed,
             validation=held_out,
         )
-    return RenderSource(
+    rows = RenderSource(
         samples,
-        model.geometry,
+        geometry,
         batch_size=schedule.batch,
         seed=schedule.seed,
         validation=held_out,
         warped=warped,
     )
+    return Shelf(rows, batch_size=schedule.batch, rows=schedule.rows, uses=schedule.uses, device=device)
 
 
 def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None) -> Source:
