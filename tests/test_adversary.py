@@ -55,16 +55,18 @@ def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
 
     def opinion(picture: torch.Tensor, given: RenderBatch) -> float:
         assert adversary is not None
-        return float(adversary.added(Loss(torch.zeros(()), {}, picture), given).parts["critic"].detach())
+        loss = Loss(torch.zeros(()), {}, picture)
+        return float(adversary.added(loss, adversary.judged(loss, given)).parts["critic"].detach())
 
     for step in range(30):
         given = batch(step)
-        adversary.learn(blurred(given), given, 0.001)
+        adversary.learn(adversary.judged(Loss(torch.zeros(()), {}, blurred(given)), given), 0.001)
     unseen = batch(1000)
     assert opinion(blurred(unseen), unseen) > 2 * opinion(unseen.target, unseen)
     adversary.step = WARM_UP
     picture = blurred(unseen).requires_grad_(True)
-    loss = adversary.added(Loss(torch.zeros(()), {}, picture), unseen)
+    loss = Loss(torch.zeros(()), {}, picture)
+    loss = adversary.added(loss, adversary.judged(loss, unseen))
     loss.total.backward()  # type: ignore[no-untyped-call]
     assert picture.grad is not None
     assert float(picture.grad[:, :, 45:60, 65:110].abs().sum()) > 0
@@ -75,7 +77,8 @@ def test_at_first_the_critic_only_looks() -> None:
     adversary = Adversary.of(recipe(), None, CPU)
     assert adversary is not None
     given = batch(0)
-    assert float(adversary.added(Loss(torch.ones(()), {}, given.target), given).total.detach()) == 1
+    loss = Loss(torch.ones(()), {}, given.target)
+    assert float(adversary.added(loss, adversary.judged(loss, given)).total.detach()) == 1
 
 
 def test_a_critic_needs_a_decoder_that_learns() -> None:

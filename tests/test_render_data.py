@@ -1,23 +1,22 @@
-"""Training data of pictures and of motion from a prepared clip: same step, same batch; mirrored and lit alike."""
+"""Training data of pictures and of motion from a prepared clip: same number, same row; references are far."""
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from difftalk.align import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
+from difftalk.align import REGION_SIZE
 from difftalk.model import Model
-from difftalk.mouth import COMPONENTS
 from difftalk.mouth_bank import MAX_MOUTHS
 from difftalk.sample import Sample
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech import FEATURE_SIZE, silence_features
 from difftalk.training.export import articulation_of
-from difftalk.training.motion_data import SPEEDS, MotionSource, silence_features
-from difftalk.training.render_data import Clip, Follower, Look, Mirror, RenderSource
+from difftalk.training.motion_data import SPEEDS, MotionSource
+from difftalk.training.render_data import Clip, Follower, RenderSource
 
 
 @pytest.fixture(scope="module")
@@ -25,17 +24,18 @@ def source(sample: Sample, model: Model) -> RenderSource:
     return RenderSource([sample], model.geometry, batch_size=3, validation=[sample])
 
 
-def test_a_batch_is_a_function_of_its_step(sample: Sample, model: Model) -> None:
+def test_a_row_is_a_function_of_its_number(sample: Sample, model: Model) -> None:
     one, again = (RenderSource([sample], model.geometry, batch_size=3, seed=4) for _ in range(2))
-    torch.testing.assert_close(one.batch(7).composite, again.batch(7).composite, rtol=0, atol=0)
-    assert not torch.equal(one.batch(7).composite, one.batch(8).composite)
+    one.row(3)
+    np.testing.assert_array_equal(one.row(7)["composite"], again.row(7)["composite"])
+    assert not np.array_equal(one.row(7)["composite"], one.row(8)["composite"])
 
 
 def test_shapes_and_ranges(source: RenderSource) -> None:
-    batch = source.batch(0)
-    assert batch.target.shape == (3, 3, *REGION_SIZE)
-    assert batch.audio.shape == (3, 20, FEATURE_SIZE)
-    assert float(batch.composite.abs().max()) <= 1
+    row = source.row(0)
+    assert row["target"].shape == (3, *REGION_SIZE)
+    assert row["audio"].shape == (20, FEATURE_SIZE)
+    assert float(np.abs(row["composite"]).max()) <= 1
     assert [len(b) for b in source.validation()] == [3]
 
 
@@ -58,6 +58,20 @@ def test_references_are_far(sample: Sample, model: Model) -> None:
     assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
 
 
+class Gapped(Sample):
+    """Every fifth frame of a longer clip."""
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        return 5 * np.arange(28)
+
+
+def test_references_are_far_in_a_clip_with_gaps(sample: Sample, model: Model) -> None:
+    clip = Clip.of(Gapped(sample.folder, sample.record), model.geometry)
+    assert clip.far_frames(0).tolist() == list(range(12, 28))
+    assert clip.far_frames(14).tolist() == [0, 1, 2, 26, 27]
+
+
 def test_a_follower_keeps_what_it_chose(sample: Sample, model: Model) -> None:
     clip = Clip.of(sample, model.geometry)
     follower, alone, chosen = Follower(clip), [], []
@@ -71,39 +85,6 @@ def test_a_follower_keeps_what_it_chose(sample: Sample, model: Model) -> None:
     assert chosen != alone
     index = next(i for i in range(1, len(clip)) if chosen[i] != alone[i])
     assert chosen[index][0] == chosen[index - 1][0] or chosen[index][1] == chosen[index - 1][1]
-
-
-def test_mirroring_twice_is_nothing(model: Model) -> None:
-    mirror = Mirror.of(model.geometry)
-    assert (mirror.upper[mirror.upper] == np.arange(len(mirror.upper))).all()
-    shape = np.random.default_rng(0).standard_normal(COMPONENTS).astype(np.float32)
-    twice = shape @ mirror.shape @ mirror.shape
-    np.testing.assert_allclose(twice[:8], shape[:8], atol=0.15)  # the last ones lean on components that were cut off
-
-
-def test_a_look_is_the_same_for_every_picture() -> None:
-    picture = np.random.default_rng(0).uniform(-0.5, 0.5, (3, *REGION_SIZE)).astype(np.float32)
-    look, other = Look.random(np.random.default_rng(1)), picture[::-1].copy()
-    assert np.abs(look.gain - 1).max() > 0.01
-    assert np.abs(look.move - Look.plain().move).max() > 0.01
-    np.testing.assert_allclose(
-        look.picture(picture) - look.picture(other), look.placed(look.gain * (picture - other)), atol=1e-5
-    )
-    np.testing.assert_allclose(Look.plain(mirrored=True).picture(picture), picture[..., ::-1], atol=1e-6)
-
-
-def test_points_go_where_the_picture_goes() -> None:
-    """A bright spot, in eye distances: found again where `points` says."""
-    spot = np.array([[0.3, 1.4]], np.float32)
-    x, y = (spot[0] * EYE_DISTANCE + [ALIGNED_SIZE / 2 - REGION_X[0], EYE_LINE - REGION_Y[0]]).tolist()
-    rows, columns = np.mgrid[: REGION_SIZE[0], : REGION_SIZE[1]]
-    picture = np.exp(-((rows - y) ** 2 + (columns - x) ** 2) / 18).astype(np.float32)[None]
-    for seed in range(4):
-        look = dataclasses.replace(Look.random(np.random.default_rng(seed)), mirrored=False)
-        weight = look.placed(picture)[0]
-        found = np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
-        expected = look.points(spot)[0] * EYE_DISTANCE + [ALIGNED_SIZE / 2 - REGION_X[0], EYE_LINE - REGION_Y[0]]
-        np.testing.assert_allclose(found, expected, atol=0.2)
 
 
 def test_motion_hears_every_clip_at_other_speeds_once(sample: Sample, painter_model: Model) -> None:

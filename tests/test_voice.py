@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
 from difftalk.model import Model
 from difftalk.motion import LOOK_AHEAD_SECONDS, pressed, shapes_of
 from difftalk.renderer import CONTEXT_FEATURES
 from difftalk.speech import FEATURE_SIZE, features_of
 from difftalk.voice import Voice
+from difftalk.waveform import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 PIECE = SAMPLE_RATE // 50

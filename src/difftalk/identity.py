@@ -22,7 +22,7 @@ from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
 from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
-from difftalk.mouth_bank import MAX_MOUTHS, Way, nearest, staying, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
 MAX_REFERENCES: Final = 8
-TURN_STAY: Final = 3.0  # degrees another reference must be nearer before it takes over
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6

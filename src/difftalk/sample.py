@@ -15,15 +15,15 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
+from difftalk.waveform import SAMPLE_RATE
 
 FORMAT: Final = 3
 FULL_SCALE: Final = 32767  # of the int16 waveform
@@ -57,6 +57,15 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A clip's mouth over time. seconds: (t,). shapes: (t, 16). openings: (t,) inner lips, eye distances."""
+
+    seconds: NDArray[np.float64]
+    shapes: Array
+    openings: Array
+
+
+@dataclass(frozen=True)
 class Sample:
     """A kept clip on disk."""
 
@@ -66,6 +75,10 @@ class Sample:
     @classmethod
     def load(cls, folder: Path) -> Sample:
         return cls(folder, load_record(folder))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: without what was read."""
+        return {"folder": self.folder, "record": self.record}
 
     @cached_property
     def _track(self) -> dict[str, NDArray[np.float32]]:
@@ -93,6 +106,21 @@ class Sample:
         """(t, 2, 3) source to aligned."""
         return self._track["alignments"].astype(np.float64)
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """(t,) of each frame in its clip."""
+        return np.arange(len(self.seconds))
+
+    @property
+    def neutral(self) -> Array | None:
+        """(478, 3) eye distances, where it is kept; else it is that of the meshes."""
+        return None
+
+    @property
+    def curve(self) -> Curve | None:
+        """Mouth shapes and openings, where they are kept; else they are those of the meshes."""
+        return None
+
     def alignment(self, index: int) -> Alignment:
         return Alignment(self.alignments[index])
 
@@ -104,6 +132,10 @@ class Sample:
     def speech(self) -> NDArray[np.float16]:
         """(n, 1152) features at 50 Hz, memory-mapped."""
         return np.load(self.folder / "speech.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+    def features(self, rows: NDArray[np.int64]) -> Array:
+        """(m, 1152) features of some rows; edges repeated."""
+        return np.asarray(self.speech[np.clip(rows, 0, len(self.speech) - 1)], np.float32)
 
     @cached_property
     def waveform(self) -> NDArray[np.int16]:

@@ -36,6 +36,7 @@ from difftalk.mouth import target_mesh
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
 from difftalk.voice import Voice, look_ahead_of
+from difftalk.waveform import SAMPLE_RATE
 
 Fit = Literal["bounce", "loop", "hold"]
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
@@ -45,7 +46,7 @@ MAX_STEPS: Final = 1000  # of denoising
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
 HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
 NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
-PIECE_SAMPLES: Final = audio.SAMPLE_RATE // 2  # a file is fed in pieces of half a second
+PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
 
@@ -165,7 +166,7 @@ class Talker:
                 else:
                     voice.push(np.asarray(piece, np.float32))
                     heard += len(piece)
-            if ended and _is_over(identity, number, shot.seconds, heard / audio.SAMPLE_RATE, frame_rate):
+            if ended and _is_over(identity, number, shot.seconds, heard / SAMPLE_RATE, frame_rate):
                 return
             yield self._frame(identity, shot, voice, renderer, held)
 
@@ -230,7 +231,7 @@ class Talker:
         identity = of_still(path, self.model, size=size)
         assert identity.image is not None
         height, width = identity.image.shape[:2]
-        total = audio.frame_count(len(waveform) / audio.SAMPLE_RATE, STILL_RATE)
+        total = audio.frame_count(len(waveform) / SAMPLE_RATE, STILL_RATE)
         writer = video.Writer(
             out, width=width, height=height, frame_rate=STILL_RATE, sound=sound, overwrite=overwrite, comment=COMMENT
         )
@@ -259,7 +260,7 @@ class Talker:
         if video.is_still(path):
             raise InputError(f"{path} is a picture; use animate for pictures")
         info = video.probe(path)
-        seconds = len(waveform) / audio.SAMPLE_RATE
+        seconds = len(waveform) / SAMPLE_RATE
         writer = video.Writer(
             out,
             width=info.width,

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
 from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream, pressed
 from difftalk.mouth import COMPONENTS
 from difftalk.renderer import Conditions, context_of
 from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream
+from difftalk.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from difftalk.model import Model

@@ -44,7 +44,7 @@ class Encoder(nn.Module):
     def _batch_statistics(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """The batch's own, gradient included: with statistics that lag behind, growing without end beats the noise."""
         mean, std = raw.mean((0, 2, 3)), raw.std((0, 2, 3)).clamp_min(1e-4)
-        momentum = 1.0 if self.seen == 0 else STATISTICS_MOMENTUM
+        momentum = torch.where(self.seen == 0, 1.0, STATISTICS_MOMENTUM)  # type: ignore[arg-type]
         self.mean.lerp_(mean.detach(), momentum)  # type: ignore[operator]
         self.std.lerp_(std.detach(), momentum)  # type: ignore[operator]
         self.seen.fill_(1)  # type: ignore[operator]

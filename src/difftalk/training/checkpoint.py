@@ -3,7 +3,7 @@
 Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, the
 version of the code, the adversary where there is one. `save_checkpoint` and `load_checkpoint` are inverses; `load_net`
 needs nothing but the path. `save_weights` writes what is worth keeping of one, the average in fp16, as safetensors:
-enough to start or export from.
+enough to start or export from. A run keeps both.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from difftalk.training.recipes import Kind, Recipe, from_dict, to_dict
 FORMAT: Final = 1
 FILE: Final = "checkpoint.pt"
 CONVERTED: Final = "checkpoint.safetensors"
+WEIGHTS: Final = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> None:
-    """Writes RUN/checkpoint.pt beside itself first, so that a crash leaves the one before."""
+    """Writes RUN/checkpoint.pt and RUN/weights.safetensors, each beside itself first: a crash leaves the one before."""
     content = {held.name: getattr(checkpoint, held.name) for held in fields(checkpoint)}
     content |= {"recipe": to_dict(checkpoint.recipe), "format": FORMAT}
     temporary = run / f".{FILE}.{os.getpid()}"
@@ -54,17 +55,27 @@ def save_checkpoint(checkpoint: Checkpoint, run: Path) -> None:
         os.replace(temporary, run / FILE)
     finally:
         temporary.unlink(missing_ok=True)
+    save_weights(checkpoint, run / WEIGHTS)
 
 
 def save_weights(checkpoint: Checkpoint, path: Path) -> None:
     """Writes the average as safetensors: large floats in fp16, kind and recipe in the header."""
-    from safetensors.torch import save_file
-
     average = {
         name: value.half().contiguous() if value.is_floating_point() and value.numel() > 1024 else value.contiguous()
         for name, value in checkpoint.average.items()
     }
-    save_file(average, path, metadata=_header(checkpoint))
+    _write(average, path, checkpoint)
+
+
+def _write(tensors: dict[str, Tensor], path: Path, checkpoint: Checkpoint) -> None:
+    from safetensors.torch import save_file
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save_file(tensors, temporary, metadata=_header(checkpoint))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _header(checkpoint: Checkpoint) -> dict[str, str]:
@@ -79,8 +90,6 @@ def _header(checkpoint: Checkpoint) -> dict[str, str]:
 
 def save_converted(checkpoint: Checkpoint, run: Path) -> None:
     """Writes RUN/checkpoint.safetensors: net and average bit for bit, to start or export from, not to resume."""
-    from safetensors.torch import save_file
-
     run.mkdir(parents=True, exist_ok=True)
     tensors = {f"net.{name}": value.contiguous() for name, value in checkpoint.net.items()}
     tensors |= {
@@ -88,12 +97,7 @@ def save_converted(checkpoint: Checkpoint, run: Path) -> None:
         for name, value in checkpoint.average.items()
         if value.data_ptr() != checkpoint.net[name].data_ptr()
     }
-    temporary = run / f".{CONVERTED}.{os.getpid()}"
-    try:
-        save_file(tensors, temporary, metadata=_header(checkpoint))
-        os.replace(temporary, run / CONVERTED)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _write(tensors, run / CONVERTED, checkpoint)
 
 
 def _load_weights(path: Path) -> Checkpoint:

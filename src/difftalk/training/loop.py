@@ -2,8 +2,10 @@
 
     train("painter", source, recipe, Path("runs/painter"), minutes=40)
 
-Writes to the run's folder: checkpoint.pt, metrics.jsonl, loss.png, and at every validation a sheet of samples. A run
-goes on exactly where it stopped. Knows nothing of files of clips: a source gives the batches.
+Writes to the run's folder: checkpoint.pt, weights.safetensors, metrics.jsonl, loss.png, and at every validation a sheet
+of samples. A run goes on exactly where it stopped. Knows nothing of files of clips: a source gives the batches.
+
+A step never waits for the device: what it needs to know of values is looked at every LOG_EVERY steps.
 """
 
 from __future__ import annotations
@@ -20,11 +22,10 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import Self
 
 from difftalk.contact_sheet import write_sheet
-from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
@@ -43,11 +44,14 @@ from difftalk.training.checkpoint import (
 )
 from difftalk.training.motion_loss import fit_linear, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
+from difftalk.training.optimiser import Clipping
 from difftalk.training.paper_loss import fit_codebook, unit_latents
 from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, PaperRecipe, Recipe, SyncRecipe
+from difftalk.training.shelf import Shelf
 
 PREFETCH = 3  # batches made ahead
 LOG_EVERY = 20  # steps
+SEEDS = 1_000_003  # steps between the random numbers of two seeds
 
 
 def train(
@@ -61,58 +65,62 @@ def train(
     start_from: Path | None = None,
     threads: int = 0,
     device: str = "cpu",
+    since: float | None = None,
 ) -> Checkpoint:
     """Trains until `steps` (the recipe's, if None) or `minutes` are reached, or Ctrl-C or SIGTERM asks to stop.
 
-    Goes on with the run in `run` where there is one; otherwise starts from `start_from`'s weights, if given.
+    Goes on with the run in `run` where there is one; otherwise starts from `start_from`'s weights, if given. since:
+    time.monotonic() from which `minutes` count, such as the process's start; None: the whole run's count, however often
+    it was stopped. The last validation and checkpoint come on top.
     """
     if threads:
         torch.set_num_threads(threads)
     run.mkdir(parents=True, exist_ok=True)
     where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
     torch.manual_seed(recipe.schedule.seed)
+    if where.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
     tools = Tools.of(recipe, where)
     net = placed(build(recipe), where)
     average = deepcopy(net).requires_grad_(False)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        trained, recipe.optimiser.lr, (0.9, recipe.optimiser.beta2), weight_decay=recipe.optimiser.weight_decay
-    )
-    adversary = Adversary.of(recipe, tools.lpips, where)
-    random = torch.Generator().manual_seed(recipe.schedule.seed)
+    optimiser = Clipping.of(net, recipe.optimiser)
+    autocast = torch.autocast(where.type, torch.bfloat16, enabled=_in_bf16(recipe, where))
+    adversary = Adversary.of(recipe, tools.lpips, where, autocast)
+    random = torch.Generator(where)
     step, seconds = 0, 0.0
     if (run / FILE).is_file():
-        step, seconds = _restore(run, kind, recipe, net, average, optimiser, random, adversary)
+        step, seconds = _restore(run, kind, recipe, net, average, optimiser, adversary)
     else:
         _start(net, source, recipe, start_from)
         average.load_state_dict(net.state_dict())
     began, saved = time.monotonic() - seconds, time.monotonic()
-    autocast = torch.autocast(where.type, torch.bfloat16, enabled=_in_bf16(recipe, where))
+    counted = began if since is None else since
     last = step if isinstance(net, LinearMotion) else last
     with _StopFlag() as stop:
         for batch in _ahead(source, step, last):
-            spent = (time.monotonic() - began) / 60 / max(minutes, 1e-6)
+            spent = (time.monotonic() - counted) / 60 / max(minutes, 1e-6)
             rate = learning_rate(recipe.optimiser, step, recipe.schedule.steps, spent)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             net.train()
+            random.manual_seed(recipe.schedule.seed * SEEDS + step)
             optimiser.zero_grad(set_to_none=True)
             for part in batch.parts(recipe.schedule.parts):
                 with autocast:
                     part = part.to(where)
                     loss = loss_of(net, part, recipe, tools, random)
-                if adversary is not None:
-                    loss = adversary.added(loss, part)
+                judged = None if adversary is None else adversary.judged(loss, part)
+                if adversary is not None and judged is not None:
+                    loss = adversary.added(loss, judged)
                 (loss.total * (len(part) / len(batch))).backward()  # type: ignore[no-untyped-call]
-                if adversary is not None and loss.picture is not None:
-                    adversary.learn(loss.picture, part, rate)
-            norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip)
-            if bool(torch.isfinite(norm)):
-                optimiser.step()
+                if adversary is not None and judged is not None:
+                    adversary.learn(judged, rate)
+            optimiser.clipped_step()
             _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
             step += 1
             seconds = time.monotonic() - began
-            ended = step == last or seconds > 60 * minutes or stop.asked
+            ended = step == last or time.monotonic() - counted > 60 * minutes or stop.asked
             if step % LOG_EVERY == 0 or ended:
                 parts = {name: round(float(value.detach()), 5) for name, value in loss.parts.items()}
                 total = round(float(loss.total.detach()), 5)
@@ -120,12 +128,12 @@ def train(
             if step % recipe.schedule.validate_every == 0 or ended:
                 _validate(run, average, source, recipe, tools, step, where)
             if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
-                held = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random, adversary)
+                held = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, adversary)
                 save_checkpoint(held, run)
                 saved = time.monotonic()
             if ended:
                 break
-    checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, random, adversary)
+    checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, adversary)
     if not (run / FILE).is_file() or isinstance(net, LinearMotion):
         _validate(run, average, source, recipe, tools, step, where)
         save_checkpoint(checkpoint, run)
@@ -134,8 +142,8 @@ def train(
 
 def _in_bf16(recipe: Recipe, where: torch.device) -> bool:
     """Only where the processor computes in it: one that does not takes far longer than in f32."""
-    asked = recipe.schedule.precision
-    return (runnable(asked) if where.type == "cpu" else asked) == "bf16"
+    able = where.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return able and recipe.schedule.precision == "bf16"
 
 
 def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> float:
@@ -175,17 +183,17 @@ def _restore(
     net: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
-    random: torch.Generator,
     adversary: Adversary | None,
 ) -> tuple[int, float]:
     found = load_checkpoint(run)
     check_resumable(found, kind, recipe, run)
     load_state(net, found.net, name=str(run))
     load_state(average, found.average, name=str(run))
+    for group in found.optimiser["param_groups"]:
+        group["fused"] = True
     optimiser.load_state_dict(found.optimiser)
     if adversary is not None:
         adversary.restore(found.adversary)
-    random.set_state(found.random["losses"])
     torch.set_rng_state(found.random["torch"])
     return found.step, found.seconds
 
@@ -198,10 +206,8 @@ def _checkpoint(
     optimiser: torch.optim.Optimizer,
     step: int,
     seconds: float,
-    random: torch.Generator,
     adversary: Adversary | None,
 ) -> Checkpoint:
-    states = {"losses": random.get_state(), "torch": torch.get_rng_state()}
     return Checkpoint(
         kind,
         recipe,
@@ -210,7 +216,7 @@ def _checkpoint(
         optimiser.state_dict(),
         step,
         seconds,
-        states,
+        {"torch": torch.get_rng_state()},
         code_version(),
         {} if adversary is None else adversary.state(),
     )
@@ -218,16 +224,28 @@ def _checkpoint(
 
 @torch.no_grad()
 def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """average <- decay average + (1 - decay) net; buffers are copied, and the published condition nets."""
-    for (name, held), now in zip(average.named_parameters(), net.parameters(), strict=True):
-        as_it_is = isinstance(net, PublishedDiffTalk) and name.startswith("conditions.")
-        held.lerp_(now, 1.0 if as_it_is else 1 - decay)
-    for kept, new in zip(average.buffers(), net.buffers(), strict=True):
-        kept.copy_(new)
+    """average <- decay average + (1 - decay) net; buffers are copied, and the published condition nets.
+
+    What does not train is the same in both from the start.
+    """
+    held: list[Tensor] = []
+    trained: list[Tensor] = []
+    for (name, kept), new in zip(average.named_parameters(), net.parameters(), strict=True):
+        if isinstance(net, PublishedDiffTalk) and name.startswith("conditions."):
+            kept.copy_(new)
+        elif new.requires_grad:
+            held.append(kept)
+            trained.append(new)
+    torch._foreach_lerp_(held, trained, 1 - decay)
+    for kept_as_it_is, now in zip(average.buffers(), net.buffers(), strict=True):
+        kept_as_it_is.copy_(now)
 
 
 def _ahead(source: Source, start: int, stop: int) -> Iterator[Batch]:
-    """Batches start..stop in order, a few made ahead by one thread."""
+    """Batches start..stop in order, a few made ahead by one thread; a shelf does so itself."""
+    if isinstance(source, Shelf):
+        yield from map(source.batch, range(start, stop))
+        return
     with ThreadPoolExecutor(1) as pool:
         waiting = [pool.submit(source.batch, i) for i in range(start, min(start + PREFETCH, stop))]
         for i in range(start, stop):

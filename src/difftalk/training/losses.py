@@ -1,8 +1,14 @@
-"""Losses, each beside nothing but tensors: LPIPS, the painted region, the first stage, the denoiser, the motion."""
+"""Losses, each beside nothing but tensors: LPIPS, the painted region, the first stage, the denoiser.
+
+Nothing here waits for the device: no value is looked at, every shape follows from the batch's. Random numbers come from
+a generator on the device of the net.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +18,7 @@ from torch import Tensor, nn
 
 from difftalk.errors import DataError
 from difftalk.nets.autoencoder import FirstStage
+from difftalk.nets.blocks import widened
 from difftalk.nets.denoiser import CONDITIONS
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.painter import Painter
@@ -72,8 +79,12 @@ class LPIPS(nn.Module):
         """b is taken as the truth: no gradient flows into it."""
         with torch.no_grad():
             truth = self.features(b)
-        total = torch.zeros(len(a), device=a.device)
-        for i, (fa, fb) in enumerate(zip(self.features(a), truth, strict=True)):
+        return self.distance(self.features(a), truth)
+
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """(b,) from the features of two pictures."""
+        total = torch.zeros(len(a[0]), device=a[0].device)
+        for i, (fa, fb) in enumerate(zip(a, b, strict=True)):
             weight = self._weights[f"lin{i}_weight"].view(1, -1, 1, 1)
             total = total + ((fa - fb).float().pow(2) * weight).sum(1).mean((1, 2))
         return total
@@ -87,38 +98,64 @@ def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
     y = torch.where(mass > 4, (inner.sum((1, 3)) * rows).sum(1) / mass.clamp_min(1e-6), float(MOUTH_PLACE[0]))
     x = torch.where(mass > 4, (inner.sum((1, 2)) * columns).sum(1) / mass.clamp_min(1e-6), float(MOUTH_PLACE[1]))
     box_height, box_width = MOUTH_BOX
-    boxes = []
-    for picture, cy, cx in zip(pictures, y.tolist(), x.tolist(), strict=True):
-        top = min(max(round(cy) - box_height // 2, 0), height - box_height)
-        left = min(max(round(cx) - box_width // 2, 0), width - box_width)
-        boxes.append(picture[:, top : top + box_height, left : left + box_width])
-    return F.interpolate(torch.stack(boxes), scale_factor=2, mode="bilinear", align_corners=False)
+    top = (y.round().long() - box_height // 2).clamp(0, height - box_height)
+    left = (x.round().long() - box_width // 2).clamp(0, width - box_width)
+    places = (top[:, None] + rows[:box_height])[:, :, None] * width + (left[:, None] + columns[:box_width])[:, None]
+    index = places.flatten(1)[:, None].expand(-1, pictures.shape[1], -1)
+    boxes = pictures.flatten(2).gather(2, index).reshape(*pictures.shape[:2], *MOUTH_BOX)
+    return F.interpolate(boxes, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Mouths:
+    """Boxes around drawn and true mouths, (b, 3, 96, 160), and what LPIPS's network sees in them."""
+
+    drawn: Tensor
+    true: Tensor
+    drawn_features: list[Tensor]
+    true_features: list[Tensor]
+
+    @classmethod
+    def of(cls, picture: Tensor, target: Tensor, inner: Tensor, eyes: LPIPS) -> Mouths:
+        return cls.seen(mouth_boxes(picture, inner), mouth_boxes(target, inner), eyes)
+
+    @classmethod
+    def seen(cls, drawn: Tensor, true: Tensor, eyes: LPIPS, layers: int = 5) -> Mouths:
+        """Of boxes; features of the first layers."""
+        with torch.no_grad():
+            true_features = eyes.features(true, layers)
+        return cls(drawn, true, eyes.features(drawn, layers), true_features)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised, its parts for the log, and the picture (b, 3, 144, 176) that a critic may look at."""
+    """What is minimised, its parts for the log, and what a critic may look at.
+
+    That is the picture (b, 3, 144, 176) and its mouths, where the loss itself looked at them.
+    """
 
     total: Tensor
     parts: dict[str, Tensor]
     picture: Tensor | None = None
+    mouths: Mouths | None = None
 
 
 def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
     """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box; each sample by its weight."""
     target, inner, weight = batch.target[rows], batch.composite[rows, 3:4], batch.weight[rows]
-    near = 1 + (INNER_WEIGHT - 1) * F.max_pool2d(inner, 5, 1, 2)
+    near = 1 + (INNER_WEIGHT - 1) * widened(inner, 5)
     l1 = ((picture - target).abs() * near).mean((1, 2, 3))
     if lpips is None:
         return Loss((2 * l1 * weight).mean(), {"l1": l1.mean()})
-    whole = lpips(picture, target)
-    mouth = lpips(mouth_boxes(picture, inner), mouth_boxes(target, inner))
+    mouths, whole = Mouths.of(picture, target, inner, lpips), lpips(picture, target)
+    mouth = lpips.distance(mouths.drawn_features, mouths.true_features)
     total = ((2 * l1 + whole + mouth) * weight).mean()
-    return Loss(total, {"l1": l1.mean(), "lpips": whole.mean(), "mouth_lpips": mouth.mean()})
+    parts = {"l1": l1.mean(), "lpips": whole.mean(), "mouth_lpips": mouth.mean()}
+    return Loss(total, parts, picture, mouths)
 
 
 def _restraint(residual: Tensor, gate: Tensor, batch: RenderBatch) -> Tensor:
-    outside = 1 - F.max_pool2d(batch.composite[:, 3:4], 9, 1, 4)
+    outside = 1 - widened(batch.composite[:, 3:4], 9)
     return RESIDUAL_PENALTY * (residual.abs() * outside).mean() + GATE_PENALTY * (gate * outside).mean()
 
 
@@ -132,7 +169,7 @@ def painter_loss(net: Painter, batch: RenderBatch, lpips: LPIPS | None) -> Loss:
 def first_stage_loss(net: FirstStage, batch: RenderBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:
     """The first stage's: noise on the latent, the composite emptied around the mouth in 30 % of samples."""
     latent = net.encode(batch.target)
-    noise = torch.randn(latent.shape, generator=random).to(latent)
+    noise = _noise(latent, random)
     composite = _dropped(batch.composite, random)
     picture, residual, gate = net.decode_parts(latent + net.sizes.noise * noise, composite)
     loss = picture_loss(picture.float(), batch, lpips)
@@ -140,11 +177,14 @@ def first_stage_loss(net: FirstStage, batch: RenderBatch, lpips: LPIPS | None, r
     return Loss(loss.total + _restraint(residual, gate, batch) + extent, {**loss.parts, "latent": latent.pow(2).mean()})
 
 
+def _noise(like: Tensor, random: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=random, device=like.device)
+
+
 def _dropped(composite: Tensor, random: torch.Generator) -> Tensor:
-    reach = COMPOSITE_DROP_REACH
-    wide = F.max_pool2d(composite[:, 3:4], (1, reach), 1, (0, reach // 2))
-    around = F.max_pool2d(wide, (reach, 1), 1, (reach // 2, 0))
-    drop = (torch.rand(len(composite), generator=random) < COMPOSITE_DROP).to(composite)[:, None, None, None] * around
+    around = widened(composite[:, 3:4], COMPOSITE_DROP_REACH)
+    chance = torch.rand(len(composite), 1, 1, 1, generator=random, device=composite.device)
+    drop = (chance < COMPOSITE_DROP) * around
     inner = torch.maximum(composite[:, 3:4], drop)
     return torch.cat([composite[:, :3] * (1 - drop), inner, composite[:, 4:] * (1 - drop)], 1)
 
@@ -153,30 +193,25 @@ def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None,
     """Flow matching around the mouth; part of the batch starts at pure noise, its one-step picture is judged too.
 
     Lipman et al. 2023; Liu et al. 2023. Noise in the previous latent and dropped conditions as CONDITIONS names them.
-    A fifth of the samples see a previous latent with the net's own error in it, as in use: the error that it makes on
-    the frame itself stands for the one it made a frame earlier, since the conditions hardly change.
 
     Where the decoder learns along, every sample is decoded: half from pure noise, an eighth from its own noised latent,
     so that the decoder keeps both, the rest from wherever on the way it is.
     """
     count, along = len(batch.target), net.first_stage.decoder.stem.weight.requires_grad
-    latent, reference, previous = (net.encode(p) for p in (batch.target, batch.reference, batch.previous))
     decoded = max(1, round((0.5 if along else DECODED_SHARE) * count))
-    time = torch.sigmoid(torch.randn(count, generator=random)).to(latent)
+    kept = torch.rand(count, generator=random, device=batch.target.device).argsort()[: max(1, round(KEEP[2] * count))]
+    encoded = net.encode(torch.cat([batch.target, batch.reference, batch.previous[kept]]))
+    latent, reference, seen = torch.split(encoded, [count, count, len(kept)])
+    noise = _noise(latent, random)
+    time = torch.sigmoid(_noise(latent[:, 0, 0, 0], random))
     time[:decoded] = 1.0
-    noise, shake = (torch.randn(latent.shape, generator=random).to(latent) for _ in range(2))
-    previous = previous + PREVIOUS_NOISE * torch.rand(count, 1, 1, 1, generator=random).to(latent) * shake
-    keep = (torch.rand(count, len(CONDITIONS), generator=random) < torch.tensor(KEEP)).to(latent)
+    features = net.first_stage.composite_path(batch.composite)
+    conditions = _Conditions(features[2], reference, batch.audio, batch.landmarks, batch.shape)
+    seen = _previous(net, conditions, latent, noise, seen, kept, random)
+    previous = torch.zeros_like(latent).index_copy(0, kept, seen) * batch.has_previous[:, None, None, None]
     at = time[:, None, None, None]
     noisy = (1 - at) * latent + at * noise
-    features = net.first_stage.composite_path(batch.composite)
-    own = torch.rand(count, generator=random) < OWN_SHARE
-    if bool(own.any()):
-        with torch.no_grad():
-            seen_by = (features[2], reference, previous, batch.audio, batch.landmarks, batch.shape)
-            drawn = noise[own] - net.denoiser(noise[own], torch.ones_like(time[own]), *(v[own] for v in seen_by))
-            previous[own] += drawn.float() - latent[own]
-    previous = previous * batch.has_previous[:, None, None, None]
+    keep = (torch.rand(count, len(CONDITIONS), generator=random, device=latent.device) < _keep(latent.device)).float()
     velocity = net.denoiser(
         noisy, time, features[2], reference, previous, batch.audio, batch.landmarks, batch.shape, keep
     ).float()
@@ -186,11 +221,55 @@ def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None,
     if not along:
         clean, features = clean[:decoded], tuple(f[:decoded] for f in features)
     else:
-        true = round(count * TRUE_LATENT_SHARE)
-        clean = torch.cat([clean[: count - true], (latent + net.first_stage.sizes.noise * noise)[count - true :]])
+        own = count - round(count * TRUE_LATENT_SHARE)
+        clean = torch.cat([clean[:own], latent[own:] + net.first_stage.sizes.noise * noise[own:]])
     shown = slice(0, len(clean))
     picture, residual, gate = net.first_stage.decoder.parts(clean, batch.composite[shown], *features)
-    seen = picture_loss(picture.float(), batch, lpips, shown)
-    total = 0.5 * flow + seen.total
+    judged = picture_loss(picture.float(), batch, lpips, shown)
+    total = 0.5 * flow + judged.total
     total = total + _restraint(residual, gate, batch) if along else total
-    return Loss(total, {"flow": flow, **seen.parts}, picture)
+    return Loss(total, {"flow": flow, **judged.parts}, picture, judged.mouths)
+
+
+@lru_cache
+def _keep(device: torch.device) -> Tensor:
+    """Chances of the conditions; that of the previous latent was thrown already, so that no other is encoded."""
+    return torch.tensor([*KEEP[:2], 1.0, *KEEP[3:]], device=device)
+
+
+@dataclass(frozen=True)
+class _Conditions:
+    """What the denoiser sees beside noise, time and previous latent, in the order that it takes them."""
+
+    composite: Tensor
+    reference: Tensor
+    audio: Tensor
+    landmarks: Tensor
+    shape: Tensor
+
+
+def _previous(
+    net: LatentDiffusion,
+    given: _Conditions,
+    latent: Tensor,
+    noise: Tensor,
+    seen: Tensor,
+    kept: Tensor,
+    random: torch.Generator,
+) -> Tensor:
+    """The previous latents (n, 8, 18, 22) as the denoiser sees them, `seen` of the rows `kept`: noised.
+
+    A fifth have the net's own error in them, as in use: the error that it makes on the frame itself stands for the one
+    it made a frame earlier, since the conditions hardly change.
+    """
+    shade = torch.rand(len(kept), 1, 1, 1, generator=random, device=latent.device)
+    noised = seen + PREVIOUS_NOISE * shade * _noise(seen, random)
+    wanted = OWN_SHARE * len(kept)
+    count = max(1, round(wanted))
+    rows = kept[:count]
+    heeded = torch.rand(count, 1, 1, 1, generator=random, device=latent.device) < wanted / count
+    with torch.no_grad():
+        start, before = noise[rows], (given.composite[rows], given.reference[rows], noised[:count])
+        after = (given.audio[rows], given.landmarks[rows], given.shape[rows])
+        drawn = start - net.denoiser(start, torch.ones_like(start[:, 0, 0, 0]), *before, *after).float()
+    return torch.cat([noised[:count] + heeded * (drawn - latent[rows]), noised[count:]])

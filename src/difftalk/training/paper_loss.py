@@ -77,8 +77,8 @@ def _latents(net: PaperFirstStage, source: Source) -> Tensor:
 def paper_loss(net: PublishedDiffTalk, batch: PaperBatch, random: torch.Generator) -> Loss:
     """Noise at a random time step, the whole latent."""
     latent, masked, reference = (net.encode(p) for p in (batch.picture, batch.masked, batch.reference))
-    step = torch.randint(TIME_STEPS, (len(latent),), generator=random).to(latent.device)
-    noise = torch.randn(latent.shape, generator=random).to(latent)
+    step = torch.randint(TIME_STEPS, (len(latent),), generator=random, device=latent.device)
+    noise = torch.randn(latent.shape, generator=random, device=latent.device)
     context = net.conditions(batch.audio, batch.landmarks)
     found = net(noised(latent, step, noise), masked, reference, step, context).float()
     error = (found - noise).pow(2).mean()

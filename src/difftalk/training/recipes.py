@@ -35,7 +35,10 @@ class Optimiser:
 
 @dataclass(frozen=True)
 class Schedule:
-    """steps: over which the rate falls. batch: samples a step, for whoever makes the source."""
+    """steps: over which the rate falls. batch: samples a step, for whoever makes the source.
+
+    rows, uses: of the shelf that kinds which paint learn from: how many are kept, how often one is drawn.
+    """
 
     steps: int = 20_000
     batch: int = 8
@@ -44,6 +47,8 @@ class Schedule:
     precision: Precision = "bf16"  # f32 on processors without it
     validate_every: int = 500  # steps
     checkpoint_minutes: float = 5.0
+    rows: int = 1024
+    uses: int = 4
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ Recipe = (
 )
 Kind = Literal["painter", "first-stage", "denoiser", "motion", "sync"]
 
-_DEBUG: Final = Schedule(steps=8, batch=2, precision="f32", validate_every=4)
+_DEBUG: Final = Schedule(steps=8, batch=2, precision="f32", validate_every=4, rows=16)
 
 PAINTER: Final = {
     "debug": PainterRecipe("debug", sizes.PAINTER["debug"], schedule=_DEBUG, lpips=False),

@@ -1,37 +1,26 @@
-"""Training data of pictures: prepared samples -> batches, each a pure function of (seed, step).
+"""Training data of pictures: prepared samples -> rows, each a pure function of (seed, number).
 
-A render sample is a true frame, the composite of another frame of the same clip warped to it, and the conditions.
-Knows nothing of losses.
+A row is a true frame, the composite of another frame of the same clip warped to it, and the conditions. Knows nothing
+of augmentation or losses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.align import (
-    ALIGNED_SIZE,
-    EYE_DISTANCE,
-    EYE_LINE,
-    REGION_SIZE,
-    REGION_X,
-    REGION_Y,
-    Alignment,
-    Pose,
-    crop_region,
-)
+from difftalk.align import Alignment, Pose, crop_region
 from difftalk.composite import Reference, compose, inner_mouth, warp
-from difftalk.face import UPPER, Array, Image
-from difftalk.identity import TURN_STAY
+from difftalk.face import Array, Image
 from difftalk.interior import interior
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.mouth_bank import MAX_MOUTHS, nearest, staying, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, nearest, staying, way_of
 from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample
@@ -43,14 +32,12 @@ SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
 NEAR_SHARE: Final = 0.5  # of samples whose reference is the nearest in pose
 ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itself, as with a still
-MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
-MAX_ZOOM: Final = 0.08
-MAX_SLIDE: Final = 5.0  # px
 MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
 CAP_ROUNDS: Final = 20  # of cutting and sharing out again
+FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
-Row = dict[str, NDArray[np.float32]]  # one sample of a batch, by the names of RenderBatch
+Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
 
 
 @dataclass(frozen=True)
@@ -71,8 +58,8 @@ class Clip:
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
-        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.meshes))])
-        parts = clip_shapes(geometry, meshes)
+        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.numbers))])
+        parts = clip_shapes(geometry, meshes, sample.neutral)
         turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
         ways = np.array([way_of(free) for free in parts.free])
@@ -103,11 +90,18 @@ class Clip:
 
     def audio(self, index: int, renderer: str = "denoiser") -> Array:
         """(20, 1152) features of ± 200 ms around the frame, or what another renderer is given; edges repeated."""
-        return audio_tokens(np.asarray(self.sample.speech), self.feature_position(index), context_of(renderer))
+        before, after = context_of(renderer)
+        return self.sample.features(np.arange(-before, after) + round(self.feature_position(index)))
+
+    def follows(self, index: int) -> bool:
+        """Whether the frame before comes right before it."""
+        seconds, rate = self.sample.seconds, self.sample.record.frame_rate
+        return bool(index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(rate, 1))
 
     def far_frames(self, index: int) -> NDArray[np.int64]:
         """Frames at least 60 away from `index`, or the farthest."""
-        distance = np.abs(np.arange(len(self)) - index)
+        numbers = self.sample.numbers
+        distance = np.abs(numbers - numbers[index])
         far = np.flatnonzero(distance >= REFERENCE_GAP)
         return far if len(far) else np.flatnonzero(distance >= distance.max() - 2)
 
@@ -173,89 +167,13 @@ class Follower:
 
 
 @dataclass(frozen=True)
-class Look:
-    """An augmentation for all pictures of a sample alike: colours, a small similarity, left and right exchanged."""
-
-    gain: Array  # (3, 1, 1)
-    shift: Array  # (3, 1, 1), [-1, 1] units
-    move: Array  # (2, 3), region px before -> after
-    mirrored: bool
-
-    @classmethod
-    def random(cls, rng: np.random.Generator) -> Look:
-        gain = 1 + 0.15 * rng.standard_normal(1) + 0.05 * rng.standard_normal(3)
-        shift = 0.08 * rng.standard_normal(1) + 0.03 * rng.standard_normal(3)
-        angle, zoom = MAX_TURN * rng.uniform(-1, 1), 1 + MAX_ZOOM * rng.uniform(-1, 1)
-        move = _similarity(angle, zoom, MAX_SLIDE * rng.uniform(-1, 1, 2))
-        mirrored = bool(rng.random() < 0.5)
-        return cls(gain.astype(np.float32)[:, None, None], shift.astype(np.float32)[:, None, None], move, mirrored)
-
-    @classmethod
-    def plain(cls, *, mirrored: bool = False) -> Look:
-        return cls(
-            np.ones((3, 1, 1), np.float32), np.zeros((3, 1, 1), np.float32), _similarity(0, 1, np.zeros(2)), mirrored
-        )
-
-    def picture(self, picture: Array, known: Array | float = 1.0) -> Array:
-        """(3, h, w) in [-1, 1], likewise. known: (1, h, w) in [0, 1], what share of a pixel is no emptiness."""
-        return self.placed(np.clip(picture * self.gain + self.shift * known, -1, 1))
-
-    def placed(self, layers: Array) -> Array:
-        """(c, h, w): moved and mirrored, values as they are."""
-        import cv2
-
-        size, edge = (layers.shape[2], layers.shape[1]), cv2.BORDER_REFLECT_101
-        out = np.stack([cv2.warpAffine(layer, self.move, size, borderMode=edge) for layer in layers])
-        return np.ascontiguousarray(out[..., ::-1] if self.mirrored else out, np.float32)
-
-    def points(self, points: Array) -> Array:
-        """(n, 2) in eye distances from the eyes' middle, moved but not mirrored."""
-        origin = np.array([ALIGNED_SIZE / 2 - REGION_X[0], EYE_LINE - REGION_Y[0]], np.float32)
-        moved = (points * np.float32(EYE_DISTANCE) + origin) @ self.move[:, :2].T + self.move[:, 2]
-        return np.asarray((moved - origin) / EYE_DISTANCE, np.float32)
-
-
-def _similarity(angle: float, zoom: float, slide: NDArray[np.float64]) -> Array:
-    """(2, 3): turned by radians and zoomed about the region's middle, then slid by px."""
-    middle = (np.array(REGION_SIZE[::-1]) - 1) / 2
-    c, s = zoom * np.cos(angle), zoom * np.sin(angle)
-    turn = np.array([[c, -s], [s, c]])
-    return np.concatenate([turn, (middle - turn @ middle + slide)[:, None]], 1).astype(np.float32)
-
-
-@dataclass(frozen=True)
 class Chosen:
-    """Frames of one clip: the true one, the warp's reference, the one that shows the mouth's inside; and their look."""
+    """Frames of one clip: the true one, the warp's reference, the one that shows the mouth's inside."""
 
     clip: Clip
     index: int
     reference: int
     mouth: int
-    look: Look
-
-
-def audio_tokens(speech: NDArray[np.floating], position: float, context: tuple[int, int]) -> Array:
-    """(n, 1152) features and a position in them -> those before and after it; edges repeated."""
-    rows = np.arange(-context[0], context[1]) + round(position)
-    return np.asarray(speech[np.clip(rows, 0, len(speech) - 1)], np.float32)
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """Left and right exchanged: the points' permutation and the mouth shape's matrix."""
-
-    upper: NDArray[np.int64]  # permutation of UPPER
-    shape: Array  # (16, 16): mirrored = shape @ matrix
-
-    @classmethod
-    def of(cls, geometry: Geometry) -> Mirror:
-        flipped = geometry.canonical * np.array([-1, 1, 1], np.float32)
-        distance = ((geometry.canonical[:, None] - flipped[None]) ** 2).sum(-1)
-        partner = distance.argmin(1)
-        place = {int(point): i for i, point in enumerate(UPPER)}
-        upper = np.array([place.get(int(partner[p]), i) for i, p in enumerate(UPPER)])
-        offsets = geometry.offsets(np.eye(COMPONENTS, dtype=np.float32))[:, partner] * np.array([-1, 1, 1], np.float32)
-        return cls(upper, geometry.shape_of(offsets, np.zeros_like(geometry.canonical)))
 
 
 def chances(
@@ -277,9 +195,10 @@ def chances(
 
 
 class RenderSource:
-    """Batches for first stage, denoiser and painter. People count by the square root of their frames.
+    """Rows for first stage, denoiser and painter. People count by the square root of their frames.
 
     warped: whether the reference is carried to the frame's mesh; without, it is shown as it is (an ablation).
+    batch_size: of validation.
     """
 
     def __init__(
@@ -292,42 +211,42 @@ class RenderSource:
         validation: Sequence[Sample] = (),
         warped: bool = True,
     ) -> None:
-        self._geometry, self._batch_size, self._seed, self._warped = geometry, batch_size, seed, warped
-        self._clips = [Clip.of(sample, geometry) for sample in samples]
-        self._validation = [Clip.of(sample, geometry) for sample in validation]
-        self._mirror = Mirror.of(geometry)
-        people = [clip.sample.record.person for clip in self._clips]
-        self._chance = chances([len(clip) for clip in self._clips], people)
+        self.geometry, self.seed = geometry, seed
+        self._batch_size, self._warped = batch_size, warped
+        self._samples, self._validation = ([s for s in given if len(s.numbers)] for given in (samples, validation))
+        self._clips: dict[int, Clip] = {}  # made when they are first drawn
+        self._chance = chances([s.record.frames for s in self._samples], [s.record.person for s in self._samples])
 
-    def batch(self, step: int) -> RenderBatch:
-        rng = np.random.default_rng((self._seed, step))
-        rows = []
-        for _ in range(self._batch_size):
-            clip = self._clips[int(rng.choice(len(self._clips), p=self._chance))]
-            index = int(rng.integers(len(clip)))
-            look = Look.random(rng)
-            rows.append(self._row(Chosen(clip, index, *self._references(clip, index, rng), look), rng))
-        return _stack(rows)
+    def __getstate__(self) -> dict[str, Any]:
+        """For the processes that make rows: without what is made on demand."""
+        return self.__dict__ | {"_clips": {}, "_validation": ()}
+
+    def row(self, number: int) -> Row:
+        rng = np.random.default_rng((self.seed, number))
+        clip = self._clip(int(rng.choice(len(self._samples), p=self._chance)))
+        index = _drawn(clip, rng)
+        return self._row(Chosen(clip, index, *self._references(clip, index, rng)), rng)
+
+    def _clip(self, number: int) -> Clip:
+        if number not in self._clips:
+            self._clips[number] = Clip.of(self._samples[number], self.geometry)
+        return self._clips[number]
 
     def validation(self) -> list[RenderBatch]:
         """Three frames of each validation clip's person, the same at every call; references at least 60 frames away."""
         rows: list[Row] = []
         seen: set[str] = set()
-        for clip in self._validation:
-            if clip.sample.record.person in seen:
+        for sample in self._validation:
+            if sample.record.person in seen:
                 continue
-            seen.add(clip.sample.record.person)
+            seen.add(sample.record.person)
+            clip = Clip.of(sample, self.geometry)
             order = np.argsort(clip.openings)
             for share in (0.3, 0.7, 0.95):
                 rng = np.random.default_rng(len(rows))
                 index = int(order[int(share * (len(order) - 1))])
-                chosen = Chosen(
-                    clip,
-                    index,
-                    clip.near_reference(index),
-                    clip.mouth_reference(index, clip.shapes[index]),
-                    Look.plain(),
-                )
+                mouth = clip.mouth_reference(index, clip.shapes[index])
+                chosen = Chosen(clip, index, clip.near_reference(index), mouth)
                 rows.append(self._row(chosen, rng, held_out=True))
         return [_stack(rows[i : i + self._batch_size]) for i in range(0, len(rows), self._batch_size)]
 
@@ -342,10 +261,9 @@ class RenderSource:
         else:
             still = replace(warp(reference.points, reference.points), inner=inner_mouth(mesh))
             composite = compose(reference, still, mouth, replace(inside, share=0.0))
-        seconds = clip.sample.seconds
-        follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
+        follows = clip.follows(index)
         target = _picture(clip.sample.frame(index))
-        row: Row = {
+        return {
             "target": target,
             "composite": composite,
             "reference": _picture(mouth.aligned),
@@ -356,7 +274,6 @@ class RenderSource:
             "shape": shape,
             "weight": np.array(min(1.0, clip.sample.record.sharpness / SHARP), np.float32),
         }
-        return row if held_out else self._seen(row, frames.look)
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
         """The warp's, half of the time the nearest in pose; the mouth's: the same, as with a still, or of a bank."""
@@ -372,22 +289,14 @@ class RenderSource:
         if held_out or rng.random() < TRUE_MESH_SHARE:
             return clip.meshes[index], clip.shapes[index]
         shape = clip.shapes[index] + SHAPE_JITTER * rng.standard_normal(COMPONENTS).astype(np.float32)
-        return clip.mesh(index, shape, self._geometry), shape
+        return clip.mesh(index, shape, self.geometry), shape
 
-    def _seen(self, row: Row, look: Look) -> Row:
-        """The sample as the look shows it."""
-        out = dict(row)
-        for name in ("target", "reference", "previous"):
-            out[name] = look.picture(row[name])
-        inner, coverage = row["composite"][3:4], row["composite"][4:5]
-        out["composite"] = np.concatenate(
-            [look.picture(row["composite"][:3], 1 - inner * (1 - coverage)), look.placed(row["composite"][3:])]
-        )
-        out["landmarks"] = look.points(row["landmarks"])
-        if look.mirrored:
-            out["landmarks"] = out["landmarks"][self._mirror.upper] * np.array([-1, 1], np.float32)
-            out["shape"] = row["shape"] @ self._mirror.shape
-        return out
+
+def _drawn(clip: Clip, rng: np.random.Generator) -> int:
+    """A frame of the clip; of a pack's pairs mostly the second, which has one before it."""
+    index = int(rng.integers(len(clip)))
+    second = index + 1 < len(clip) and not clip.follows(index) and clip.follows(index + 1)
+    return index + 1 if second and rng.random() >= FIRST_SHARE else index
 
 
 def _picture(aligned: Image) -> Array:

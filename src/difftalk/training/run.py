@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,12 +13,14 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
-from difftalk.model import Model
-from difftalk.sample import Sample, load_samples
+from difftalk.model import SHIPPED, Model
+from difftalk.mouth import Geometry
+from difftalk.pack import pack_at, samples_of
+from difftalk.sample import Sample
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource, silence_features
+from difftalk.training.motion_data import MotionSource, silences_of
 from difftalk.training.paper_data import PaperSource
 from difftalk.training.people import parted
 from difftalk.training.recipes import (
@@ -31,6 +34,7 @@ from difftalk.training.recipes import (
     recipe_named,
 )
 from difftalk.training.render_data import RenderSource
+from difftalk.training.shelf import Shelf
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
 
@@ -48,11 +52,12 @@ def train_kind(
     threads: int = 0,
     device: str = "cpu",
     warped: bool = True,
+    since: float | None = None,
 ) -> str:
     """Trains one kind of net and says in a line what was done.
 
     settings: 'a.b=value' for the recipe, data.rights=KIND, and data.aside=true: the people kept aside for choosing
-    numbers are not trained on but validated on. warped: see RenderSource.
+    numbers are not trained on but validated on. warped: see RenderSource. since: see train.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
@@ -62,18 +67,20 @@ def train_kind(
     chosen = override(recipe_named(kind, recipe), others)
     if threads:
         torch.set_num_threads(threads)
-    source = _source(kind, chosen, data, wanted, warped=warped)
-    done = train(
-        cast("Kind", kind),
-        source,
-        chosen,
-        run,
-        steps=steps,
-        minutes=minutes,
-        start_from=start_from,
-        threads=threads,
-        device=device,
-    )
+    source = _source(kind, chosen, data, wanted, warped=warped, device=device)
+    with source if isinstance(source, Shelf) else nullcontext():
+        done = train(
+            cast("Kind", kind),
+            source,
+            chosen,
+            run,
+            steps=steps,
+            minutes=minutes,
+            start_from=start_from,
+            threads=threads,
+            device=device,
+            since=since,
+        )
     return f"{done.step} steps in {done.seconds / 60:.1f} minutes"
 
 
@@ -100,7 +107,7 @@ class DataChoice:
         """The kept samples of a split with these rights."""
         if data is None:
             raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
-        samples = [s for s in load_samples(data, split=split) if self.rights in (None, s.record.rights)]
+        samples = [s for s in samples_of(data, split=split) if self.rights in (None, s.record.rights)]
         if not samples:
             raise DataError(f"{data} has no kept {split} sample with rights {self.rights!r}")
         return samples
@@ -112,41 +119,41 @@ class DataChoice:
 
 
 def _held_out(data: Path | None) -> list[Sample]:
-    """Validation people; with a folder of one's own that has none, the first training clips."""
+    """Validation people, of a pack those that it holds out; where there are none, the first training clips."""
     assert data is not None
     try:
-        return load_samples(data, split="val")
+        return samples_of(data, split="val")
     except DataError:
-        return load_samples(data)[:4]
+        return samples_of(data)[:4]
 
 
-def _source(kind: str, recipe: Recipe, data: Path | None, wanted: DataChoice, *, warped: bool) -> Source:
+def _source(kind: str, recipe: Recipe, data: Path | None, wanted: DataChoice, *, warped: bool, device: str) -> Source:
     schedule = recipe.schedule
     if isinstance(recipe, PaperRecipe | PaperFirstStageRecipe):
         return _paper_source(recipe, data)
     if recipe.name == "debug" and data is None:
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
-    (samples, held_out), model = wanted.parts(data), Model.load(threads=1)
+    (samples, held_out), geometry = wanted.parts(data), Geometry.load(SHIPPED)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
-        encoder = model.graph("speech_encoder")
-        silences = silence_features(encoder)
+        assert data is not None
         return MotionSource(
             samples,
-            model.geometry,
+            geometry,
             batch_size=schedule.batch,
-            silences=silences,
-            encoder=encoder if recipe.speeds else None,
+            silences=silences_of(data),
+            encoder=Model.load(threads=1).graph("speech_encoder") if recipe.speeds and pack_at(data) is None else None,
             seed=schedule.seed,
             validation=held_out,
         )
-    return RenderSource(
+    rows = RenderSource(
         samples,
-        model.geometry,
+        geometry,
         batch_size=schedule.batch,
         seed=schedule.seed,
         validation=held_out,
         warped=warped,
     )
+    return Shelf(rows, batch_size=schedule.batch, rows=schedule.rows, uses=schedule.uses, device=device)
 
 
 def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None) -> Source:
