@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.motion import MOTION_RATE, correlation_at
+from difftalk.motion import MOTION_RATE, best_offset, correlation_at
 from difftalk.mouth import (
     CHIN_TIP,
     LIPS,
@@ -98,9 +98,7 @@ def opening_spread(truth: NDArray[np.floating], made: NDArray[np.floating]) -> f
 
 def best_shift(truth: NDArray[np.floating], made: NDArray[np.floating], *, reach: int = REACH) -> tuple[int, float]:
     """The shift within ± reach at which the curves agree best, and the correlation there; of equals the least."""
-    a, b = smooth_opening(truth), smooth_opening(made)
-    best = max((correlation_at(a, b, shift), -abs(shift), shift) for shift in range(-reach, reach + 1))
-    return best[2], best[0]
+    return best_offset(smooth_opening(truth), smooth_opening(made), reach=reach)
 
 
 def window_shifts(truth: NDArray[np.floating], made: NDArray[np.floating]) -> Curve:
