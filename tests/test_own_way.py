@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from difftalk.errors import InputError
+from difftalk.face import Image
 from difftalk.identity import Identity
 from difftalk.model import Model
 from difftalk.own_way import LEAST_FRAMES, OwnWay, at_rate, learn, learn_aligned
@@ -89,7 +90,7 @@ def test_dub_moves_the_mouth_the_speakers_way(talker: Talker, clip_identity: Ide
     wide = OwnWay(np.zeros(16, np.float32), 3 * np.eye(16, dtype=np.float32))
     own = dataclasses.replace(clip_identity, own_way=wide)
 
-    def pictures(identity: Identity, share: float) -> list[Array]:
+    def pictures(identity: Identity, share: float) -> list[Image]:
         return [frame.image for frame in talker.stream(identity, [waveform[:8000]], own_way=share)]
 
     usual = pictures(clip_identity, 1.0)

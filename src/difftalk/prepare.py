@@ -2,20 +2,16 @@
 
     difftalk prepare CLIPS OUT [--set data.rights=open]
 
-CLIPS is a folder with manifest.csv (path, person, split, rights; offsets.csv beside it) or any folder of videos, where
-the folder a video lies in names the person. Needs the extra `train` (the index is parquet). Knows nothing of training.
+Needs the extra `train` (the index is parquet). Knows nothing of training.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -29,14 +25,14 @@ from numpy.typing import NDArray
 
 from difftalk import audio, video
 from difftalk.align import REGION_X, REGION_Y, Followed, follow
-from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, MissingExtraError, OutputError
+from difftalk.errors import DifftalkError, FaceError, MediaError, MissingExtraError, OutputError
 from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
+from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
 from difftalk.mouth import CHIN
 from difftalk.sample import FORMAT, FULL_SCALE, FrameWriter, Record, Sample, load_record, save_record
 from difftalk.speech import features_of
 
-SUFFIXES: Final = {".mp4", ".mkv", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".m4v", ".mts", ".flv", ".wmv", ".ts"}
 MIN_FRAMES: Final = 25
 MIN_FACE_SHARE: Final = 0.5
 JAW_MARGIN: Final = 12.0  # px, aligned
@@ -49,85 +45,11 @@ SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's lo
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A clip to prepare. offset: frames at 25/s by which the mouth leads its audio; None when it is to be measured."""
-
-    path: Path
-    name: str
-    person: str
-    split: str = "train"
-    rights: str = "own"
-    offset: int | None = None
-    offset_r: float = 0.0
-    language: str = ""
-
-
-@dataclass(frozen=True)
 class Report:
     """What `prepare` did. records: one a clip, kept or not. resumed: how many stood there already."""
 
     records: list[Record]
     resumed: int
-
-
-def find_clips(source: Path, *, rights: str | None = None, split: str | None = None) -> list[Clip]:
-    """The clips of a folder, by manifest.csv where there is one. rights, split: keep only these."""
-    if not source.is_dir():
-        raise InputError(f"{source} is not a folder; give a folder of videos or one with a manifest.csv")
-    clips = _from_manifest(source) if (source / "manifest.csv").is_file() else _from_folder(source)
-    chosen = [c for c in clips if rights in (None, c.rights) and split in (None, c.split)]
-    if not chosen:
-        wanted = " and ".join(
-            f"{name} {value!r}" for name, value in (("rights", rights), ("split", split)) if value is not None
-        )
-        kinds = ", ".join(sorted({f"{clip.rights} / {clip.split}" for clip in clips}))
-        raise InputError(
-            f"{source} has no clip" + (f" with {wanted}; it has {kinds}" if clips else "; videos are sought")
-        )
-    taken = Counter(clip.name for clip in clips)
-    return [clip if taken[clip.name] == 1 else replace(clip, name=_longer_name(clip)) for clip in chosen]
-
-
-def _name_of(path: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(path).with_suffix(""))).removeprefix("clips_")
-
-
-def _longer_name(clip: Clip) -> str:
-    """Apart from that of talk.mov beside talk.mp4."""
-    return f"{clip.name}-{hashlib.sha256(str(clip.path).encode()).hexdigest()[:8]}"
-
-
-def _from_manifest(source: Path) -> list[Clip]:
-    offsets: dict[str, dict[str, str]] = {}
-    if (source / "offsets.csv").is_file():
-        with (source / "offsets.csv").open(newline="") as file:
-            offsets = {row["path"]: row for row in csv.DictReader(file)}
-    with (source / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"path", "person", "split", "rights"} - set(rows[0] if rows else ())
-    if missing:
-        raise InputError(f"{source / 'manifest.csv'} lacks the columns {', '.join(sorted(missing))}")
-    clips = []
-    for row in rows:
-        known = offsets.get(row["path"])
-        clip = Clip(
-            source / row["path"],
-            _name_of(row["path"]),
-            row["person"],
-            row["split"],
-            row["rights"],
-            language=row.get("language") or "",
-        )
-        if known is not None:
-            clip = replace(clip, offset=int(known["offset_frames"]), offset_r=float(known["r_at_offset"]))
-        clips.append(clip)
-    return clips
-
-
-def _from_folder(source: Path) -> list[Clip]:
-    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    people = {p: p.parent.name if p.parent != source else p.stem for p in files}
-    return [Clip(p, _name_of(str(p.relative_to(source))), people[p]) for p in files]
 
 
 def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
