@@ -110,10 +110,10 @@ class MotionNetwork(nn.Module):
 
     def sounds(self, features: Tensor) -> Tensor:
         """(b, t, SOUNDS): the leading components of each frame's own features."""
-        own = (
-            features[:, PAST_FEATURES : features.shape[1] - FUTURE_FEATURES].unflatten(1, (-1, FRAME_FEATURES)).mean(2)
-        )
-        return (own - self.mean) @ self.basis[:, :SOUNDS]
+        own = features[:, PAST_FEATURES : features.shape[1] - FUTURE_FEATURES].transpose(1, 2)
+        frames: Tensor = functional.avg_pool1d(own, FRAME_FEATURES).transpose(1, 2)
+        out: Tensor = (frames - self.mean) @ self.basis[:, :SOUNDS]
+        return out
 
     def units(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
         """(b, t, 16) spreads from the person's mean. chosen: (b,) numbers of each sample's member, in training."""
