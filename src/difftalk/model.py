@@ -48,7 +48,7 @@ class Settings:
     """How the folder's graphs are used.
 
     renderer: denoiser, painter or published. motion: motion or linear. steps: of denoising, unless told otherwise.
-    articulation: gain of each motion graph at which the opening's spread on validation people equals the true one.
+    articulation: gain of each motion graph at which the opening's spread equals the true one, on people kept aside.
     picture: px, side of what the published system draws.
     """
 

@@ -1,8 +1,8 @@
 """Motion nets: speech features -> mouth shapes, each frame from a fixed window of 0.6 s before and 0.16 s after it.
 
 `LinearMotion` is a ridge regression from the features' leading principal components, fitted in closed form: the row to
-beat. `MotionNetwork` is the mean of several small temporal convolution nets and, if asked for, such a regression. Both
-are valid convolutions, so a stream in pieces and a whole file give the same numbers.
+beat. `MotionNetwork` is the mean of several small temporal convolution nets and, if asked for, a regression of its own.
+Both are valid convolutions, so a stream in pieces and a whole file give the same numbers.
 
 How far and around what a person moves their mouth cannot be heard. So the nets learn where between a person's own mean
 and spread the mouth is; the usual person's are put in afterwards, in the same graph.
@@ -25,6 +25,7 @@ FRAME_FEATURES: Final = 2  # 50 Hz features, 25 Hz frames
 WINDOW: Final = PAST_FEATURES + FRAME_FEATURES + FUTURE_FEATURES
 PAST_FRAMES: Final = PAST_FEATURES // FRAME_FEATURES
 FUTURE_FRAMES: Final = FUTURE_FEATURES // FRAME_FEATURES
+REGRESSION_PAST: Final = 6  # frames before its own that the network's regression sees
 
 
 class LinearMotion(nn.Module):
@@ -81,8 +82,9 @@ class MotionMember(nn.Module):
 class MotionNetwork(nn.Module):
     """As LinearMotion, by several small nets whose mean counts; in training each sample has one of them at random.
 
-    They see the whitened principal components of the features of all layers. A regression, fitted beforehand, may have
-    a share of the mean: its errors are others than theirs. rest, spread: of the usual person's shapes.
+    They see the whitened principal components of the features of all layers. A ridge regression from the same, fitted
+    beforehand, may have a share of the mean: its errors are others than theirs. rest, spread: of the usual person's
+    shapes.
     """
 
     mean: Tensor
@@ -101,12 +103,19 @@ class MotionNetwork(nn.Module):
         self.input_dropout = nn.Dropout1d(size.input_dropout)
         self.members = nn.ModuleList(MotionMember(size) for _ in range(size.members))
         self.share = size.regression
-        self.regression = LinearMotion(size).requires_grad_(False) if size.regression else None
+        self.regression: nn.Conv1d | None = None
+        if size.regression:
+            seen = nn.Conv1d(size.network_components, COMPONENTS, REGRESSION_PAST + 1 + FUTURE_FRAMES)
+            self.regression = seen.requires_grad_(False)
 
     def forward(self, features: Tensor) -> Tensor:
         """The usual person's mouth shapes (b, t, 16)."""
-        shapes = self.rest + self.spread * self.units(features)
-        return shapes if self.regression is None else torch.lerp(shapes, self.regression(features), self.share)
+        return self.rest + self.spread * self.units(features)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """(b, k, REGRESSION_PAST + t + FUTURE_FRAMES): components of whole frames, as the regression sees them."""
+        components = ((features - self.mean) @ self.basis).transpose(1, 2)
+        return functional.avg_pool1d(components, FRAME_FEATURES)[:, :, PAST_FRAMES - REGRESSION_PAST :]
 
     def sounds(self, features: Tensor) -> Tensor:
         """(b, t, SOUNDS): the leading components of each frame's own features."""
@@ -121,7 +130,10 @@ class MotionNetwork(nn.Module):
         if self.training:
             components = components + self.noise * torch.randn_like(components)
         if not self.training:
-            return torch.stack([member(components) for member in self.members]).mean(0).transpose(1, 2)
+            mean = torch.stack([member(components) for member in self.members]).mean(0)
+            if self.regression is not None:
+                mean = torch.lerp(mean, self.regression(self.frames(features)), self.share)
+            return mean.transpose(1, 2)
         chosen = self.chosen(len(features)) if chosen is None else chosen
         parts = [member(components[chosen == i]) for i, member in enumerate(self.members)]
         return torch.cat(parts)[chosen.argsort(stable=True).argsort()].transpose(1, 2)

@@ -38,6 +38,7 @@ from difftalk.sample import Sample
 from difftalk.speech import BLOCK
 from difftalk.training.checkpoint import load_net, save_weights
 from difftalk.training.motion_data import curve_of
+from difftalk.training.people import parted
 
 if TYPE_CHECKING:
     import onnx
@@ -228,7 +229,7 @@ def export_model(
     """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError.
 
     weights: a folder that gets each run's weights as NAME.safetensors, to train on from. data: prepared clips on whose
-    validation people the gain of each motion graph is measured; without them the base's gains stay. fp16: whether
+    people kept aside the gain of each motion graph is measured; without them the base's gains stay. fp16: whether
     weights are stored in fp16; by default all but the published system's are. A denoiser of the published system
     becomes the folder's renderer.
     """
@@ -254,7 +255,8 @@ def export_model(
     settings = settings or source.settings
     write_index(half, entries, settings)
     if data is not None:
-        made, samples = Model.load(half, threads=1), samples_of(data, split="val")
+        made, samples = Model.load(half, threads=1), samples_of(data, split="train")
+        samples = parted(samples)[1] or samples
         gains: dict[str, float] = {name: articulation_of(made, name, samples) for name in MOTIONS if name in entries}
         write_index(half, entries, replace(settings, articulation=gains))
     half.rename(out)

@@ -42,7 +42,7 @@ from difftalk.training.checkpoint import (
     load_state,
     save_checkpoint,
 )
-from difftalk.training.motion_loss import fit_linear, fit_whitening
+from difftalk.training.motion_loss import fit_linear, fit_regression, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
 from difftalk.training.optimiser import Clipping
 from difftalk.training.paper_loss import fit_codebook, unit_latents
@@ -166,7 +166,7 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
         assert isinstance(recipe, MotionRecipe | SyncRecipe)
         fit_whitening(net, source, recipe)
         if isinstance(net, MotionNetwork) and isinstance(recipe, MotionRecipe) and net.regression is not None:
-            fit_linear(net.regression, source, recipe)
+            fit_regression(net, source, recipe)
     if isinstance(net, LatentDiffusion | PublishedDiffTalk) and isinstance(recipe, DenoiserRecipe | PaperRecipe):
         if recipe.first_stage:
             load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)

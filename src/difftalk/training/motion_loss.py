@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
@@ -92,22 +92,46 @@ def fit_linear(net: LinearMotion, source: Source, recipe: MotionRecipe) -> None:
     basis = vectors / (centred @ vectors).std(0)
     net.mean.copy_(mean)
     net.basis.copy_(basis)
-    width = WINDOW * net.basis.shape[1]
-    gram = torch.zeros(width + 1, width + 1, dtype=torch.double)
-    cross = torch.zeros(width + 1, batches[0].shape.shape[-1], dtype=torch.double)
-    for batch in batches:
-        seen = ((batch.features[..., -LAYER_SIZE:] - mean) @ basis).unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
-        rows = torch.cat([seen, torch.ones(*seen.shape[:2], 1)], 2)[batch.mask > 0].double()
-        gram += rows.T @ rows
-        cross += rows.T @ batch.units[batch.mask > 0].double()
-    penalty = torch.full((width + 1,), recipe.ridge * float(gram[-1, -1]), dtype=torch.double)
-    penalty[-1] = 0
+
+    def seen(batch: MotionBatch) -> Tensor:
+        components: Tensor = (batch.features[..., -LAYER_SIZE:] - mean) @ basis
+        return components.unfold(1, WINDOW, FRAME_FEATURES).flatten(2)
+
+    weight = _ridge(seen, batches, recipe.ridge)
     rest, spread = usual(batches)
-    weight = torch.linalg.solve(gram + penalty.diag(), cross).float() * spread
+    weight *= spread
     weight[-1] += rest
-    net.read.weight.copy_(weight[:-1].T.unflatten(1, (net.basis.shape[1], WINDOW)))
+    net.read.weight.copy_(weight[:-1].T.reshape(net.read.weight.shape))
     assert net.read.bias is not None
     net.read.bias.copy_(weight[-1])
+
+
+@torch.no_grad()
+def fit_regression(net: MotionNetwork, source: Source, recipe: MotionRecipe) -> None:
+    """The network's own ridge regression, from its components to each clip's own spreads."""
+    assert net.regression is not None
+    width = net.regression.kernel_size[0]
+
+    def seen(batch: MotionBatch) -> Tensor:
+        return net.frames(batch.features).unfold(2, width, 1).transpose(1, 2).flatten(2)
+
+    weight = _ridge(seen, _batches(source, recipe), recipe.network_ridge)
+    net.regression.weight.copy_(weight[:-1].T.reshape(net.regression.weight.shape))
+    assert net.regression.bias is not None
+    net.regression.bias.copy_(weight[-1])
+
+
+def _ridge(seen: Callable[[MotionBatch], Tensor], batches: Sequence[MotionBatch], ridge: float) -> Tensor:
+    """(d + 1, 16): weights of what is seen (b, t, d), then the constant; ridge is per sample, for a spread of 1."""
+    gram = cross = torch.zeros((), dtype=torch.double)
+    for batch in batches:
+        rows = seen(batch)
+        rows = torch.cat([rows, torch.ones_like(rows[..., :1])], 2)[batch.mask > 0].double()
+        gram, cross = gram + rows.T @ rows, cross + rows.T @ batch.units[batch.mask > 0].double()
+    penalty = torch.full_like(gram[0], ridge * float(gram[-1, -1]))
+    penalty[-1] = 0
+    weight: Tensor = torch.linalg.solve(gram + penalty.diag(), cross)
+    return weight.float()
 
 
 @torch.no_grad()
