@@ -16,7 +16,6 @@ from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.mouth_bank import MAX_MOUTHS
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_SIZE, silence_features
-from difftalk.training.export import articulation_of
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
 from difftalk.training.render_data import Clip, Follower, RenderSource
 
@@ -108,14 +107,3 @@ def test_motion_plays_clips_at_other_speeds(sample: Sample, painter_model: Model
         )
         np.testing.assert_allclose(shapes[:, 0], 2 + speed * np.arange(10), atol=1e-4)
         assert mask.all()
-
-
-def test_articulation_makes_spreads_equal(sample: Sample, painter_model: Model) -> None:
-    from difftalk.motion import opening_of, pressed, shapes_of
-    from difftalk.mouth import clip_shapes, opening
-
-    gain = articulation_of(painter_model, "linear", [sample])
-    shapes = np.float32(gain) * shapes_of(sample.speech, painter_model.graph("linear"))[:27]
-    made = opening_of(pressed(shapes, painter_model.geometry), painter_model.geometry)
-    truth = opening(clip_shapes(painter_model.geometry, sample.meshes).free)
-    assert made.std() == pytest.approx(truth.std(), rel=0.02)

@@ -218,6 +218,10 @@ def export(
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Prepared clips on which the motion's gain is measured.")] = None,
+    gain: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="motion=NUMBER or linear=NUMBER: a gain that is known; may be given again."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Folder that gets the runs' weights as safetensors, for train --from.")
     ] = None,
@@ -228,7 +232,7 @@ def export(
 
     given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
     runs = {kind: run for kind, run in given.items() if run is not None}
-    export_model(out, runs, base=base, weights=weights, data=data, fp16=fp16)
+    export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
     print(f"model folder: {out}")
 
 
@@ -313,6 +317,20 @@ def evaluate(
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
+
+
+def _gains(texts: list[str]) -> dict[str, float]:
+    """'motion=1.4' and the like."""
+    gains = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            gains[name] = float(number)
+        except ValueError:
+            gains[name] = 0.0
+        if name not in ("motion", "linear") or gains[name] <= 0:
+            raise InputError(f"--gain {text}: allowed are motion=NUMBER and linear=NUMBER, over 0")
+    return gains
 
 
 def _only(settings: list[str] | None, name: str) -> str | None:

@@ -7,7 +7,6 @@ pixels.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
@@ -74,25 +73,19 @@ def look_ahead_of(renderer: str) -> float:
     return LOOK_AHEAD_SECONDS + max(0, context_of(renderer)[1] - context_of("denoiser")[1]) / FEATURE_RATE
 
 
-def amplified(heard: Heard, gain: float) -> Heard:
-    return replace(heard, shapes=heard.shapes * np.float32(gain))
-
-
 def listened(waveform: Array, model: Model) -> Heard:
     """What is heard in a waveform, and what the usual person's mouth would do to it, at 25/s."""
     features = features_of(waveform, model.graph("speech_encoder"), extra=TAIL_FEATURES)
-    motion = model.settings.motion
-    return amplified(heard_of(features, model.graph(motion)), model.settings.articulation.get(motion, 1.0))
+    return heard_of(features, model.graph(model.settings.motion))
 
 
 class Voice:
-    """articulation: gain of the mouth shapes, beside the motion's own. own_way, own_share: the speaker's, how far."""
+    """articulation: gain of the mouth shapes. own_way, own_share: the speaker's, how far."""
 
     def __init__(
         self, model: Model, *, articulation: float, own_way: OwnWay | None = None, own_share: float = 1.0
     ) -> None:
-        motion, self._geometry = model.settings.motion, model.geometry
-        self._gain, self._articulation = model.settings.articulation.get(motion, 1.0), articulation
+        motion, self._geometry, self._articulation = model.settings.motion, model.geometry, articulation
         self._own_way, self._own_share = own_way, own_share
         self._before, self._after = context_of(model.settings.renderer)
         self._speech, self._motion = SpeechStream(model.graph("speech_encoder")), MotionStream(model.graph(motion))
@@ -116,7 +109,7 @@ class Voice:
 
     def _take(self, features: Array) -> None:
         self._features.append(features)
-        heard = amplified(self._motion.push(features), self._gain)
+        heard = self._motion.push(features)
         shapes = heard.shapes if self._own_way is None else self._own_way(heard, self._own_share)
         self._shapes.append(pressed(shapes, self._geometry))
 

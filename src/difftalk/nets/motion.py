@@ -44,6 +44,11 @@ class LinearMotion(nn.Module):
         self.read = nn.Conv1d(size.components, COMPONENTS, WINDOW, stride=FRAME_FEATURES)
         nn.init.zeros_(self.read.weight)
 
+    @torch.no_grad()
+    def amplify(self, gain: float) -> None:
+        """Moves the mouth so much farther around the mean of what it says."""
+        self.read.weight.mul_(gain)
+
     def forward(self, features: Tensor) -> Tensor:
         components = (features[..., -LAYER_SIZE:] - self.mean) @ self.basis
         return self.read(components.transpose(1, 2)).transpose(1, 2)  # type: ignore[no-any-return]
@@ -107,6 +112,10 @@ class MotionNetwork(nn.Module):
         if size.regression:
             seen = nn.Conv1d(size.network_components, COMPONENTS, REGRESSION_PAST + 1 + FUTURE_FRAMES)
             self.regression = seen.requires_grad_(False)
+
+    def amplify(self, gain: float) -> None:
+        """Moves the mouth so much farther around the usual person's mean: what cannot be heard makes it move less."""
+        self.spread.mul_(gain)
 
     def forward(self, features: Tensor) -> Tensor:
         """The usual person's mouth shapes (b, t, 16)."""

@@ -122,7 +122,7 @@ class MotionRecipe:
     network: bool = True
     ridge: float = 0.03
     network_ridge: float = 0.3  # of the network's own regression
-    fit_batches: int = 12  # batches from which regression and whitening are fitted
+    fit_batches: int = 6  # batches from which regression and whitening are fitted
     speeds: bool = False  # whether clips are played at other speeds as well
     optimiser: Optimiser = Optimiser(lr=2e-3, weight_decay=0.1, warm_up=30, ema=0.99)
     schedule: Schedule = Schedule(steps=150, batch=256, precision="f32", validate_every=50)
