@@ -7,14 +7,15 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from difftalk.align import REGION_SIZE
 from difftalk.model import Model
 from difftalk.mouth_bank import MAX_MOUTHS
 from difftalk.sample import Sample
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech import FEATURE_SIZE, silence_features
 from difftalk.training.export import articulation_of
-from difftalk.training.motion_data import SPEEDS, MotionSource, silence_features
+from difftalk.training.motion_data import SPEEDS, MotionSource
 from difftalk.training.render_data import Clip, Follower, RenderSource
 
 
@@ -55,6 +56,20 @@ def test_references_are_far(sample: Sample, model: Model) -> None:
     chosen = clip.mouth_reference(27, clip.shapes[bank[-1]])
     assert chosen in bank
     assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
+
+
+class Gapped(Sample):
+    """Every fifth frame of a longer clip."""
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        return 5 * np.arange(28)
+
+
+def test_references_are_far_in_a_clip_with_gaps(sample: Sample, model: Model) -> None:
+    clip = Clip.of(Gapped(sample.folder, sample.record), model.geometry)
+    assert clip.far_frames(0).tolist() == list(range(12, 28))
+    assert clip.far_frames(14).tolist() == [0, 1, 2, 26, 27]
 
 
 def test_a_follower_keeps_what_it_chose(sample: Sample, model: Model) -> None:

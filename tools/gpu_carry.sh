@@ -5,11 +5,10 @@
 #
 # START    which of weights/ go along to start from: "denoiser painter" unless given
 # LIMIT    MB (of a million bytes) that the folder may have: 66 unless given
-# PARTS    as for gpu_train.sh; only for motion, which needs features of silence (6.5 MB), made with PYTHON
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${1:?give a folder that difftalk prepare or pack wrote} folder=${2:-$root/gpu}
-start=${START-denoiser painter} limit=${LIMIT:-66} python=${PYTHON:-$root/.venv/bin/python}
+start=${START-denoiser painter} limit=${LIMIT:-66}
 
 bytes() { du -sb --apparent-size "$1" | cut -f1; }
 line() { printf '%8.2f MB  %s\n' "$(bytes "$1")e-6" "$2"; }
@@ -18,13 +17,6 @@ line() { printf '%8.2f MB  %s\n' "$(bytes "$1")e-6" "$2"; }
 rm -rf "$folder"
 mkdir -p "$folder/src/difftalk/weights" "$folder/start"
 cp -rL "$data" "$folder/data"
-rm -f "$folder/data/silence.npy"
-if [[ " ${PARTS:-} " == *" motion"* ]]; then
-    [ -f "$data/silence.npy" ] || PYTHONPATH=$root/src "$python" -c '
-import sys, pathlib, difftalk.training.motion_data as data
-data.silences_of(pathlib.Path(sys.argv[1]))' "$data"
-    cp "$data/silence.npy" "$folder/data/"
-fi
 cd "$root/src"
 find difftalk -name '*.py' -not -path 'difftalk/evaluation/*' -exec cp --parents -t "$folder/src" {} +
 cp --parents -t "$folder/src" difftalk/weights/{geometry.safetensors,mesh_topology.json} \

@@ -3,6 +3,7 @@
     difftalk animate PORTRAIT AUDIO -o OUT.mp4
     difftalk dub VIDEO AUDIO -o OUT.mp4
     difftalk prepare CLIPS OUT
+    difftalk pack DATA -o PACK
     difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
@@ -134,6 +135,26 @@ def prepare(
     if layout == "hdtf":
         written = write_hdtf(load_samples(out), out / "hdtf")
         print(f"{written.train} frames to train on, {written.test} to test on: {out / 'hdtf'}")
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="A folder that prepare wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The pack's folder; a new one.")],
+    megabytes: Annotated[float, typer.Option(help="Of the whole folder, 10^6 bytes each.")] = 55.0,
+    held_out: Annotated[float, typer.Option(help="Share of the people that are for validation.")] = 0.04,
+    speech_components: Annotated[int, typer.Option(help="Principal components that speech is kept as.")] = 256,
+) -> None:
+    """Prepared training clips -> one folder of a few files that another machine can train on."""
+    from difftalk.model import Model
+    from difftalk.packer import Options
+    from difftalk.packer import pack as work
+
+    options = Options(megabytes=megabytes, held_out=held_out, speech_components=speech_components)
+    with _progress(False) as progress:
+        done = work(data, out, model=Model.load(threads=1), options=options, progress=progress)
+    print(f"{done.people} people ({done.held_out} held out), {done.clips} clips, {done.frames} frames: {out}")
+    print(", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in done.bytes.items()))
 
 
 @app.command()

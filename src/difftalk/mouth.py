@@ -179,9 +179,13 @@ class ClipShapes:
     shapes: Array
 
 
-def clip_shapes(geometry: Geometry, meshes: Array) -> ClipShapes:
-    """Meshes (t, 478, 3) of a clip -> poses, pose-free points, neutral, mouth shapes."""
+def clip_shapes(geometry: Geometry, meshes: Array, neutral: Array | None = None) -> ClipShapes:
+    """Meshes (t, 478, 3) of a clip -> poses, pose-free points, neutral, mouth shapes.
+
+    neutral: (478, 3), where more is known of the clip than these meshes.
+    """
     poses = fit_poses(meshes[:, UPPER], geometry.canonical[UPPER])
     free = np.stack([pose.remove(mesh) for pose, mesh in zip(poses, meshes, strict=True)]).astype(np.float32)
-    neutral = geometry.closed(neutral_of_clip(free))
+    if neutral is None:
+        neutral = geometry.closed(neutral_of_clip(free))
     return ClipShapes(poses, free, neutral, geometry.shape_of(free, neutral))

@@ -17,7 +17,7 @@ from difftalk.align import REGION_SIZE
 from difftalk.errors import DataError, ModelError
 from difftalk.model import MOTIONS, Model, Settings, entry_of, write_index
 from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening_of, pressed, shapes_of
-from difftalk.mouth import COMPONENTS, clip_shapes, opening
+from difftalk.mouth import COMPONENTS
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import Denoiser
 from difftalk.nets.diffusion import LatentDiffusion
@@ -32,10 +32,12 @@ from difftalk.nets.sizes import (
     LATENT_CHANNELS,
     LATENT_SIZE,
 )
+from difftalk.pack import samples_of
 from difftalk.published import CHARACTERS, SEEN, WINDOW_STEPS, WINDOWS
-from difftalk.sample import Sample, load_samples
+from difftalk.sample import Sample
 from difftalk.speech import BLOCK
 from difftalk.training.checkpoint import load_net, save_weights
+from difftalk.training.motion_data import curve_of
 
 if TYPE_CHECKING:
     import onnx
@@ -250,7 +252,7 @@ def export_model(
     settings = settings or source.settings
     write_index(half, entries, settings)
     if data is not None:
-        made, samples = Model.load(half, threads=1), load_samples(data, split="val")
+        made, samples = Model.load(half, threads=1), samples_of(data, split="val")
         gains: dict[str, float] = {name: articulation_of(made, name, samples) for name in MOTIONS if name in entries}
         write_index(half, entries, replace(settings, articulation=gains))
     half.rename(out)
@@ -260,8 +262,12 @@ def export_model(
 def articulation_of(model: Model, motion: str, samples: Sequence[Sample]) -> float:
     """The gain at which the opening's spread equals the true one's: median over people of the mean over their clips."""
     geometry, graph, gain = model.geometry, model.graph(motion), 1.0
-    truths = [float(opening(clip_shapes(geometry, sample.meshes).free).std()) for sample in samples]
-    shapes = [shapes_of(sample.speech, graph)[: round(sample.seconds[-1] * MOTION_RATE)] for sample in samples]
+    curves = [curve_of(sample, geometry) for sample in samples]
+    truths = [float(curve.openings.std()) for curve in curves]
+    shapes = [
+        shapes_of(sample.speech, graph)[: round(curve.seconds[-1] * MOTION_RATE)]
+        for sample, curve in zip(samples, curves, strict=True)
+    ]
     for _ in range(GAIN_ROUNDS):
         ratios: dict[str, list[float]] = {}
         for sample, truth, made in zip(samples, truths, shapes, strict=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from difftalk.face import Array
 from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
 from difftalk.mouth import COMPONENTS, Geometry
-from difftalk.sample import Sample
+from difftalk.sample import Curve, Sample
 from difftalk.speech import features_of
 from difftalk.training.batches import MotionBatch
 from difftalk.training.render_data import Clip, chances
@@ -45,7 +44,7 @@ class MotionSource:
     """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
 
     silences: (k, n, 1152) features of silence and faint noise; their shape is the neutral. encoder: with it, every clip
-    is heard at other speeds as well.
+    is heard at other speeds as well; a pack has no waveforms, so without it there.
     """
 
     def __init__(
@@ -60,13 +59,14 @@ class MotionSource:
         encoder: Graph | None = None,
     ) -> None:
         self._batch_size, self._seed, self._silences = batch_size, seed, silences
-        clips = [Clip.of(sample, geometry) for sample in samples]
-        self._stretches = [_stretch(clip) for clip in clips]
+        curves = [curve_of(sample, geometry) for sample in samples]
+        self._stretches = [_stretch(sample, curve) for sample, curve in zip(samples, curves, strict=True)]
         people = [sample.record.person for sample in samples]
         if encoder is not None:
-            self._stretches += [_stretch(clip, speed=speed, encoder=encoder) for speed in SPEEDS for clip in clips]
+            pairs = [(sample, curve, speed) for speed in SPEEDS for sample, curve in zip(samples, curves, strict=True)]
+            self._stretches += [_stretch(sample, curve, speed=speed, encoder=encoder) for sample, curve, speed in pairs]
             people *= 1 + len(SPEEDS)
-        self._held_out = [_stretch(Clip.of(sample, geometry)) for sample in validation]
+        self._held_out = [_stretch(sample, curve_of(sample, geometry)) for sample in validation]
         self._chance = chances([len(s.shapes) for s in self._stretches], people)
 
     def batch(self, step: int) -> MotionBatch:
@@ -93,16 +93,23 @@ class MotionSource:
         return features[start : start + length], still, still[:, 0], np.ones(STRETCH, np.float32)
 
 
-def _stretch(clip: Clip, *, speed: float = 1.0, encoder: Graph | None = None) -> _Stretch:
+def curve_of(sample: Sample, geometry: Geometry) -> Curve:
+    """The mouth at every frame of the clip, of a pack's clips too."""
+    if sample.curve is not None:
+        return sample.curve
+    clip = Clip.of(sample, geometry)
+    return Curve(sample.seconds, clip.shapes, clip.openings)
+
+
+def _stretch(sample: Sample, curve: Curve, *, speed: float = 1.0, encoder: Graph | None = None) -> _Stretch:
     """The clip, or what it would be when played `speed` times as fast; that needs the encoder."""
-    sample = clip.sample
     speech = np.asarray(sample.speech, np.float32)
     if encoder is not None:
         speech = _heard_at(sample, speed, encoder)
-    seconds = sample.seconds / speed
+    seconds = curve.seconds / speed
     times = np.arange(0, seconds[-1] + 1e-6, 1 / MOTION_RATE)
-    shapes = np.stack([np.interp(times, seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
-    openings = np.interp(times, seconds, clip.openings).astype(np.float32)
+    shapes = np.stack([np.interp(times, seconds, column) for column in curve.shapes.T], 1).astype(np.float32)
+    openings = np.interp(times, seconds, curve.openings).astype(np.float32)
     shift = round(2 * sample.record.offset / speed)
     rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + shift
     return _Stretch(speech[np.clip(rows, 0, len(speech) - 1)], shapes, openings)
@@ -116,7 +123,10 @@ def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
     if not kept.is_file():
         waveform = sample.sound()
         waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
-        _keep(features_of(waveform, encoder, extra=2 * FUTURE_FEATURES), kept)
+        half = kept.with_suffix(f".{os.getpid()}.part")
+        with half.open("wb") as file:
+            np.save(file, features_of(waveform, encoder, extra=2 * FUTURE_FEATURES).astype(np.float16))
+        half.replace(kept)
     return np.asarray(np.load(kept), np.float32)
 
 
@@ -132,33 +142,3 @@ def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Arra
         np.pad(stretch.openings[start:stop], (0, missing), mode="edge"),
         mask,
     )
-
-
-def silences_of(data: Path) -> Array:
-    """`silence_features`; made once and kept in the prepared folder, so that training there needs no encoder."""
-    from difftalk.model import Model
-
-    kept = data / "silence.npy"
-    if not kept.is_file():
-        _keep(silence_features(Model.load(threads=1).graph("speech_encoder")), kept)
-    return np.asarray(np.load(kept), np.float32)
-
-
-def _keep(features: Array, path: Path) -> None:
-    half = path.with_suffix(f".{os.getpid()}.part")
-    with half.open("wb") as file:
-        np.save(file, features.astype(np.float16))
-    half.replace(path)
-
-
-def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
-    """(k, n, 1152): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
-    rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
-    for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
-        for brown in (False, True):
-            noise = rng.standard_normal(count)
-            noise = np.cumsum(noise) if brown else noise
-            noise = noise - np.convolve(noise, np.ones(400) / 400, mode="same") if brown else noise
-            gain = 0.0 if level is None else 10 ** (level / 20) / noise.std()
-            out.append(features_of((gain * noise).astype(np.float32), encoder))
-    return np.stack(out)

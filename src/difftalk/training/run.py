@@ -14,11 +14,13 @@ from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
 from difftalk.model import SHIPPED, Model
 from difftalk.mouth import Geometry
-from difftalk.sample import Sample, load_samples
+from difftalk.pack import pack_at, samples_of
+from difftalk.sample import Sample
+from difftalk.speech import silence_features
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource, silences_of
+from difftalk.training.motion_data import MotionSource
 from difftalk.training.paper_data import PaperSource
 from difftalk.training.recipes import (
     Kind,
@@ -88,19 +90,19 @@ def _split(settings: Sequence[str]) -> tuple[str | None, list[str]]:
 def _samples(data: Path | None, split: str, rights: str | None) -> list[Sample]:
     if data is None:
         raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
-    samples = [s for s in load_samples(data, split=split) if rights is None or s.record.rights == rights]
+    samples = [s for s in samples_of(data, split=split) if rights is None or s.record.rights == rights]
     if not samples:
         raise DataError(f"{data} has no kept {split} sample with rights {rights!r}")
     return samples
 
 
 def _held_out(data: Path | None) -> list[Sample]:
-    """Validation people; with a folder of one's own that has none, the first training clips."""
+    """Validation people, of a pack those that it holds out; where there are none, the first training clips."""
     assert data is not None
     try:
-        return load_samples(data, split="val")
+        return samples_of(data, split="val")
     except DataError:
-        return load_samples(data)[:4]
+        return samples_of(data)[:4]
 
 
 def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool, device: str) -> Source:
@@ -112,12 +114,18 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *,
     samples, held_out, geometry = _samples(data, "train", rights), _held_out(data), Geometry.load(SHIPPED)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
         assert data is not None
+        packed, encoder = pack_at(data), None
+        if packed is None:
+            encoder = Model.load(threads=1).graph("speech_encoder")
+            silences = silence_features(encoder)
+        else:
+            silences = packed.silences
         return MotionSource(
             samples,
             geometry,
             batch_size=schedule.batch,
-            silences=silences_of(data),
-            encoder=Model.load(threads=1).graph("speech_encoder") if recipe.speeds else None,
+            silences=silences,
+            encoder=encoder if recipe.speeds else None,
             seed=schedule.seed,
             validation=held_out,
         )
