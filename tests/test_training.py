@@ -7,6 +7,7 @@ import json
 import math
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -21,7 +22,7 @@ from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import MotionNetwork
 from difftalk.training import losses
 from difftalk.training.batches import Batch, FakeSource, RenderBatch
-from difftalk.training.checkpoint import FILE, load_checkpoint, load_net, save_weights
+from difftalk.training.checkpoint import FILE, WEIGHTS, load_checkpoint, load_net, save_weights
 from difftalk.training.loop import learning_rate, train
 from difftalk.training.losses import LPIPS, denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
 from difftalk.training.objectives import Tools, build, loss_of
@@ -92,7 +93,8 @@ def test_four_steps_are_two_and_two(kind: Kind, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_run_leaves_behind(kind: Kind, tmp_path: Path) -> None:
     train(kind, FakeSource(kind), recipe_named(kind, "debug"), tmp_path, steps=5)
-    assert {path.name for path in tmp_path.iterdir()} >= {FILE, "metrics.jsonl", "loss.png"}
+    assert {path.name for path in tmp_path.iterdir()} >= {FILE, WEIGHTS, "metrics.jsonl", "loss.png"}
+    assert load_checkpoint(tmp_path / WEIGHTS).step == 5
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows if any(name.startswith("val_") for name in row)] == [4, 5]
     assert all(math.isfinite(value) for row in rows for value in row.values())
@@ -161,6 +163,12 @@ def test_minutes_end_a_run(tmp_path: Path) -> None:
     done = train("painter", FakeSource("painter"), recipe_named("painter", "debug"), tmp_path, steps=500, minutes=1e-6)
     assert done.step == 1
     assert load_checkpoint(tmp_path).step == 1
+
+
+def test_minutes_may_count_from_before_the_run(tmp_path: Path) -> None:
+    recipe, source, since = recipe_named("painter", "debug"), FakeSource("painter"), time.monotonic() - 3600
+    assert train("painter", source, recipe, tmp_path, steps=500, minutes=59, since=since).step == 1
+    assert train("painter", source, recipe, tmp_path, steps=3, minutes=61, since=since).step == 3
 
 
 def test_the_rate_warms_up_and_falls() -> None:

@@ -112,7 +112,8 @@ def loss_of(net: nn.Module, batch: Batch, recipe: Recipe, tools: Tools, random: 
     if isinstance(net, FirstStage) and isinstance(batch, RenderBatch):
         return first_stage_loss(net, batch, tools.lpips, random)
     if isinstance(net, LatentDiffusion) and isinstance(batch, RenderBatch):
-        return denoiser_loss(net, batch, tools.lpips, random)
+        assert isinstance(recipe, DenoiserRecipe)
+        return denoiser_loss(net, batch, tools.lpips, random, region_every=recipe.region_every)
     if isinstance(net, PaperFirstStage) and isinstance(batch, PaperBatch):
         assert isinstance(recipe, PaperFirstStageRecipe)
         return paper_first_stage_loss(net, batch, recipe, tools.lpips)

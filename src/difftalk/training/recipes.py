@@ -76,7 +76,8 @@ class DenoiserRecipe:
     """first_stage: run or weights of the first stage whose latents are denoised; none: the one that is started from.
 
     along: whether the first stage's decoder and composite path learn as well, on the denoiser's own latents.
-    critic: weight of the adversarial loss on the inner mouth; 0 is none.
+    critic: weight of the adversarial loss on the inner mouth; 0 is none. region_every: LPIPS sees the whole region of
+    every n-th sample only.
     """
 
     name: str
@@ -89,6 +90,7 @@ class DenoiserRecipe:
     along: bool = False
     critic: float = 0.0
     critic_size: CriticSizes = field(default_factory=CriticSizes)
+    region_every: int = 1
 
 
 @dataclass(frozen=True)
