@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,8 +18,9 @@ import torch
 from difftalk.face import Array
 from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
 from difftalk.mouth import COMPONENTS, Geometry
+from difftalk.pack import pack_at
 from difftalk.sample import Curve, Sample
-from difftalk.speech import features_of
+from difftalk.speech import features_of, silence_features
 from difftalk.training.batches import MotionBatch
 from difftalk.training.render_data import Clip, chances
 from difftalk.waveform import SAMPLE_RATE
@@ -123,10 +125,7 @@ def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
     if not kept.is_file():
         waveform = sample.sound()
         waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
-        half = kept.with_suffix(f".{os.getpid()}.part")
-        with half.open("wb") as file:
-            np.save(file, features_of(waveform, encoder, extra=2 * FUTURE_FEATURES).astype(np.float16))
-        half.replace(kept)
+        _keep(features_of(waveform, encoder, extra=2 * FUTURE_FEATURES), kept)
     return np.asarray(np.load(kept), np.float32)
 
 
@@ -142,3 +141,23 @@ def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Arra
         np.pad(stretch.openings[start:stop], (0, missing), mode="edge"),
         mask,
     )
+
+
+def silences_of(data: Path) -> Array:
+    """`silence_features`; made once and kept in the data's folder, so that training there needs no encoder."""
+    from difftalk.model import Model
+
+    packed = pack_at(data)
+    if packed is not None:
+        return packed.silences
+    kept = data / "silence.npy"
+    if not kept.is_file():
+        _keep(silence_features(Model.load(threads=1).graph("speech_encoder")), kept)
+    return np.asarray(np.load(kept), np.float32)
+
+
+def _keep(features: Array, path: Path) -> None:
+    half = path.with_suffix(f".{os.getpid()}.part")
+    with half.open("wb") as file:
+        np.save(file, features.astype(np.float16))
+    half.replace(path)

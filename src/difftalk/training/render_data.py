@@ -204,8 +204,7 @@ class RenderSource:
         self._batch_size, self._warped = batch_size, warped
         self._samples, self._validation = ([s for s in given if len(s.numbers)] for given in (samples, validation))
         self._clips: dict[int, Clip] = {}  # made when they are first drawn
-        people = [sample.record.person for sample in self._samples]
-        self._chance = chances([len(sample.numbers) for sample in self._samples], people)
+        self._chance = chances([s.record.frames for s in self._samples], [s.record.person for s in self._samples])
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that make rows: without what is made on demand."""

@@ -16,11 +16,10 @@ from difftalk.model import SHIPPED, Model
 from difftalk.mouth import Geometry
 from difftalk.pack import pack_at, samples_of
 from difftalk.sample import Sample
-from difftalk.speech import silence_features
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource
+from difftalk.training.motion_data import MotionSource, silences_of
 from difftalk.training.paper_data import PaperSource
 from difftalk.training.recipes import (
     Kind,
@@ -114,18 +113,12 @@ def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *,
     samples, held_out, geometry = _samples(data, "train", rights), _held_out(data), Geometry.load(SHIPPED)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
         assert data is not None
-        packed, encoder = pack_at(data), None
-        if packed is None:
-            encoder = Model.load(threads=1).graph("speech_encoder")
-            silences = silence_features(encoder)
-        else:
-            silences = packed.silences
         return MotionSource(
             samples,
             geometry,
             batch_size=schedule.batch,
-            silences=silences,
-            encoder=encoder if recipe.speeds else None,
+            silences=silences_of(data),
+            encoder=Model.load(threads=1).graph("speech_encoder") if recipe.speeds and pack_at(data) is None else None,
             seed=schedule.seed,
             validation=held_out,
         )
