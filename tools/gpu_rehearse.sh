@@ -7,11 +7,12 @@
 # one with the whole package, which exports a model from what came back and makes the demo speak with it.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-data=${1:?give a prepared folder} bare=${2:?give the bare python} folder=${3:-$root/out/rehearsal}
+data=${1:?give a prepared folder} bare=${2:?give the bare python} folder=$(realpath -m "${3:-$root/out/rehearsal}")
 export PYTHON=${PYTHON:-$root/.venv/bin/python} PARTS=${PARTS:-joint sharp painter}
 demo=$root/src/difftalk/demo
 difftalk() { PYTHONPATH=$root/src "$PYTHON" -m difftalk "$@"; }
 
+[ ! -e "$folder" ] || [ -f "$folder/there/gpu/train.sh" ] || { echo "$folder holds something else" >&2 && exit 1; }
 rm -rf "$folder"
 mkdir -p "$folder/there"
 "$root/tools/gpu_carry.sh" "$data" "$folder/gpu"
