@@ -16,7 +16,8 @@ import signal
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Final
 
 import numpy as np
@@ -151,11 +152,12 @@ _worker_source: RenderSource
 
 
 def _open(source: RenderSource) -> None:
-    """One thread a process; Ctrl-C is for the training, which ends them."""
+    """One thread a process. Ctrl-C is for the training, which ends them; one that was killed they do not outlive."""
     import cv2
 
     global _worker_source
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_with_parent, daemon=True).start()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     with contextlib.suppress(ImportError):
@@ -163,6 +165,13 @@ def _open(source: RenderSource) -> None:
 
         threadpool_limits(1)
     _worker_source = source
+
+
+def _leave_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _made(number: int) -> Crate:
