@@ -294,7 +294,8 @@ def test_the_motion_network_is_a_mean() -> None:
         parts = torch.stack([member(components).transpose(1, 2) for member in net.members])
         assert net.regression is not None
         net.eval()
-        torch.testing.assert_close(net(features), 0.8 * parts.mean(0) + 0.2 * net.regression(features))
-        alone = (net.train()(features)[None] - parts).abs().amax((2, 3)) < 1e-5
+        usual = net.rest + net.spread * parts.mean(0)
+        torch.testing.assert_close(net(features), 0.8 * usual + 0.2 * net.regression(features))
+        alone = (net.train().units(features)[None] - parts).abs().amax((2, 3)) < 1e-5
     assert (alone.sum(0) == 1).all()  # each sample had one member
     assert (alone.sum(1) > 0).all()  # and each member some samples

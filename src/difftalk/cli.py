@@ -87,6 +87,9 @@ def dub(
     keep_tail: Annotated[
         bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")
     ] = False,
+    own_way: Annotated[
+        float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
+    ] = 1.0,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
@@ -95,7 +98,16 @@ def dub(
         from difftalk.talker import Talker
 
         talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
-        result = talker.dub(video, audio, out, fit=fit, keep_tail=keep_tail, overwrite=overwrite, progress=progress)  # type: ignore[arg-type]
+        result = talker.dub(
+            video,
+            audio,
+            out,
+            fit=fit,  # type: ignore[arg-type]
+            keep_tail=keep_tail,
+            own_way=own_way,
+            overwrite=overwrite,
+            progress=progress,
+        )
     _print_result(result, as_json)
 
 

@@ -82,6 +82,11 @@ def measure_offset(sample: Sample, model: Model, *, reach: int) -> tuple[int, fl
     times = np.arange(0, sample.seconds[-1], 1 / MOTION_RATE)
     truth = smooth_opening(np.interp(times, sample.seconds, opening(free)))
     generated = smooth_opening(opening_of(shapes_of(sample.speech, model.graph("linear")), model.geometry))
+    return best_offset(truth, generated, reach=reach)
+
+
+def best_offset(truth: NDArray[np.float64], generated: NDArray[np.float64], *, reach: int) -> tuple[int, float]:
+    """The shift within ± reach at which truth[i] and generated[i + shift] agree best, of equals the least; r there."""
     best = max((correlation_at(truth, generated, shift), -abs(shift), shift) for shift in range(-reach, reach + 1))
     return best[2], best[0]
 

@@ -23,6 +23,9 @@ LIP_TOP: Final = 13  # inner lips, middle
 LIP_BOTTOM: Final = 14
 UPPER_LIP: Final = 0  # outer lips, middle
 LOWER_LIP: Final = 17
+MOUTH_CORNERS: Final = (61, 291)  # outer lips
+NOSE_BASE: Final = 2
+CHIN_TIP: Final = 152
 NEUTRAL_SHARE: Final = 0.25  # of a clip's frames, the most closed ones, that make its neutral
 NEUTRAL_MIN_FRAMES: Final = 8
 REST_OPENING: Final = 0.018  # eye distances: what is tracked of lips that meet
@@ -89,6 +92,17 @@ class Geometry:
         """(16,): how much each component opens the inner lips (points 13-14), eye distances for one unit."""
         moves = self.offsets(np.eye(COMPONENTS, dtype=np.float32))
         return moves[:, LIP_BOTTOM, 1] - moves[:, LIP_TOP, 1]
+
+    def curve_rows(self) -> Array:
+        """(16, 4): how much each component adds to opening, width, jaw and rounding, eye distances for one unit.
+
+        To first order; what the four are: `mouth_curves` of the evaluation.
+        """
+        moves = self.offsets(np.eye(COMPONENTS, dtype=np.float32))
+        left, right = moves[:, MOUTH_CORNERS[0]], moves[:, MOUTH_CORNERS[1]]
+        jaw = moves[:, CHIN_TIP, 1] - moves[:, NOSE_BASE, 1]
+        corners, lips = left[:, 2] + right[:, 2], moves[:, UPPER_LIP, 2] + moves[:, LOWER_LIP, 2]
+        return np.stack([self.opening_row(), right[:, 0] - left[:, 0], jaw, (corners - lips) / 2], 1)
 
     def _inverse(self) -> NDArray[np.float64]:
         flat = self.basis.reshape(COMPONENTS, -1).astype(np.float64)

@@ -184,9 +184,11 @@ class FrameWriter:
         self._file.write(data.tobytes())
         self._offsets.append(self._offsets[-1] + len(data))
 
-    def close(self) -> None:
+    def close(self, shown: slice = slice(None)) -> None:
+        """shown: the frames, next to each other, that the sample keeps."""
         self._file.close()
-        np.save(self._folder / "frames.npy", np.array(self._offsets, np.int64))
+        start, stop, _ = shown.indices(len(self._offsets) - 1)
+        np.save(self._folder / "frames.npy", np.array(self._offsets[start : stop + 1], np.int64))
 
 
 def save_record(record: Record, folder: Path) -> None:

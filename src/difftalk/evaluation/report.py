@@ -173,7 +173,8 @@ def prepared(data: Path, out: Path, model: Model, split: str | None, progress: P
     """The prepared form of a folder: itself, or OUT/data, made of the people of `split`, val where there are such."""
     if (data / "index.parquet").is_file():
         return data
-    from difftalk.prepare import find_clips, prepare
+    from difftalk.manifest import find_clips
+    from difftalk.prepare import prepare
 
     if split is None and any(clip.split == "val" for clip in find_clips(data)):
         split = "val"

@@ -1,8 +1,11 @@
 """Motion nets: speech features -> mouth shapes, each frame from a fixed window of 0.6 s before and 0.16 s after it.
 
 `LinearMotion` is a ridge regression from the features' leading principal components, fitted in closed form: the row to
-beat. `MotionNetwork` is the mean of several small temporal convolution nets and such a regression. Both are valid
-convolutions, so a stream in pieces and a whole file give the same numbers.
+beat. `MotionNetwork` is the mean of several small temporal convolution nets and, if asked for, such a regression. Both
+are valid convolutions, so a stream in pieces and a whole file give the same numbers.
+
+How far and around what a person moves their mouth cannot be heard. So the nets learn where between a person's own mean
+and spread the mouth is; the usual person's are put in afterwards, in the same graph.
 """
 
 from __future__ import annotations
@@ -79,35 +82,43 @@ class MotionNetwork(nn.Module):
     """As LinearMotion, by several small nets whose mean counts; in training each sample has one of them at random.
 
     They see the whitened principal components of the features of all layers. A regression, fitted beforehand, may have
-    a share of the mean: its errors are others than theirs.
+    a share of the mean: its errors are others than theirs. rest, spread: of the usual person's shapes.
     """
 
     mean: Tensor
     basis: Tensor
+    rest: Tensor
+    spread: Tensor
 
     def __init__(self, size: MotionSizes) -> None:
         super().__init__()
         assert (sum(size.past), sum(size.future)) == (PAST_FRAMES, FUTURE_FRAMES)
         self.register_buffer("mean", torch.zeros(FEATURE_SIZE))
         self.register_buffer("basis", torch.zeros(FEATURE_SIZE, size.network_components))
+        self.register_buffer("rest", torch.zeros(COMPONENTS))
+        self.register_buffer("spread", torch.ones(COMPONENTS))
         self.noise = size.noise
         self.input_dropout = nn.Dropout1d(size.input_dropout)
         self.members = nn.ModuleList(MotionMember(size) for _ in range(size.members))
         self.share = size.regression
         self.regression = LinearMotion(size).requires_grad_(False) if size.regression else None
 
-    def forward(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """chosen: (b,) numbers of the member that each sample has, in training."""
+    def forward(self, features: Tensor) -> Tensor:
+        """The usual person's mouth shapes (b, t, 16)."""
+        shapes = self.rest + self.spread * self.units(features)
+        return shapes if self.regression is None else torch.lerp(shapes, self.regression(features), self.share)
+
+    def units(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """(b, t, 16) spreads from the person's mean. chosen: (b,) numbers of each sample's member, in training."""
         components = self.input_dropout(((features - self.mean) @ self.basis).transpose(1, 2))
         if self.training:
             components = components + self.noise * torch.randn_like(components)
-        shapes = torch.stack([member(components) for member in self.members])
-        if self.training:
-            chosen = self.chosen(len(features)) if chosen is None else chosen
-            return shapes[chosen.to(shapes.device), torch.arange(len(features))].transpose(1, 2)
-        mean = shapes.mean(0).transpose(1, 2)
-        return mean if self.regression is None else torch.lerp(mean, self.regression(features), self.share)
+        if not self.training:
+            return torch.stack([member(components) for member in self.members]).mean(0).transpose(1, 2)
+        chosen = self.chosen(len(features)) if chosen is None else chosen
+        parts = [member(components[chosen == i]) for i, member in enumerate(self.members)]
+        return torch.cat(parts)[chosen.argsort(stable=True).argsort()].transpose(1, 2)
 
     def chosen(self, count: int) -> Tensor:
-        """A member for each sample, at random."""
-        return torch.randint(len(self.members), (count,))
+        """A member for each sample, at random, all about as often."""
+        return torch.randperm(count) % len(self.members)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +19,7 @@ from difftalk.face import Array
 from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
 from difftalk.mouth import COMPONENTS, Geometry
 from difftalk.pack import pack_at
-from difftalk.sample import Curve, Sample
+from difftalk.sample import Curve, Record, Sample
 from difftalk.speech import features_of, silence_features
 from difftalk.training.batches import MotionBatch
 from difftalk.training.render_data import Clip, chances
@@ -28,18 +28,30 @@ from difftalk.waveform import SAMPLE_RATE
 if TYPE_CHECKING:
     from difftalk.engine import Graph
 
-STRETCH: Final = 40  # frames of a motion sample
-SILENCE_SHARE: Final = 0.1
+STRETCH: Final = 60  # frames of a motion sample
+SILENCE_SHARE: Final = 0.05
+LEAST_SPREAD: Final = 0.1  # of the clips' median, under which a clip's spread of a component is noise
+SURE_EYES: Final = 45.0  # px between the eyes from which a clip's mesh is trusted fully
+SURE_R: Final = (0.2, 0.7)  # correlation at its offset at which a clip is hardly trusted, and from which fully
+LEAST_TRUST: Final = 0.1
 SPEEDS: Final = (0.89, 1.12)  # at which every clip is heard again, higher or lower, its mouth as much faster or slower
+
+
+Columns = tuple[Array, Array, Array, Array, Array, Array]  # a row of a MotionBatch
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """One clip for the motion: features (n, 1152) with the past's and future's edges added, shapes (t, 16) at 25/s."""
+    """One clip for the motion: features (n, 1152) with the past's and future's edges added, shapes (t, 16) at 25/s.
+
+    mean, spread: (16,) of the shapes.
+    """
 
     features: Array
     shapes: Array
     openings: Array
+    mean: Array
+    spread: Array
 
 
 class MotionSource:
@@ -69,7 +81,12 @@ class MotionSource:
             self._stretches += [_stretch(sample, curve, speed=speed, encoder=encoder) for sample, curve, speed in pairs]
             people *= 1 + len(SPEEDS)
         self._held_out = [_stretch(sample, curve_of(sample, geometry)) for sample in validation]
-        self._chance = chances([len(s.shapes) for s in self._stretches], people)
+        trusts = np.array([trust(sample.record) for sample in samples] * (len(people) // len(samples)))
+        self._chance = chances([len(s.shapes) for s in self._stretches], people, trusts)
+        floor = LEAST_SPREAD * np.median([s.spread for s in self._stretches], 0)
+        self._stretches = [replace(s, spread=np.maximum(s.spread, floor)) for s in self._stretches]
+        self._rest = np.mean([s.mean for s in self._stretches], 0)
+        self._usual = np.exp(np.mean([np.log(s.spread) for s in self._stretches], 0))
 
     def batch(self, step: int) -> MotionBatch:
         rng = np.random.default_rng((self._seed, step))
@@ -87,12 +104,13 @@ class MotionSource:
         rows = [_cut(stretch, 0, longest) for stretch in self._held_out]
         return [MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))]
 
-    def _silence(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+    def _silence(self, rng: np.random.Generator) -> Columns:
         features = self._silences[int(rng.integers(len(self._silences)))]
         length = 2 * STRETCH + PAST_FEATURES + FUTURE_FEATURES
         start = int(rng.integers(len(features) - length + 1))
         still = np.zeros((STRETCH, COMPONENTS), np.float32)
-        return features[start : start + length], still, still[:, 0], np.ones(STRETCH, np.float32)
+        mask = np.ones(STRETCH, np.float32)
+        return features[start : start + length], still, still[:, 0], mask, self._rest, self._usual
 
 
 def curve_of(sample: Sample, geometry: Geometry) -> Curve:
@@ -109,12 +127,14 @@ def _stretch(sample: Sample, curve: Curve, *, speed: float = 1.0, encoder: Graph
     if encoder is not None:
         speech = _heard_at(sample, speed, encoder)
     seconds = curve.seconds / speed
-    times = np.arange(0, seconds[-1] + 1e-6, 1 / MOTION_RATE)
+    first = np.ceil(seconds[0] * MOTION_RATE - 1e-6)
+    times = np.arange(first / MOTION_RATE, seconds[-1] + 1e-6, 1 / MOTION_RATE)
     shapes = np.stack([np.interp(times, seconds, column) for column in curve.shapes.T], 1).astype(np.float32)
     openings = np.interp(times, seconds, curve.openings).astype(np.float32)
-    shift = round(2 * sample.record.offset / speed)
+    shift = round(2 * (sample.record.offset / speed + first))
     rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + shift
-    return _Stretch(speech[np.clip(rows, 0, len(speech) - 1)], shapes, openings)
+    heard = speech[np.clip(rows, 0, len(speech) - 1)]
+    return _Stretch(heard, shapes, openings, shapes.mean(0), shapes.std(0))
 
 
 def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
@@ -129,7 +149,7 @@ def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
     return np.asarray(np.load(kept), np.float32)
 
 
-def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Array, Array]:
+def _cut(stretch: _Stretch, start: int, frames: int) -> Columns:
     """`frames` frames from `start`; past the end nothing counts."""
     stop = min(start + frames, len(stretch.shapes))
     missing = frames - (stop - start)
@@ -140,7 +160,16 @@ def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Arra
         np.pad(stretch.shapes[start:stop], ((0, missing), (0, 0)), mode="edge"),
         np.pad(stretch.openings[start:stop], (0, missing), mode="edge"),
         mask,
+        stretch.mean,
+        stretch.spread,
     )
+
+
+def trust(record: Record) -> float:
+    """How much a clip's mesh and its lip/audio offset count, in (0, 1]: small faces and doubtful fits less."""
+    low, high = SURE_R
+    fits = np.clip((record.offset_r - low) / (high - low), LEAST_TRUST, 1)
+    return float(min(1.0, record.eye_distance / SURE_EYES) * fits)
 
 
 def silences_of(data: Path) -> Array:

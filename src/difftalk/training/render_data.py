@@ -32,6 +32,8 @@ SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
 NEAR_SHARE: Final = 0.5  # of samples whose reference is the nearest in pose
 ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itself, as with a still
+MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
+CAP_ROUNDS: Final = 20  # of cutting and sharing out again
 FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
@@ -174,13 +176,22 @@ class Chosen:
     mouth: int
 
 
-def chances(frames: Sequence[int], people: Sequence[str]) -> NDArray[np.float64]:
-    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them."""
-    total = dict.fromkeys(people, 0)
-    for count, person in zip(frames, people, strict=True):
-        total[person] += count
-    chance = np.array([count / np.sqrt(total[person]) for count, person in zip(frames, people, strict=True)])
-    return np.asarray(chance / chance.sum())
+def chances(
+    frames: Sequence[int], people: Sequence[str], trusts: NDArray[np.float64] | float = 1.0
+) -> NDArray[np.float64]:
+    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them.
+
+    trusts: by which clips count besides. No person is drawn more often than MOST_OF_ONE, where there are enough people.
+    """
+    numbers = np.unique(people, return_inverse=True)[1]
+    total = np.bincount(numbers, frames)
+    chance = trusts * np.asarray(frames) / np.sqrt(total[numbers])
+    share = np.bincount(numbers, chance / chance.sum())
+    for _ in range(CAP_ROUNDS):
+        share = np.minimum(share, max(MOST_OF_ONE, 1 / len(share)))
+        share = share / share.sum()
+    own = np.bincount(numbers, chance)
+    return np.asarray(chance * share[numbers] / own[numbers])
 
 
 class RenderSource:
