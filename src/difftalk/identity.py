@@ -24,7 +24,7 @@ from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Im
 from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
 from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
-from difftalk.voice import usual_shapes
+from difftalk.voice import listened
 from difftalk.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _own_way(path: Path, model: Model, seconds: NDArray[np.float64], shown: Arra
         waveform = audio.read(path, from_video_start=True)[: round(OWN_SECONDS * SAMPLE_RATE)]
     except MediaError:
         return None
-    return learn_aligned(usual_shapes(waveform, model), at_rate(seconds, shown), model.geometry)
+    return learn_aligned(listened(waveform, model), at_rate(seconds, shown), model.geometry)
 
 
 def _pictures(path: Path, damaged: list[float]) -> Generator[tuple[Image, float], None, None]:

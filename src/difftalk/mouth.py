@@ -100,7 +100,8 @@ class Geometry:
         """
         moves = self.offsets(np.eye(COMPONENTS, dtype=np.float32))
         left, right = moves[:, MOUTH_CORNERS[0]], moves[:, MOUTH_CORNERS[1]]
-        jaw = moves[:, CHIN_TIP, 1] - moves[:, NOSE_BASE, 1]
+        down = self.canonical[CHIN_TIP] - self.canonical[NOSE_BASE]
+        jaw = (moves[:, CHIN_TIP] - moves[:, NOSE_BASE]) @ (down / np.linalg.norm(down))
         corners, lips = left[:, 2] + right[:, 2], moves[:, UPPER_LIP, 2] + moves[:, LOWER_LIP, 2]
         return np.stack([self.opening_row(), right[:, 0] - left[:, 0], jaw, (corners - lips) / 2], 1)
 

@@ -7,13 +7,14 @@ pixels.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream, pressed, shapes_of
+from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, Heard, MotionStream, heard_of, pressed
 from difftalk.mouth import COMPONENTS
 from difftalk.renderer import Conditions, context_of
 from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream, features_of
@@ -73,11 +74,15 @@ def look_ahead_of(renderer: str) -> float:
     return LOOK_AHEAD_SECONDS + max(0, context_of(renderer)[1] - context_of("denoiser")[1]) / FEATURE_RATE
 
 
-def usual_shapes(waveform: Array, model: Model) -> Array:
-    """What the usual person's mouth would do to a waveform: shapes (t, 16) at 25/s."""
+def amplified(heard: Heard, gain: float) -> Heard:
+    return replace(heard, shapes=heard.shapes * np.float32(gain))
+
+
+def listened(waveform: Array, model: Model) -> Heard:
+    """What is heard in a waveform, and what the usual person's mouth would do to it, at 25/s."""
     features = features_of(waveform, model.graph("speech_encoder"), extra=TAIL_FEATURES)
     motion = model.settings.motion
-    return shapes_of(features, model.graph(motion)) * np.float32(model.settings.articulation.get(motion, 1.0))
+    return amplified(heard_of(features, model.graph(motion)), model.settings.articulation.get(motion, 1.0))
 
 
 class Voice:
@@ -111,9 +116,8 @@ class Voice:
 
     def _take(self, features: Array) -> None:
         self._features.append(features)
-        shapes = self._motion.push(features) * np.float32(self._gain)
-        if self._own_way is not None:
-            shapes = self._own_way(shapes, self._own_share)
+        heard = amplified(self._motion.push(features), self._gain)
+        shapes = heard.shapes if self._own_way is None else self._own_way(heard, self._own_share)
         self._shapes.append(pressed(shapes, self._geometry))
 
     @property

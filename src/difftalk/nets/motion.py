@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
+from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES, SOUNDS
 from difftalk.nets.sizes import MotionSizes
 from difftalk.speech import FEATURE_SIZE, LAYER_SIZE
 
@@ -107,6 +107,13 @@ class MotionNetwork(nn.Module):
         """The usual person's mouth shapes (b, t, 16)."""
         shapes = self.rest + self.spread * self.units(features)
         return shapes if self.regression is None else torch.lerp(shapes, self.regression(features), self.share)
+
+    def sounds(self, features: Tensor) -> Tensor:
+        """(b, t, SOUNDS): the leading components of each frame's own features."""
+        own = features[:, PAST_FEATURES : features.shape[1] - FUTURE_FEATURES].transpose(1, 2)
+        frames: Tensor = functional.avg_pool1d(own, FRAME_FEATURES).transpose(1, 2)
+        out: Tensor = (frames - self.mean) @ self.basis[:, :SOUNDS]
+        return out
 
     def units(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
         """(b, t, 16) spreads from the person's mean. chosen: (b,) numbers of each sample's member, in training."""

@@ -67,7 +67,7 @@ class MotionSizes:
 
     components: int = 64
     network_components: int = 96
-    width: int = 96
+    width: int = 80
     members: int = 4
     regression: float = 0.0
     past: tuple[int, ...] = (3, 3, 3, 3, 3)  # together 15 frames

@@ -182,19 +182,21 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
         }
     if isinstance(net, LinearMotion | MotionNetwork):
         window = torch.zeros(1, PAST_FEATURES + BLOCK + FUTURE_FEATURES, AUDIO_SIZE)
-        name = "linear" if isinstance(net, LinearMotion) else "motion"
-        return {name: GraphSpec(net, {"features": window}, ("shape",), "f32")}
+        if isinstance(net, LinearMotion):
+            return {"linear": GraphSpec(net, {"features": window}, ("shape",), "f32")}
+        heard = _Part(net, lambda features: (net(features), net.sounds(features)))
+        return {"motion": GraphSpec(heard, {"features": window}, ("shape", "sound"), "f32")}
     raise DataError(f"{type(net).__name__} is no net that a model folder holds")
 
 
 class _Part(nn.Module):
     """One of a net's functions as a net of its own."""
 
-    def __init__(self, net: nn.Module, function: Callable[..., Tensor]) -> None:
+    def __init__(self, net: nn.Module, function: Callable[..., Tensor | tuple[Tensor, ...]]) -> None:
         super().__init__()
         self.net, self.function = net, function
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         return self.function(*inputs)
 
 

@@ -122,9 +122,9 @@ class MotionRecipe:
     network: bool = True
     ridge: float = 0.03
     fit_batches: int = 12  # batches from which regression and whitening are fitted
-    speeds: bool = False  # whether clips are heard at other speeds as well
+    speeds: bool = False  # whether clips are played at other speeds as well
     optimiser: Optimiser = Optimiser(lr=2e-3, weight_decay=0.1, warm_up=30, ema=0.99)
-    schedule: Schedule = Schedule(steps=250, batch=256, precision="f32", validate_every=50)
+    schedule: Schedule = Schedule(steps=150, batch=256, precision="f32", validate_every=50)
     loss: MotionLoss = MotionLoss()
     expert: str = ""
     expert_members: int = 1

@@ -13,9 +13,9 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
-from difftalk.model import SHIPPED, Model
+from difftalk.model import SHIPPED
 from difftalk.mouth import Geometry
-from difftalk.pack import pack_at, samples_of
+from difftalk.pack import samples_of
 from difftalk.sample import Sample
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
@@ -141,7 +141,7 @@ def _source(kind: str, recipe: Recipe, data: Path | None, wanted: DataChoice, *,
             geometry,
             batch_size=schedule.batch,
             silences=silences_of(data),
-            encoder=Model.load(threads=1).graph("speech_encoder") if recipe.speeds and pack_at(data) is None else None,
+            speeds=recipe.speeds,
             seed=schedule.seed,
             validation=held_out,
         )
