@@ -4,27 +4,21 @@
 #     tools/gpu_carry.sh DATA [FOLDER]     FOLDER is gpu/ unless given, and is made anew
 #
 # START    which of weights/ go along to start from: "denoiser painter" unless given
-# LIMIT    MB (of a million bytes) that the folder may have: 66 unless given
-# PARTS    as for gpu_train.sh; only for motion, which needs features of silence (6.5 MB), made with PYTHON
+# LIMIT    MB (of a million bytes) that may travel at once: 66 unless given; FOLDER/data may travel apart from the rest
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-data=${1:?give a folder that difftalk prepare or pack wrote} folder=${2:-$root/gpu}
-start=${START-denoiser painter} limit=${LIMIT:-66} python=${PYTHON:-$root/.venv/bin/python}
+data=${1:?give a folder that difftalk prepare or pack wrote} folder=$(realpath -m "${2:-$root/gpu}")
+start=${START-denoiser painter} limit=${LIMIT:-66}
 
 bytes() { du -sb --apparent-size "$1" | cut -f1; }
 line() { printf '%8.2f MB  %s\n' "$(bytes "$1")e-6" "$2"; }
 
 [ -f "$data/index.parquet" ] || [ -f "$data/pack.json" ] || { echo "$data is no data to train on" >&2 && exit 1; }
+[ ! -e "$folder" ] || [ -f "$folder/train.sh" ] || { echo "$folder holds something else" >&2 && exit 1; }
 rm -rf "$folder"
 mkdir -p "$folder/src/difftalk/weights" "$folder/start"
 cp -rL "$data" "$folder/data"
-rm -f "$folder/data/silence.npy"
-if [[ " ${PARTS:-} " == *" motion"* ]]; then
-    [ -f "$data/silence.npy" ] || PYTHONPATH=$root/src "$python" -c '
-import sys, pathlib, difftalk.training.motion_data as data
-data.silences_of(pathlib.Path(sys.argv[1]))' "$data"
-    cp "$data/silence.npy" "$folder/data/"
-fi
+rm -f "$folder/data/sheet.png"
 cd "$root/src"
 find difftalk -name '*.py' -not -path 'difftalk/evaluation/*' -exec cp --parents -t "$folder/src" {} +
 cp --parents -t "$folder/src" difftalk/weights/{geometry.safetensors,mesh_topology.json} \
@@ -38,5 +32,9 @@ line "$folder/src" "code, geometry and LPIPS"
 line "$folder/start" "weights to start from: ${start:-none}"
 line "$folder/data" "data"
 line "$folder" "in all, of $limit: $folder"
-over=$(($(bytes "$folder") - limit * 1000000))
-[ "$over" -le 0 ] || { echo "$((over / 1000000 + 1)) MB too large: take less data or START=..." >&2 && exit 1; }
+of_data=$(bytes "$folder/data") of_rest=$(($(bytes "$folder") - $(bytes "$folder/data")))
+if [ $((of_data + of_rest)) -gt $((limit * 1000000)) ]; then
+    echo "too large to travel at once: $folder/data first, then the rest"
+    [ "$of_data" -le $((limit * 1000000)) ] || { echo "too large: the data; pack fewer megabytes" >&2 && exit 1; }
+    [ "$of_rest" -le $((limit * 1000000)) ] || { echo "too large: the rest; START= takes less along" >&2 && exit 1; }
+fi

@@ -18,10 +18,13 @@ out=${OUT:-$here/back} work=${WORK:-$here/runs} data=${DATA:-$here/data}
 read -ra parts <<<"${PARTS:-joint sharp painter}"
 declare -A usual=([first-stage]=3 [denoiser]=3 [joint]=4 [sharp]=3 [painter]=7 [motion]=1)
 closing=20  # s at a part's end in which it validates, saves and is copied
-ends=$((minutes * 60 - 10))
+ends=$(awk "BEGIN { print int($minutes * 60) - 10 }")
 failed=() trainer=
 export PYTHONPATH=$here/src PYTHONUNBUFFERED=1
-trap '[ -z "$trainer" ] || kill "$trainer" 2>/dev/null || true' EXIT
+trap 'stop_all' EXIT
+
+# Whatever a trainer has left running: the processes that make rows, where it was killed.
+stop_all() { [ -z "$trainer" ] || kill -KILL -- "-$trainer" 2>/dev/null || true; }
 
 share_of() { case $1 in *:*) echo "${1#*:}" ;; *) echo "${usual[$1]:-0}" ;; esac; }
 
@@ -50,11 +53,7 @@ arguments() {
     [ -z "$from" ] || printf '%s\n' --from "$from"
     [ -z "$stage" ] || printf '%s\n' --set "first_stage=$stage"
     printf '%s\n' --set schedule.checkpoint_minutes=0.8
-    if [ "$1" = motion ]; then
-        printf '%s\n' --set speeds=false # other speeds need the speech encoder
-    else
-        printf '%s\n' --set schedule.steps=1000000 # time alone decides
-    fi
+    [ "$1" = motion ] || printf '%s\n' --set schedule.steps=1000000 # time alone decides
 }
 
 # The settings of a part from SET and SET_part.
@@ -74,7 +73,7 @@ train() {
     mapfile -t given < <(arguments "$part" && settings "$part")
     given+=(--device "$device" --minutes "$(awk "BEGIN { print ($seconds - $closing) / 60 }")" ${STEPS:+--steps "$STEPS"})
     echo "== $part: $seconds s: ${given[*]}"
-    timeout --foreground --signal=TERM --kill-after=10 "$((seconds - 8))" \
+    setsid timeout --foreground --signal=TERM --kill-after=10 "$((seconds - 8))" \
         "$python" -m difftalk.training "${given[0]}" "$data" -o "$work/$part" "${given[@]:1}" >"$work/$part.log" 2>&1 &
     trainer=$!
     while kill -0 "$trainer" 2>/dev/null; do
@@ -82,10 +81,15 @@ train() {
         [ $((SECONDS - copied)) -lt 60 ] || { keep "$part" && busy && copied=$SECONDS; }
     done
     wait "$trainer" || code=$?
+    stop_all
     trainer=
     tail -n "$((code ? 20 : 1))" "$work/$part.log"
     keep "$part"
-    [ "$code" -eq 0 ] || { failed+=("$part") && echo "== $part failed with code $code; the next part runs"; }
+    case $code in
+        0) ;;
+        124) echo "== $part did not end by itself in time, and was asked to" ;;
+        *) failed+=("$part") && echo "== $part failed with code $code; the next part runs" ;;
+    esac
 }
 
 mkdir -p "$out" "$work"

@@ -73,14 +73,9 @@ def train(
     time.monotonic() from which `minutes` count, such as the process's start; None: the whole run's count, however often
     it was stopped. The last validation and checkpoint come on top.
     """
-    if threads:
-        torch.set_num_threads(threads)
     run.mkdir(parents=True, exist_ok=True)
     where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
-    torch.manual_seed(recipe.schedule.seed)
-    if where.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
+    _set_up(where, recipe.schedule.seed, threads)
     tools = Tools.of(recipe, where)
     net = placed(build(recipe), where)
     average = deepcopy(net).requires_grad_(False)
@@ -138,6 +133,16 @@ def train(
         _validate(run, average, source, recipe, tools, step, where)
         save_checkpoint(checkpoint, run)
     return checkpoint
+
+
+def _set_up(where: torch.device, seed: int, threads: int) -> None:
+    """Of torch: threads, seed, and on a GPU its quick ways."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    if where.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
 
 
 def _in_bf16(recipe: Recipe, where: torch.device) -> bool:
