@@ -36,4 +36,4 @@ def test_who_moves_half_as_far_is_learnt(sample: Sample, painter_model: Model, m
     figures = speaker.own_way(long, Bench(painter_model, 5.0)).figures
     assert figures["usual"]["spread"] == pytest.approx(2, rel=0.1)
     assert figures["ours"]["spread"] == pytest.approx(1, abs=0.25)
-    assert figures["ours"]["r"] > 0.99
+    assert figures["ours"]["r"] > 0.95
