@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-SHAPE_FRAMES: Final = 100.0  # of film that the motion as it is weighs, in units of its spread
-SOUND_FRAMES: Final = 300.0  # that having nothing to add to it weighs
+SHAPE_FRAMES: Final = 300.0  # of film that the motion as it is weighs, in units of its spread
+SOUND_FRAMES: Final = 1000.0  # that having nothing to add to it weighs
 OWN_FRAMES: Final = 100.0  # from which mean and spread are half the person's own
 OPENING_FRAMES: Final = 25.0  # from which the opening's spread is
 LEAST_FRAMES: Final = 75  # from which anything is learnt
