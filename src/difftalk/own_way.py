@@ -23,7 +23,8 @@ Array = NDArray[np.float32]
 
 SHAPE_FRAMES: Final = 300.0  # of film that the motion as it is weighs, in units of its spread
 SOUND_FRAMES: Final = 1000.0  # that having nothing to add to it weighs
-OWN_FRAMES: Final = 100.0  # from which mean and spread are half the person's own
+OWN_FRAMES: Final = 100.0  # from which the mean is half the person's own
+SPREAD_FRAMES: Final = 400.0  # from which the components' spreads are
 OPENING_FRAMES: Final = 25.0  # from which the opening's spread is
 LEAST_FRAMES: Final = 75  # from which anything is learnt
 LEAST_R: Final = 0.35  # of the opening, under which the sound is not the mouth's own
@@ -73,7 +74,8 @@ def _mixed(
     spread, own = (np.maximum(part.std(0), LEAST_SPREAD) for part in (heard, shown))
     x, y = (heard - middle) / spread, (shown - shown.mean(0)) / own
     mix = np.eye(COMPONENTS) + np.linalg.solve(x.T @ x + SHAPE_FRAMES * np.eye(COMPONENTS), x.T @ (y - x))
-    after = spread ** (1 - known) * own**known / np.maximum((x @ mix).std(0), LEAST_SPREAD)
+    part = _known(len(shown), SPREAD_FRAMES)
+    after = spread ** (1 - part) * own**part / np.maximum((x @ mix).std(0), LEAST_SPREAD)
     turn = mix / spread[:, None] * after
     usual, opened = (max(float((part @ row).std()), LEAST_SPREAD) for part in (heard, shown))
     turn = turn @ (np.eye(COMPONENTS) - _onto(row)) + (opened / usual) ** known * _onto(row)
