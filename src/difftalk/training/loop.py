@@ -77,11 +77,8 @@ def train(
     if threads:
         torch.set_num_threads(threads)
     run.mkdir(parents=True, exist_ok=True)
-    where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
+    where, last = _device(device), steps if steps is not None else recipe.schedule.steps
     torch.manual_seed(recipe.schedule.seed)
-    if where.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
     tools = Tools.of(recipe, where)
     net = placed(build(recipe), where)
     average = deepcopy(net).requires_grad_(False)
@@ -102,8 +99,6 @@ def train(
         for batch in _ahead(source, step, last):
             spent = (time.monotonic() - counted) / 60 / max(minutes, 1e-6)
             rate = learning_rate(recipe.optimiser, step, recipe.schedule.steps, spent)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
             net.train()
             random.manual_seed(recipe.schedule.seed * SEEDS + step)
             optimiser.zero_grad(set_to_none=True)
@@ -111,13 +106,13 @@ def train(
                 with autocast:
                     part = part.to(where)
                     loss = loss_of(net, part, recipe, tools, random)
-                judged = None if adversary is None else adversary.judged(loss, part)
-                if adversary is not None and judged is not None:
+                if adversary is not None:
+                    judged = adversary.judged(loss, part)
                     loss = adversary.added(loss, judged)
                 (loss.total * (len(part) / len(batch))).backward()  # type: ignore[no-untyped-call]
-                if adversary is not None and judged is not None:
+                if adversary is not None:
                     adversary.learn(judged, rate)
-            optimiser.clipped_step()
+            optimiser.clipped_step(rate)
             _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
             step += 1
             seconds = time.monotonic() - began
@@ -139,6 +134,15 @@ def train(
         _validate(run, average, source, recipe, tools, step, where)
         save_checkpoint(checkpoint, run)
     return checkpoint
+
+
+def _device(name: str) -> torch.device:
+    """By its name; a GPU is told to choose its fastest kernels."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    return device
 
 
 def _in_bf16(recipe: Recipe, where: torch.device) -> bool:
