@@ -17,8 +17,8 @@ from difftalk import audio, cli, video
 from difftalk.align import Alignment, align
 from difftalk.face import Face, Image
 from difftalk.identity import Identity
+from difftalk.manifest import Clip as ToPrepare
 from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
-from difftalk.prepare import Clip as ToPrepare
 from difftalk.prepare import prepare_clip
 from difftalk.sample import Sample
 from difftalk.talker import Talker

@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import difftalk
-from difftalk import audio, video
+from difftalk import video
 from difftalk.align import Alignment, region_mask
 from difftalk.face import Image
 from difftalk.renderer import _box
+from difftalk.waveform import SAMPLE_RATE
 
 DEMO = Path(difftalk.__file__).parent / "demo"
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # real clips; not in the repository
 RATE = Fraction(25)
 
 
-def write_wav(path: Path, waveform: NDArray[np.float32], *, rate: int = audio.SAMPLE_RATE) -> Path:
+def write_wav(path: Path, waveform: NDArray[np.float32], *, rate: int = SAMPLE_RATE) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate, len(waveform), "NONE", "not compressed"))
         file.writeframes((np.clip(waveform, -1, 1) * 32767).astype("<i2").tobytes())

@@ -32,3 +32,16 @@ def test_intervals_hold_the_median_and_shrink_with_people() -> None:
         spans.append(high - low)
     assert spans[1] < 0.5 * spans[0]
     assert averages.interval(few[:2]) == (None, None)
+
+
+def test_languages_of_few_people_are_counted_together() -> None:
+    people = {
+        name: {"ours": {"r": value, "spread": 1.0}}
+        for name, value in zip("abcde", (0.1, 0.2, 0.9, 0.5, 0.7), strict=True)
+    }
+    found = averages.by_language(people, {"a": "en", "b": "en", "c": "en", "d": "fr", "e": ""}, "r")
+    assert list(found) == ["en", "others"]
+    assert found["en"]["people"] == 3
+    assert found["en"]["rows"]["ours"]["median"] == pytest.approx(0.2)
+    assert found["others"]["rows"]["ours"] == {"median": pytest.approx(0.6), "low": None, "high": None, "people": 2}
+    assert averages.by_language(people, {}, "r") == {}

@@ -13,8 +13,15 @@ from torch import Tensor, nn
 
 from difftalk import engine
 from difftalk.model import SHIPPED
+from difftalk.motion import opening_of, pressed
+from difftalk.mouth import Geometry
+from difftalk.nets import sizes
+from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.speech_encoder import SpeechEncoder
+from difftalk.sample import Sample
+from difftalk.training import export
 from difftalk.training.export import HALF_FROM, WINDOW_MELS, export_graph, export_speech_encoder
+from difftalk.training.motion_data import curve_of
 
 WHISPER = Path(__file__).parents[2] / "shared/assets/whisper/whisper_tiny_en_encoder.fp16.safetensors"
 
@@ -104,3 +111,22 @@ def test_shipped_speech_encoder_is_what_export_writes(tmp_path: Path) -> None:
     assert {tensor.name for tensor in ours.initializer} == weights.keys()
     for tensor in ours.initializer:
         np.testing.assert_array_equal(numpy_helper.to_array(tensor), weights[tensor.name])
+
+
+@pytest.mark.parametrize("kind", ["motion", "linear"])
+def test_a_gain_makes_spreads_equal_around_the_mean(sample: Sample, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = sizes.MOTION["debug"]
+    net = MotionNetwork(size) if kind == "motion" else LinearMotion(size)
+    torch.manual_seed(0)
+    for values in (*net.parameters(), net.basis):
+        torch.nn.init.normal_(values, std=0.05)
+    monkeypatch.setattr(export, "samples_of", lambda *_, **__: [sample])
+    gain = export.gain_of(net.eval(), Path("anywhere"))
+    features = np.asarray(sample.speech, np.float32)
+    before = export._spoken(net, features)
+    net.amplify(gain)
+    after = export._spoken(net, features)
+    geometry = Geometry.load(SHIPPED)
+    truth, made = curve_of(sample, geometry), opening_of(pressed(after, geometry), geometry)
+    assert made[: round(truth.seconds[-1] * 25)].std() == pytest.approx(truth.openings.std(), rel=0.05)
+    np.testing.assert_allclose(np.diff(after, axis=0), gain * np.diff(before, axis=0), atol=1e-4 * gain)

@@ -16,9 +16,10 @@ from difftalk import identity as identities
 from difftalk.align import REGION_Y, Followed, follow
 from difftalk.errors import FaceError, InputError
 from difftalk.face import UPPER, Array, Face, Image
-from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, TURN_STAY, Identity, of_still, of_video
+from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, Identity, of_still, of_video
 from difftalk.model import Model
 from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LOWER_LIP, UPPER_LIP, opening
+from difftalk.mouth_bank import TURN_STAY
 from drawn import draw_clip, moving, without_face
 
 

@@ -80,7 +80,7 @@ def test_no_model_folder(tmp_path: Path) -> None:
             Model.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "graphs": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 3, "graphs": []}', "\x00"])
 def test_unreadable_index(folder: Path, text: str) -> None:
     (folder / INDEX).write_text(text)
     with pytest.raises(ModelError, match="cannot be read"):
@@ -89,7 +89,7 @@ def test_unreadable_index(folder: Path, text: str) -> None:
 
 def test_index_of_another_version_says_so(folder: Path) -> None:
     changed(folder, format=99, settings={"from": "the future"})
-    with pytest.raises(ModelError, match="has format 99, this version reads 2"):
+    with pytest.raises(ModelError, match="has format 99, this version reads 3"):
         Model.load(folder)
 
 
@@ -112,6 +112,6 @@ def test_missing_and_corrupt_graph(folder: Path) -> None:
 
 
 def test_index_is_written_and_read(painter_model: Model, folder: Path) -> None:
-    settings = Settings(renderer="denoiser", motion="linear", steps=4, articulation={"linear": 1.25})
+    settings = Settings(renderer="denoiser", motion="linear", steps=4)
     write_index(folder, painter_model.graphs, settings)
     assert Model.load(folder).settings == settings

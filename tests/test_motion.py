@@ -49,7 +49,8 @@ def test_pieces_are_the_whole(painter_model: Model, sizes: list[int]) -> None:
     parts = [stream.push(given[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
     whole = shapes_of(given, graph)
     assert len(whole) == (80 - FUTURE_FEATURES) // BLOCK * (BLOCK // 2)
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    np.testing.assert_array_equal(np.concatenate([part.shapes for part in parts]), whole)
+    assert sum(len(part.sounds) for part in parts) == len(whole)
     assert whole.std() > 0.1
 
 

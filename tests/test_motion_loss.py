@@ -56,14 +56,15 @@ def test_motion_losses_stop_at_the_mask() -> None:
     assert isinstance(recipe, MotionRecipe)
     fake = FakeSource("motion").batch(0)
     assert isinstance(fake, MotionBatch)
-    row: Tensor = torch.linspace(-1, 1, 16)
+    rows: Tensor = torch.linspace(-1, 1, 64).view(16, 4)
     net = build(recipe).eval()
+    assert isinstance(net, MotionNetwork)
     mask = fake.mask.clone()
     mask[:, 8:] = 0
     batch = dataclasses.replace(fake, mask=mask)
     wild = dataclasses.replace(batch, shape=torch.where(mask[..., None] > 0, batch.shape, 99.0))
     torch.testing.assert_close(
-        motion_loss(net, wild, recipe, row).total, motion_loss(net, batch, recipe, row).total, rtol=1e-5, atol=1e-6
+        motion_loss(net, wild, recipe, rows).total, motion_loss(net, batch, recipe, rows).total, rtol=1e-5, atol=1e-6
     )
 
 

@@ -16,8 +16,9 @@ from difftalk import motion
 from difftalk.align import Alignment
 from difftalk.errors import InputError, OutputError
 from difftalk.face import Face, Image
+from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
-from difftalk.prepare import SPEECH_EXTRA, Clip, Report, _resumable, find_clips, fingerprint, prepare, prepare_clip
+from difftalk.prepare import SPEECH_EXTRA, Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
 from difftalk.sample import Sample, load_samples
 from difftalk.video import read_still
 from drawn import draw_clip, moving, without_face
@@ -187,35 +188,6 @@ def test_offsets_are_those_of_the_list(clips: Path) -> None:
     assert found == {"good": -1, **dict.fromkeys(REASONS)}
 
 
-def test_plain_folder(tmp_path: Path) -> None:
-    for name in ("ann/one.mp4", "ann/two.MOV", "ann/notes.txt", "bob.mkv", "talk now.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    found = {clip.name: clip.person for clip in find_clips(tmp_path)}
-    assert found == {"ann_one": "ann", "ann_two": "ann", "bob": "bob", "talk_now": "talk now"}
-
-
-def test_names_never_collide(tmp_path: Path) -> None:
-    for name in ("talk.mp4", "talk.mov", "a_b.mp4", "a/b.mp4", "other.mp4"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    names = [clip.name for clip in find_clips(tmp_path)]
-    assert len(set(names)) == 5
-    assert "other" in names
-    assert [clip.name for clip in find_clips(tmp_path)] == names
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "no clip; videos are sought"), ("", "lacks the columns"), ("path,person\na.mp4,ann\n", "rights, split")],
-)
-def test_nothing_to_prepare(tmp_path: Path, content: str | None, message: str) -> None:
-    if content is not None:
-        (tmp_path / "manifest.csv").write_text(content)
-    with pytest.raises(InputError, match=message):
-        find_clips(tmp_path)
-
-
 def test_paths_that_cannot_be_used(clips: Path, tmp_path: Path, model: Model) -> None:
     (tmp_path / "file").write_text("")
     for source in (tmp_path / "file", tmp_path / "nowhere"):
@@ -223,3 +195,11 @@ def test_paths_that_cannot_be_used(clips: Path, tmp_path: Path, model: Model) ->
             find_clips(source)
     with pytest.raises(OutputError, match="cannot be written"):
         prepare(clips, tmp_path / "file", model=model)
+
+
+def test_faded_ends_are_left_out() -> None:
+    """Presenters' clips come out of white and go back to it."""
+    clear = [60.0, 58.0, 61.0, 20.0, 60.0, 59.0, 57.0, 60.0]  # one flat frame inside stays
+    assert unfaded([5.0, 20.0, 40.0, *clear, 30.0, 10.0]) == slice(3, 11)
+    assert unfaded(clear) == slice(0, 8)
+    assert unfaded([]) == slice(None)

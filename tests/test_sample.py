@@ -53,7 +53,7 @@ def test_bad_record(tmp_path: Path, content: str | None) -> None:
 
 def test_record_of_another_format(tmp_path: Path) -> None:
     save_record(dataclasses.replace(record(), format=1), tmp_path)
-    with pytest.raises(DataError, match="has format 1, this version reads 2; run difftalk prepare again"):
+    with pytest.raises(DataError, match="has format 1, this version reads 3; run difftalk prepare again"):
         load_record(tmp_path)
 
 

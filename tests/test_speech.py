@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
 from difftalk.model import Model
 from difftalk.speech import (
     BLOCK,
@@ -21,6 +20,7 @@ from difftalk.speech import (
     features_of,
     log_mel,
 )
+from difftalk.waveform import SAMPLE_RATE
 
 PIECE = SAMPLE_RATE // 50  # 20 ms
 

@@ -10,6 +10,7 @@ import torch
 
 from difftalk.errors import DataError
 from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
+from difftalk.mouth import COMPONENTS
 from difftalk.nets.sync import SyncExpert
 from difftalk.speech import FEATURE_SIZE
 from difftalk.training.batches import Batch, FakeSource, MotionBatch
@@ -33,7 +34,8 @@ class Followed:
         random = torch.Generator().manual_seed(step)
         drive = torch.randn(8, 2 * FRAMES + PAST_FEATURES + FUTURE_FEATURES, 8, generator=random)
         shape = drive[:, PAST_FEATURES : PAST_FEATURES + 2 * FRAMES : 2] @ self._map
-        return MotionBatch(drive @ self._directions, shape, shape[..., 0], torch.ones(8, FRAMES))
+        usual = torch.zeros(8, COMPONENTS), torch.ones(8, COMPONENTS)
+        return MotionBatch(drive @ self._directions, shape, shape[..., 0], torch.ones(8, FRAMES), *usual)
 
     def validation(self) -> list[Batch]:
         return [self.batch(-1 % 2**31)]

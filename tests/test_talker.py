@@ -24,10 +24,11 @@ from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.renderer import Renderer
 from difftalk.talker import Talker, TalkingFrame
+from difftalk.waveform import SAMPLE_RATE
 from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
 Wave = NDArray[np.float32]
-PIECE = audio.SAMPLE_RATE // 50
+PIECE = SAMPLE_RATE // 50
 
 
 def pieces(waveform: Wave, length: int) -> Iterator[Wave]:
@@ -68,7 +69,7 @@ def test_frames_come_while_the_audio_still_does(talker: Talker, still_identity: 
 
     first = next(talker.stream(still_identity, live()))
     assert first.seconds == 0
-    assert len(taken) * PIECE / audio.SAMPLE_RATE <= 0.72  # the look-ahead, and what makes up its last block
+    assert len(taken) * PIECE / SAMPLE_RATE <= 0.72  # the look-ahead, and what makes up its last block
 
 
 def test_one_seed_one_result(painter_model: Model, denoiser_model: Model, identity: Identity, waveform: Wave) -> None:
@@ -395,6 +396,5 @@ def test_output_over_its_own_source(talker: Talker, clip: Path, voice: Path, tmp
 def test_saved_and_loaded(talker: Talker, still_identity: Identity, waveform: Wave, tmp_path: Path) -> None:
     talker.save_pretrained(tmp_path / "copy")
     copy = Talker.from_pretrained(tmp_path / "copy")
-    short = waveform[:3200]
-    one, other = (pictures(each.stream(still_identity, [short])) for each in (talker, copy))
+    one, other = (pictures(each.stream(still_identity, [waveform[:3200]])) for each in (talker, copy))
     np.testing.assert_array_equal(one, other)

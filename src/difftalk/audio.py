@@ -29,8 +29,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from difftalk.errors import MediaError
-
-SAMPLE_RATE = 16_000  # Hz, what the speech encoder hears
+from difftalk.waveform import SAMPLE_RATE
 
 _JITTER = 0.04  # s; time stamps of honest files wander by less, a lost stretch is longer
 _JITTER_AFTER_LOSS = 0.005  # s; once a packet is known to be lost, its length is believed

@@ -3,6 +3,7 @@
     difftalk animate PORTRAIT AUDIO -o OUT.mp4
     difftalk dub VIDEO AUDIO -o OUT.mp4
     difftalk prepare CLIPS OUT
+    difftalk pack DATA -o PACK
     difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
@@ -86,6 +87,9 @@ def dub(
     keep_tail: Annotated[
         bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")
     ] = False,
+    own_way: Annotated[
+        float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
+    ] = 1.0,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
@@ -94,7 +98,16 @@ def dub(
         from difftalk.talker import Talker
 
         talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
-        result = talker.dub(video, audio, out, fit=fit, keep_tail=keep_tail, overwrite=overwrite, progress=progress)  # type: ignore[arg-type]
+        result = talker.dub(
+            video,
+            audio,
+            out,
+            fit=fit,  # type: ignore[arg-type]
+            keep_tail=keep_tail,
+            own_way=own_way,
+            overwrite=overwrite,
+            progress=progress,
+        )
     _print_result(result, as_json)
 
 
@@ -134,6 +147,26 @@ def prepare(
     if layout == "hdtf":
         written = write_hdtf(load_samples(out), out / "hdtf")
         print(f"{written.train} frames to train on, {written.test} to test on: {out / 'hdtf'}")
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="A folder that prepare wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The pack's folder; a new one.")],
+    megabytes: Annotated[float, typer.Option(help="Of the whole folder, 10^6 bytes each.")] = 55.0,
+    held_out: Annotated[float, typer.Option(help="Share of the people that are for validation.")] = 0.04,
+    speech_components: Annotated[int, typer.Option(help="Principal components that speech is kept as.")] = 256,
+) -> None:
+    """Prepared training clips -> one folder of a few files that another machine can train on."""
+    from difftalk.model import Model
+    from difftalk.packer import Options
+    from difftalk.packer import pack as work
+
+    options = Options(megabytes=megabytes, held_out=held_out, speech_components=speech_components)
+    with _progress(False) as progress:
+        done = work(data, out, model=Model.load(threads=1), options=options, progress=progress)
+    print(f"{done.people} people ({done.held_out} held out), {done.clips} clips, {done.frames} frames: {out}")
+    print(", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in done.bytes.items()))
 
 
 @app.command()
@@ -185,6 +218,10 @@ def export(
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Prepared clips on which the motion's gain is measured.")] = None,
+    gain: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="motion=NUMBER or linear=NUMBER: a gain that is known; may be given again."),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(help="Folder that gets the runs' weights as safetensors, for train --from.")
     ] = None,
@@ -195,7 +232,7 @@ def export(
 
     given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
     runs = {kind: run for kind, run in given.items() if run is not None}
-    export_model(out, runs, base=base, weights=weights, data=data, fp16=fp16)
+    export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
     print(f"model folder: {out}")
 
 
@@ -280,6 +317,20 @@ def evaluate(
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
+
+
+def _gains(texts: list[str]) -> dict[str, float]:
+    """'motion=1.4' and the like."""
+    gains = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            gains[name] = float(number)
+        except ValueError:
+            gains[name] = 0.0
+        if name not in ("motion", "linear") or gains[name] <= 0:
+            raise InputError(f"--gain {text}: allowed are motion=NUMBER and linear=NUMBER, over 0")
+    return gains
 
 
 def _only(settings: list[str] | None, name: str) -> str | None:

@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import video
+from difftalk import audio, video
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
 from difftalk.composite import Reference
 from difftalk.conveyor import ahead
-from difftalk.errors import FaceError, InputError
+from difftalk.errors import FaceError, InputError, MediaError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
 from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
-from difftalk.mouth_bank import MAX_MOUTHS, Way, nearest, staying, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
+from difftalk.own_way import OwnWay, at_rate, learn_aligned
+from difftalk.voice import listened
+from difftalk.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -30,10 +33,10 @@ if TYPE_CHECKING:
 
 TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
 MAX_REFERENCES: Final = 8
-TURN_STAY: Final = 3.0  # degrees another reference must be nearer before it takes over
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6
+OWN_SECONDS: Final = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
 ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
 MOUTH: Final = np.concatenate([LIPS, CHIN])
 
@@ -68,6 +71,7 @@ class Identity:
     info: VideoInfo | None = None
     frames: list[Tracked | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    own_way: OwnWay | None = None  # where a video has its own sound, in sync
 
     def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
         """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
@@ -190,6 +194,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     tracked: list[Tracked | None] = []
     shapes: list[Array] = []
     distances: list[float] = []
+    mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
     every = max(1, info.frame_count // NEUTRAL_FRAMES)
     damaged: list[float] = []
     for frame in follow(ahead(_pictures(path, damaged)), tracker, model.geometry.canonical):
@@ -198,6 +203,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
             free = frame.pose.remove(frame.face.points)
             candidates.offer(frame, free)
             distances.append(frame.face.eye_distance)
+            if frame.seconds < OWN_SECONDS:
+                mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
             if len(tracked) % every == 0 or len(shapes) < 8:
                 shapes.append(free.astype(np.float32))
         if progress is not None:
@@ -215,19 +222,33 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
-    neutral, mouths = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
+    neutral, opened = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
+    shown = np.stack([shape for _, shape in mouths]) - model.geometry.shape_of(neutral, model.geometry.canonical)
+    own_way = _own_way(path, model, np.array([seconds for seconds, _ in mouths]), shown)
+    if own_way is not None:
+        notes.append("the speaker's own way of moving the mouth was learnt from the video; --own-way 0 leaves it out")
     return Identity(
         path,
         neutral,
         [c[2] for c in chosen],
         np.stack([c[1] for c in chosen]),
-        [mouth.reference for mouth in mouths],
-        model.geometry.shape_of(np.stack([mouth.free for mouth in mouths]), neutral),
-        np.stack([mouth.turn for mouth in mouths]),
+        [mouth.reference for mouth in opened],
+        model.geometry.shape_of(np.stack([mouth.free for mouth in opened]), neutral),
+        np.stack([mouth.turn for mouth in opened]),
         info=info,
         frames=_enlarged(tracked),
         notes=notes,
+        own_way=own_way,
     )
+
+
+def _own_way(path: Path, model: Model, seconds: NDArray[np.float64], shown: Array) -> OwnWay | None:
+    """From a video's mouth shapes (n, 16) at their times and its own sound; None where that does not go with them."""
+    try:
+        waveform = audio.read(path, from_video_start=True)[: round(OWN_SECONDS * SAMPLE_RATE)]
+    except MediaError:
+        return None
+    return learn_aligned(listened(waveform, model), at_rate(seconds, shown), model.geometry)
 
 
 def _pictures(path: Path, damaged: list[float]) -> Generator[tuple[Image, float], None, None]:

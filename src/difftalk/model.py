@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from difftalk.face import FaceFinder
     from difftalk.mouth import Geometry
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 INDEX: Final = "model_index.json"
 SHIPPED: Final = Path(__file__).parent / "weights"
 RENDERERS: Final = ("denoiser", "painter", "published")
@@ -48,14 +48,12 @@ class Settings:
     """How the folder's graphs are used.
 
     renderer: denoiser, painter or published. motion: motion or linear. steps: of denoising, unless told otherwise.
-    articulation: gain of each motion graph at which the opening's spread on validation people equals the true one.
     picture: px, side of what the published system draws.
     """
 
     renderer: str = "denoiser"
     motion: str = "motion"
     steps: int = 1
-    articulation: dict[str, float] = field(default_factory=dict)
     picture: int = 256
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ stream and a whole file give the same numbers. Knows nothing of pixels.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
+SOUNDS: Final = 16  # leading components of the speech features that a speaker's own way hears
 MOTION_RATE: Final = 25  # mouth shapes a second
 PAST_FEATURES: Final = 30  # 0.6 s
 FUTURE_FEATURES: Final = BLOCK  # 0.16 s, so that a frame needs one speech block beyond its own
@@ -28,6 +30,17 @@ PRESS: Final = 0.01  # eye distances by which lips that are all but closed are c
 PRESS_UNDER: Final = 0.04  # opening over the neutral's at which half of it is left
 PRESS_OVER: Final = 0.015  # over which it goes
 LOOK_AHEAD_SECONDS: Final = SETTLE_SECONDS + 2 * HOP_SECONDS  # audio that must follow a frame before it is shown
+
+
+@dataclass(frozen=True)
+class Heard:
+    """shapes: (t, 16) mouth shapes at 25/s. sounds: (t, 16), what is heard in each: leading whitened components."""
+
+    shapes: Array
+    sounds: Array
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
 class MotionStream:
@@ -38,24 +51,33 @@ class MotionStream:
         self._buffer = np.zeros((0, FEATURE_SIZE), np.float32)
         self._started = False
 
-    def push(self, features: Array) -> Array:
-        """(m, 1152) features -> (4 n, 16) mouth shapes that are now certain."""
+    def push(self, features: Array) -> Heard:
+        """(m, 1152) features -> the frames that are now certain, four at a time. No sounds of a graph without them."""
+        nothing = np.zeros((0, COMPONENTS), np.float32), np.zeros((0, SOUNDS), np.float32)
         if not len(features):
-            return np.zeros((0, COMPONENTS), np.float32)
+            return Heard(*nothing)
         if not self._started:
             self._buffer = np.repeat(features[:1], PAST_FEATURES, 0)
             self._started = True
         self._buffer = np.concatenate([self._buffer, features])
-        window, shapes = PAST_FEATURES + BLOCK + FUTURE_FEATURES, []
+        window, parts = PAST_FEATURES + BLOCK + FUTURE_FEATURES, [nothing]
         while len(self._buffer) >= window:
-            shapes.append(self._graph(features=self._buffer[None, :window])["shape"][0])
+            made = self._graph(features=self._buffer[None, :window])
+            silent = np.zeros((1, len(made["shape"][0]), SOUNDS), np.float32)
+            parts.append((made["shape"][0], made.get("sound", silent)[0]))
             self._buffer = self._buffer[BLOCK:]
-        return np.concatenate([np.zeros((0, COMPONENTS), np.float32), *shapes])
+        shapes, sounds = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Heard(shapes, sounds)
+
+
+def heard_of(features: NDArray[np.floating], graph: Graph) -> Heard:
+    """(n, 1152) features -> every frame: the stream, run to its end."""
+    return MotionStream(graph).push(np.asarray(features, np.float32))
 
 
 def shapes_of(features: NDArray[np.floating], graph: Graph) -> Array:
-    """(n, 1152) features -> mouth shapes (t, 16): the stream, run to its end."""
-    return MotionStream(graph).push(np.asarray(features, np.float32))
+    """The mouth shapes (t, 16) alone."""
+    return heard_of(features, graph).shapes
 
 
 def opening_of(shapes: Array, geometry: Geometry) -> NDArray[np.float64]:
@@ -82,6 +104,11 @@ def measure_offset(sample: Sample, model: Model, *, reach: int) -> tuple[int, fl
     times = np.arange(0, sample.seconds[-1], 1 / MOTION_RATE)
     truth = smooth_opening(np.interp(times, sample.seconds, opening(free)))
     generated = smooth_opening(opening_of(shapes_of(sample.speech, model.graph("linear")), model.geometry))
+    return best_offset(truth, generated, reach=reach)
+
+
+def best_offset(truth: NDArray[np.float64], generated: NDArray[np.float64], *, reach: int) -> tuple[int, float]:
+    """The shift within ± reach at which truth[i] and generated[i + shift] agree best, of equals the least; r there."""
     best = max((correlation_at(truth, generated, shift), -abs(shift), shift) for shift in range(-reach, reach + 1))
     return best[2], best[0]
 

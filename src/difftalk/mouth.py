@@ -23,6 +23,9 @@ LIP_TOP: Final = 13  # inner lips, middle
 LIP_BOTTOM: Final = 14
 UPPER_LIP: Final = 0  # outer lips, middle
 LOWER_LIP: Final = 17
+MOUTH_CORNERS: Final = (61, 291)  # outer lips
+NOSE_BASE: Final = 2
+CHIN_TIP: Final = 152
 NEUTRAL_SHARE: Final = 0.25  # of a clip's frames, the most closed ones, that make its neutral
 NEUTRAL_MIN_FRAMES: Final = 8
 REST_OPENING: Final = 0.018  # eye distances: what is tracked of lips that meet
@@ -89,6 +92,18 @@ class Geometry:
         """(16,): how much each component opens the inner lips (points 13-14), eye distances for one unit."""
         moves = self.offsets(np.eye(COMPONENTS, dtype=np.float32))
         return moves[:, LIP_BOTTOM, 1] - moves[:, LIP_TOP, 1]
+
+    def curve_rows(self) -> Array:
+        """(16, 4): how much each component adds to opening, width, jaw and rounding, eye distances for one unit.
+
+        To first order; what the four are: `mouth_curves` of the evaluation.
+        """
+        moves = self.offsets(np.eye(COMPONENTS, dtype=np.float32))
+        left, right = moves[:, MOUTH_CORNERS[0]], moves[:, MOUTH_CORNERS[1]]
+        down = self.canonical[CHIN_TIP] - self.canonical[NOSE_BASE]
+        jaw = (moves[:, CHIN_TIP] - moves[:, NOSE_BASE]) @ (down / np.linalg.norm(down))
+        corners, lips = left[:, 2] + right[:, 2], moves[:, UPPER_LIP, 2] + moves[:, LOWER_LIP, 2]
+        return np.stack([self.opening_row(), right[:, 0] - left[:, 0], jaw, (corners - lips) / 2], 1)
 
     def _inverse(self) -> NDArray[np.float64]:
         flat = self.basis.reshape(COMPONENTS, -1).astype(np.float64)
@@ -179,9 +194,13 @@ class ClipShapes:
     shapes: Array
 
 
-def clip_shapes(geometry: Geometry, meshes: Array) -> ClipShapes:
-    """Meshes (t, 478, 3) of a clip -> poses, pose-free points, neutral, mouth shapes."""
+def clip_shapes(geometry: Geometry, meshes: Array, neutral: Array | None = None) -> ClipShapes:
+    """Meshes (t, 478, 3) of a clip -> poses, pose-free points, neutral, mouth shapes.
+
+    neutral: (478, 3), where more is known of the clip than these meshes.
+    """
     poses = fit_poses(meshes[:, UPPER], geometry.canonical[UPPER])
     free = np.stack([pose.remove(mesh) for pose, mesh in zip(poses, meshes, strict=True)]).astype(np.float32)
-    neutral = geometry.closed(neutral_of_clip(free))
+    if neutral is None:
+        neutral = geometry.closed(neutral_of_clip(free))
     return ClipShapes(poses, free, neutral, geometry.shape_of(free, neutral))

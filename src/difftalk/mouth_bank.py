@@ -18,6 +18,7 @@ WIDTH_STEP: Final = 0.12  # eye distances
 MAX_MOUTHS: Final = 12
 TURN_WEIGHT: Final = 0.3  # units of mouth shape that a degree of turn counts for
 STAY: Final = 0.3  # units of mouth shape another mouth must be nearer before it takes over
+TURN_STAY: Final = 3.0  # degrees another reference must be nearer before it takes over
 CORNERS: Final = (78, 308)  # of the inner lips
 
 Way = tuple[int, int]  # of opening: steps of opening and of width

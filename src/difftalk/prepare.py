@@ -2,20 +2,16 @@
 
     difftalk prepare CLIPS OUT [--set data.rights=open]
 
-CLIPS is a folder with manifest.csv (path, person, split, rights; offsets.csv beside it) or any folder of videos, where
-the folder a video lies in names the person. Needs the extra `train` (the index is parquet). Knows nothing of training.
+Needs the extra `train` (the index is parquet). Knows nothing of training.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -29,35 +25,23 @@ from numpy.typing import NDArray
 
 from difftalk import audio, video
 from difftalk.align import REGION_X, REGION_Y, Followed, follow
-from difftalk.errors import DifftalkError, FaceError, InputError, MediaError, MissingExtraError, OutputError
+from difftalk.errors import DifftalkError, FaceError, MediaError, MissingExtraError, OutputError
 from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
+from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
 from difftalk.mouth import CHIN
 from difftalk.sample import FORMAT, FULL_SCALE, FrameWriter, Record, Sample, load_record, save_record
 from difftalk.speech import features_of
 
-SUFFIXES: Final = {".mp4", ".mkv", ".mov", ".avi", ".mpg", ".mpeg", ".webm", ".m4v", ".mts", ".flv", ".wmv", ".ts"}
 MIN_FRAMES: Final = 25
 MIN_FACE_SHARE: Final = 0.5
 JAW_MARGIN: Final = 12.0  # px, aligned
 JAW_MARK: Final = 0.01  # share of frames over which a clip is marked
 MAX_OFFSET: Final = 10  # frames at 25/s searched for the lip/audio offset
 MIN_OFFSET_R: Final = 0.35
+FADED: Final = 0.75  # of a clip's median contrast, under which frames at its ends fade in or out
+EYES_TO_CHIN: Final = slice(72, 240), slice(72, 184)  # rows and columns of the aligned frame in which contrast is taken
 SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A clip to prepare. offset: frames at 25/s by which the mouth leads its audio; None when it is to be measured."""
-
-    path: Path
-    name: str
-    person: str
-    split: str = "train"
-    rights: str = "own"
-    offset: int | None = None
-    offset_r: float = 0.0
-    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,66 +50,6 @@ class Report:
 
     records: list[Record]
     resumed: int
-
-
-def find_clips(source: Path, *, rights: str | None = None, split: str | None = None) -> list[Clip]:
-    """The clips of a folder, by manifest.csv where there is one. rights, split: keep only these."""
-    if not source.is_dir():
-        raise InputError(f"{source} is not a folder; give a folder of videos or one with a manifest.csv")
-    clips = _from_manifest(source) if (source / "manifest.csv").is_file() else _from_folder(source)
-    chosen = [c for c in clips if rights in (None, c.rights) and split in (None, c.split)]
-    if not chosen:
-        wanted = " and ".join(
-            f"{name} {value!r}" for name, value in (("rights", rights), ("split", split)) if value is not None
-        )
-        kinds = ", ".join(sorted({f"{clip.rights} / {clip.split}" for clip in clips}))
-        raise InputError(
-            f"{source} has no clip" + (f" with {wanted}; it has {kinds}" if clips else "; videos are sought")
-        )
-    taken = Counter(clip.name for clip in clips)
-    return [clip if taken[clip.name] == 1 else replace(clip, name=_longer_name(clip)) for clip in chosen]
-
-
-def _name_of(path: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(path).with_suffix(""))).removeprefix("clips_")
-
-
-def _longer_name(clip: Clip) -> str:
-    """Apart from that of talk.mov beside talk.mp4."""
-    return f"{clip.name}-{hashlib.sha256(str(clip.path).encode()).hexdigest()[:8]}"
-
-
-def _from_manifest(source: Path) -> list[Clip]:
-    offsets: dict[str, dict[str, str]] = {}
-    if (source / "offsets.csv").is_file():
-        with (source / "offsets.csv").open(newline="") as file:
-            offsets = {row["path"]: row for row in csv.DictReader(file)}
-    with (source / "manifest.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    missing = {"path", "person", "split", "rights"} - set(rows[0] if rows else ())
-    if missing:
-        raise InputError(f"{source / 'manifest.csv'} lacks the columns {', '.join(sorted(missing))}")
-    clips = []
-    for row in rows:
-        known = offsets.get(row["path"])
-        clip = Clip(
-            source / row["path"],
-            _name_of(row["path"]),
-            row["person"],
-            row["split"],
-            row["rights"],
-            language=row.get("language") or "",
-        )
-        if known is not None:
-            clip = replace(clip, offset=int(known["offset_frames"]), offset_r=float(known["r_at_offset"]))
-        clips.append(clip)
-    return clips
-
-
-def _from_folder(source: Path) -> list[Clip]:
-    files = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    people = {p: p.parent.name if p.parent != source else p.stem for p in files}
-    return [Clip(p, _name_of(str(p.relative_to(source))), people[p]) for p in files]
 
 
 def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
@@ -190,7 +114,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
     info = video.probe(clip.path)
     waveform = audio.read(clip.path, from_video_start=True)
     frames = ((frame.image, frame.seconds) for frame in video.read(clip.path))
-    writer, kept, sharpness, total = FrameWriter(folder), [], [], 0
+    writer, kept, sharpness, contrast, total = FrameWriter(folder), [], [], [], 0
     for followed in follow(frames, Tracker(model.face_finder), model.geometry.canonical):
         total += 1
         if followed.alignment is None:
@@ -198,8 +122,11 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
         aligned = followed.alignment.crop(followed.image)
         writer.write(aligned)
         sharpness.append(_sharpness(aligned))
+        contrast.append(float(aligned[EYES_TO_CHIN].std()))
         kept.append(replace(followed, image=aligned[:1, :1]))  # the picture itself is not held
-    writer.close()
+    shown = unfaded(contrast)
+    writer.close(shown)
+    kept = kept[shown]
     _check(kept, total)
     meshes = np.stack([f.face.points for f in kept if f.face is not None])
     _save_track(folder, kept, meshes, model)
@@ -223,7 +150,7 @@ def _fill(clip: Clip, folder: Path, model: Model, mark: str) -> Record:
         clip.offset or 0,
         clip.offset_r,
         float(np.median([p.scale for p in poses])),
-        float(np.median(sharpness)),
+        float(np.median(sharpness[shown])),
         float(np.max([abs(p.yaw) for p in poses])),
         total - len(kept),
         jaw_out,
@@ -242,6 +169,12 @@ def _check(kept: Sequence[Followed], total: int) -> None:
     distance = float(np.median([f.face.eye_distance for f in kept if f.face is not None]))
     if distance < MIN_EYE_DISTANCE:
         raise FaceError(f"eyes {distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
+
+
+def unfaded(contrast: Sequence[float]) -> slice:
+    """The frames between those that fade in from, or out to, an even picture; all where there are none."""
+    clear = np.flatnonzero(np.asarray(contrast) >= FADED * np.median(contrast or [0.0]))
+    return slice(int(clear[0]), int(clear[-1]) + 1) if len(clear) else slice(None)
 
 
 def _sharpness(aligned: video.Image) -> float:

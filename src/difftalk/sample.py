@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.face import Array, Image
+from difftalk.waveform import SAMPLE_RATE
 
 FORMAT: Final = 3
 FULL_SCALE: Final = 32767  # of the int16 waveform
@@ -54,6 +54,15 @@ class Record:
     fingerprint: str  # of the source file and the way it was prepared
     language: str = ""  # as the manifest names it
     format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A clip's mouth over time. seconds: (t,). shapes: (t, 16). openings: (t,) inner lips, eye distances."""
+
+    seconds: NDArray[np.float64]
+    shapes: Array
+    openings: Array
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,21 @@ class Sample:
         """(t, 2, 3) source to aligned."""
         return self._track["alignments"].astype(np.float64)
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """(t,) of each frame in its clip."""
+        return np.arange(len(self.seconds))
+
+    @property
+    def neutral(self) -> Array | None:
+        """(478, 3) eye distances, where it is kept; else it is that of the meshes."""
+        return None
+
+    @property
+    def curve(self) -> Curve | None:
+        """Mouth shapes and openings, where they are kept; else they are those of the meshes."""
+        return None
+
     def alignment(self, index: int) -> Alignment:
         return Alignment(self.alignments[index])
 
@@ -108,6 +132,10 @@ class Sample:
     def speech(self) -> NDArray[np.float16]:
         """(n, 1152) features at 50 Hz, memory-mapped."""
         return np.load(self.folder / "speech.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+    def features(self, rows: NDArray[np.int64]) -> Array:
+        """(m, 1152) features of some rows; edges repeated."""
+        return np.asarray(self.speech[np.clip(rows, 0, len(self.speech) - 1)], np.float32)
 
     @cached_property
     def waveform(self) -> NDArray[np.int16]:
@@ -156,9 +184,11 @@ class FrameWriter:
         self._file.write(data.tobytes())
         self._offsets.append(self._offsets[-1] + len(data))
 
-    def close(self) -> None:
+    def close(self, shown: slice = slice(None)) -> None:
+        """shown: the frames, next to each other, that the sample keeps."""
         self._file.close()
-        np.save(self._folder / "frames.npy", np.array(self._offsets, np.int64))
+        start, stop, _ = shown.indices(len(self._offsets) - 1)
+        np.save(self._folder / "frames.npy", np.array(self._offsets[start : stop + 1], np.int64))
 
 
 def save_record(record: Record, folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
+from difftalk.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -77,6 +77,19 @@ def features_of(waveform: Array, encoder: Graph, *, extra: int = 0) -> Array:
     """(n,) samples -> (ceil(n / 320) + extra, 1152) features: the stream, run to its end."""
     stream = SpeechStream(encoder)
     return np.concatenate([stream.push(waveform), stream.finish(extra=extra)])
+
+
+def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
+    """(k, n, 1152): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
+    rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
+    for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
+        for brown in (False, True):
+            noise = rng.standard_normal(count)
+            noise = np.cumsum(noise) if brown else noise
+            noise = noise - np.convolve(noise, np.ones(400) / 400, mode="same") if brown else noise
+            gain = 0.0 if level is None else 10 ** (level / 20) / noise.std()
+            out.append(features_of((gain * noise).astype(np.float32), encoder))
+    return np.stack(out)
 
 
 @lru_cache(maxsize=1)

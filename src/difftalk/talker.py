@@ -36,6 +36,7 @@ from difftalk.mouth import target_mesh
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
 from difftalk.voice import Voice, look_ahead_of
+from difftalk.waveform import SAMPLE_RATE
 
 Fit = Literal["bounce", "loop", "hold"]
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
@@ -45,7 +46,7 @@ MAX_STEPS: Final = 1000  # of denoising
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
 HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
 NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
-PIECE_SAMPLES: Final = audio.SAMPLE_RATE // 2  # a file is fed in pieces of half a second
+PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
 
@@ -145,13 +146,20 @@ class Talker:
         head_motion: float = 1.0,
         frame_rate: Fraction = STILL_RATE,
         fit: Fit = "bounce",
+        own_way: float = 1.0,
     ) -> Iterator[TalkingFrame]:
         """Frames as the audio allows, `round(seconds of audio × rate)` of them.
 
         pieces: 16 kHz mono float32 in [-1, 1], of any lengths. head_motion, frame_rate: for stills. fit: for videos
-        shorter than the audio.
+        shorter than the audio. own_way: for videos, in [0, 1], how far the mouth moves as it did in the video.
         """
-        voice = Voice(self.model, articulation=self._articulation)
+        check_share(own_way)
+        voice = Voice(
+            self.model,
+            articulation=self._articulation,
+            own_way=identity.own_way if own_way else None,
+            own_share=own_way,
+        )
         renderer = renderer_of(self.model, steps=self._steps, seed=self._seed)
         still = identity.image is not None
         source = ahead(self._still_shots(identity, voice, head_motion, frame_rate) if still else shots(identity, fit))
@@ -165,7 +173,7 @@ class Talker:
                 else:
                     voice.push(np.asarray(piece, np.float32))
                     heard += len(piece)
-            if ended and _is_over(identity, number, shot.seconds, heard / audio.SAMPLE_RATE, frame_rate):
+            if ended and _is_over(identity, number, shot.seconds, heard / SAMPLE_RATE, frame_rate):
                 return
             yield self._frame(identity, shot, voice, renderer, held)
 
@@ -230,7 +238,7 @@ class Talker:
         identity = of_still(path, self.model, size=size)
         assert identity.image is not None
         height, width = identity.image.shape[:2]
-        total = audio.frame_count(len(waveform) / audio.SAMPLE_RATE, STILL_RATE)
+        total = audio.frame_count(len(waveform) / SAMPLE_RATE, STILL_RATE)
         writer = video.Writer(
             out, width=width, height=height, frame_rate=STILL_RATE, sound=sound, overwrite=overwrite, comment=COMMENT
         )
@@ -246,20 +254,25 @@ class Talker:
         *,
         fit: Fit = "bounce",
         keep_tail: bool = False,
+        own_way: float = 1.0,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Result:
-        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate."""
+        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate.
+
+        own_way: see `stream`.
+        """
         began = time.monotonic()
         if fit not in FITS:
             raise InputError(f"fit was {fit!r}; allowed are {', '.join(FITS)}")
+        check_share(own_way)
         path = Path(footage)
         audio.check_file(path)
         waveform = audio.read(sound)
         if video.is_still(path):
             raise InputError(f"{path} is a picture; use animate for pictures")
         info = video.probe(path)
-        seconds = len(waveform) / audio.SAMPLE_RATE
+        seconds = len(waveform) / SAMPLE_RATE
         writer = video.Writer(
             out,
             width=info.width,
@@ -279,7 +292,7 @@ class Talker:
                 identity.notes.append(
                     f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"
                 )
-            frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit)
+            frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
             total = audio.frame_count(seconds, info.frame_rate)
             if keep_tail and not longer:
                 frames, total = _with_tail(frames, identity), info.frame_count
@@ -333,6 +346,12 @@ class Talker:
             self.model.hash,
             notes,
         )
+
+
+def check_share(own_way: float) -> None:
+    """Raises InputError unless it is in [0, 1]."""
+    if not 0 <= own_way <= 1:
+        raise InputError(f"own_way was {own_way}; allowed are 0 to 1")
 
 
 def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:

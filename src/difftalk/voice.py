@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
-from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, MotionStream, pressed
+from difftalk.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, Heard, MotionStream, heard_of, pressed
 from difftalk.mouth import COMPONENTS
 from difftalk.renderer import Conditions, context_of
-from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream
+from difftalk.speech import FEATURE_RATE, FEATURE_SIZE, SpeechStream, features_of
+from difftalk.waveform import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from difftalk.model import Model
+    from difftalk.own_way import OwnWay
 
 Array = NDArray[np.float32]
 
@@ -72,12 +73,20 @@ def look_ahead_of(renderer: str) -> float:
     return LOOK_AHEAD_SECONDS + max(0, context_of(renderer)[1] - context_of("denoiser")[1]) / FEATURE_RATE
 
 
-class Voice:
-    """articulation: gain of the mouth shapes, beside the motion's own."""
+def listened(waveform: Array, model: Model) -> Heard:
+    """What is heard in a waveform, and what the usual person's mouth would do to it, at 25/s."""
+    features = features_of(waveform, model.graph("speech_encoder"), extra=TAIL_FEATURES)
+    return heard_of(features, model.graph(model.settings.motion))
 
-    def __init__(self, model: Model, *, articulation: float) -> None:
-        motion, self._geometry = model.settings.motion, model.geometry
-        self._gain, self._articulation = model.settings.articulation.get(motion, 1.0), articulation
+
+class Voice:
+    """articulation: gain of the mouth shapes. own_way, own_share: the speaker's, how far."""
+
+    def __init__(
+        self, model: Model, *, articulation: float, own_way: OwnWay | None = None, own_share: float = 1.0
+    ) -> None:
+        motion, self._geometry, self._articulation = model.settings.motion, model.geometry, articulation
+        self._own_way, self._own_share = own_way, own_share
         self._before, self._after = context_of(model.settings.renderer)
         self._speech, self._motion = SpeechStream(model.graph("speech_encoder")), MotionStream(model.graph(motion))
         self._features, self._shapes, self._levels = _Rows(FEATURE_SIZE), _Rows(COMPONENTS), _Rows(1)
@@ -100,7 +109,9 @@ class Voice:
 
     def _take(self, features: Array) -> None:
         self._features.append(features)
-        self._shapes.append(pressed(self._motion.push(features) * np.float32(self._gain), self._geometry))
+        heard = self._motion.push(features)
+        shapes = heard.shapes if self._own_way is None else self._own_way(heard, self._own_share)
+        self._shapes.append(pressed(shapes, self._geometry))
 
     @property
     def settled(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ Rows = dict[str, dict[str, Figures]]  # clip or person -> system -> metric -> va
 Medians = dict[str, dict[str, dict[str, float | int | None]]]  # system -> metric -> median, low, high, people
 
 BOOTSTRAPS: Final = 1000
+LEAST_PEOPLE: Final = 3  # of a language that is counted by itself, and of an interval
 
 
 def by_person(figures: Rows, people: Mapping[str, str]) -> Rows:
@@ -43,9 +45,27 @@ def medians(people: Rows) -> Medians:
     return out
 
 
+def by_language(people: Rows, languages: Mapping[str, str], metric: str) -> dict[str, dict[str, Any]]:
+    """Medians of one metric over a language's people; languages of fewer than 3 people are `others` together.
+
+    languages: of each person; nothing where none is known.
+    """
+    spoken = {person: languages.get(person, "") for person in people}
+    counts = Counter(spoken.values())
+    named = {who: tongue if tongue and counts[tongue] >= LEAST_PEOPLE else "others" for who, tongue in spoken.items()}
+    out = {}
+    for language in (
+        sorted(set(named.values()), key=lambda name: (name == "others", name)) if any(spoken.values()) else []
+    ):
+        rows = medians({who: row for who, row in people.items() if named[who] == language})
+        values = {system: row[metric] for system, row in rows.items() if metric in row}
+        out[language] = {"metric": metric, "people": list(named.values()).count(language), "rows": values}
+    return out
+
+
 def interval(values: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[float | None, float | None]:
     """The middle 95 % of the medians of 1,000 samples with replacement; nothing for fewer than 3 values."""
-    if len(values) < 3:
+    if len(values) < LEAST_PEOPLE:
         return None, None
     rng = np.random.default_rng(0)
     drawn = np.median(rng.choice(values, (BOOTSTRAPS, len(values))), axis=1)

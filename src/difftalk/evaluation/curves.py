@@ -13,15 +13,23 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.motion import MOTION_RATE, correlation_at
-from difftalk.mouth import LIPS, LOWER_LIP, UPPER_LIP, Geometry, clip_shapes, opening, smooth_opening
+from difftalk.motion import MOTION_RATE, best_offset, correlation_at
+from difftalk.mouth import (
+    CHIN_TIP,
+    LIPS,
+    LOWER_LIP,
+    MOUTH_CORNERS,
+    NOSE_BASE,
+    UPPER_LIP,
+    Geometry,
+    clip_shapes,
+    opening,
+    smooth_opening,
+)
 
 Curve = NDArray[np.float64]
 Figures = dict[str, float]
 
-CORNERS: Final = (61, 291)
-NOSE_BASE: Final = 2
-CHIN_TIP: Final = 152
 CLOSED: Final = 0.03  # eye distances: an opening below is closed
 OPEN: Final = 0.08  # and above is open
 CLOSURE_FRAMES: Final = 2  # that a closure lasts at least
@@ -53,7 +61,7 @@ def mouth_curves(meshes: NDArray[np.floating], geometry: Geometry) -> MouthCurve
     far the lips' middle stands before the corners.
     """
     free = clip_shapes(geometry, np.asarray(meshes, np.float32)).free.astype(np.float64)
-    left, right = free[:, CORNERS[0]], free[:, CORNERS[1]]
+    left, right = free[:, MOUTH_CORNERS[0]], free[:, MOUTH_CORNERS[1]]
     front = (free[:, UPPER_LIP, 2] + free[:, LOWER_LIP, 2]) / 2 - (left[:, 2] + right[:, 2]) / 2
     jaw = np.linalg.norm(free[:, CHIN_TIP] - free[:, NOSE_BASE], axis=1)
     return MouthCurves(opening(free), np.linalg.norm(left - right, axis=1), jaw, -front, free[:, LIPS, :2])
@@ -90,9 +98,7 @@ def opening_spread(truth: NDArray[np.floating], made: NDArray[np.floating]) -> f
 
 def best_shift(truth: NDArray[np.floating], made: NDArray[np.floating], *, reach: int = REACH) -> tuple[int, float]:
     """The shift within ± reach at which the curves agree best, and the correlation there; of equals the least."""
-    a, b = smooth_opening(truth), smooth_opening(made)
-    best = max((correlation_at(a, b, shift), -abs(shift), shift) for shift in range(-reach, reach + 1))
-    return best[2], best[0]
+    return best_offset(smooth_opening(truth), smooth_opening(made), reach=reach)
 
 
 def window_shifts(truth: NDArray[np.floating], made: NDArray[np.floating]) -> Curve:

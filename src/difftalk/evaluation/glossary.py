@@ -13,6 +13,7 @@ ABOUT: Final = {
     "widest": "As strict, from the frame with the widest mouth.",
     "cross": "One still and the audio of another data set's clip, judged by that clip's mouth.",
     "outside": "The clip's audio from a public-domain portrait.",
+    "own_way": "What half of a clip teaches of its speaker's way, judged on the other half; at the mesh, 8 s and more.",
     "turn": "As teacher, on frames where the head is turned by more than 20 degrees.",
     "length": "20 seconds from one still: its end against its beginning.",
     "drift": "120 seconds from one still: its end against its beginning.",
@@ -22,7 +23,7 @@ ABOUT: Final = {
     "conditions": "As teacher, with one condition left out or exchanged, or more steps taken, at a time.",
 }
 RANKED: Final = {  # the metric by which worst and best clips are found; -1 where less is better
-    **dict.fromkeys(("strict", "widest", "cross", "outside"), ("r", 1)),
+    **dict.fromkeys(("strict", "widest", "cross", "outside", "own_way"), ("r", 1)),
     **dict.fromkeys(("teacher", "reconstruction", "turn", "conditions", "large"), ("mouth_lpips", -1)),
     **dict.fromkeys(("ablation", "comparison"), ("crop_lpips", -1)),
     "swap": ("r_donor", 1),
@@ -40,6 +41,7 @@ SYSTEMS: Final = {
     "other": "the first stage with another frame's latent",
     "zeros": "the first stage with no latent",
     "ours": "the model",
+    "usual": "the model without the speaker's own way",
     "outputs": "videos made by another tool",
     "2 steps": "the denoiser in two steps",
     "4 steps": "in four",

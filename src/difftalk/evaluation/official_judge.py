@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.evaluation.judge import SyncScores, distances, mean_curve
 from difftalk.evaluation.judge_net import MELS_A_FRAME, WINDOW
 from difftalk.face import Array, Image
 from difftalk.motion import MOTION_RATE
+from difftalk.waveform import SAMPLE_RATE
 
 EMBEDDING: Final = 1024
 FACE_SIZE: Final = 224

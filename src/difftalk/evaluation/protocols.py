@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import Alignment, crop_region
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import InputError
 from difftalk.evaluation.curves import Figures, follow_figures, mouth_curves, opening_correlation, rest_figures
 from difftalk.evaluation.frechet import CrowdNets, Features
@@ -43,6 +42,7 @@ from difftalk.published_renderer import renderer_of
 from difftalk.talker import Talker
 from difftalk.training.render_data import Clip, Follower, References
 from difftalk.voice import Voice
+from difftalk.waveform import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

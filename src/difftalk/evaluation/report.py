@@ -20,8 +20,8 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.evaluation import conditions as changes
-from difftalk.evaluation import large, pictures, protocols, tables, tasks
-from difftalk.evaluation.averages import Medians, Rows, by_person, medians
+from difftalk.evaluation import large, pictures, protocols, speaker, tables, tasks
+from difftalk.evaluation.averages import Medians, Rows, by_language, by_person, medians
 from difftalk.evaluation.curves import luck
 from difftalk.evaluation.frechet import CrowdNets, crowd_figures
 from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
@@ -43,6 +43,7 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "silence": protocols.silence,
     "widest": protocols.widest,
     "cross": protocols.cross,
+    "own_way": speaker.own_way,
     "outside": protocols.outside,
     "turn": pictures.turn,
     "length": protocols.length,
@@ -173,7 +174,8 @@ def prepared(data: Path, out: Path, model: Model, split: str | None, progress: P
     """The prepared form of a folder: itself, or OUT/data, made of the people of `split`, val where there are such."""
     if (data / "index.parquet").is_file():
         return data
-    from difftalk.prepare import find_clips, prepare
+    from difftalk.manifest import find_clips
+    from difftalk.prepare import prepare
 
     if split is None and any(clip.split == "val" for clip in find_clips(data)):
         split = "val"
@@ -221,8 +223,11 @@ def _content(
     found: Mapping[str, Mapping[str, Outcome]], clips: Sequence[Clip], bench: Bench, out: Path
 ) -> dict[str, Any]:
     people = {clip.sample.record.name: clip.sample.record.person for clip in clips}
+    languages = {clip.sample.record.person: clip.sample.record.language for clip in clips}
     sources = {clip.sample.record.name: file_hash(Path(clip.sample.record.source)) for clip in clips}
     sections = {name: _section(name, outcomes, people, sources, bench.seconds, out) for name, outcomes in found.items()}
+    for name, section in sections.items():
+        section["languages"] = by_language(section["people"], languages, RANKED[name][0])
     return {
         "format": FORMAT,
         "model": bench.model.hash if bench.outputs is None else bench.outputs.name,
@@ -318,6 +323,9 @@ def table(content: Mapping[str, Any]) -> str:
         for metric in metrics:
             cells = [f"{system} {_cell(row[metric])}" for system, row in section["rows"].items() if metric in row]
             lines.append(f"  {metric:20s} " + "   ".join(cells))
+        for language, row in section["languages"].items():
+            cells = [f"{system} {_cell(value)}" for system, value in row["rows"].items()]
+            lines.append(f"  {row['metric']} in {language}, {row['people']} people: " + "   ".join(cells))
     return "\n".join(lines)
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from difftalk import video
 from difftalk.align import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_mask
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import DataError
 from difftalk.evaluation.metrics import gradient_energy
 from difftalk.face import Image
@@ -20,6 +19,7 @@ from difftalk.model import Model
 from difftalk.sample import Sample
 from difftalk.talker import STILL_SIZE, Talker
 from difftalk.training.render_data import Clip
+from difftalk.waveform import SAMPLE_RATE
 
 Array = NDArray[np.float32]
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from difftalk.audio import SAMPLE_RATE
 from difftalk.errors import OutputError
 from difftalk.evaluation.protocols import Bench, quiet_waveforms
 from difftalk.evaluation.subject import DEMO, Subject, subject_of
 from difftalk.sample import FULL_SCALE
 from difftalk.training.render_data import Clip
+from difftalk.waveform import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Motion nets: speech features -> mouth shapes, each frame from a fixed window of 0.6 s before and 0.16 s after it.
 
 `LinearMotion` is a ridge regression from the features' leading principal components, fitted in closed form: the row to
-beat. `MotionNetwork` is the mean of several small temporal convolution nets and such a regression. Both are valid
-convolutions, so a stream in pieces and a whole file give the same numbers.
+beat. `MotionNetwork` is the mean of several small temporal convolution nets and, if asked for, a regression of its own.
+Both are valid convolutions, so a stream in pieces and a whole file give the same numbers.
+
+How far and around what a person moves their mouth cannot be heard. So the nets learn where between a person's own mean
+and spread the mouth is; the usual person's are put in afterwards, in the same graph.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
+from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES, SOUNDS
 from difftalk.nets.sizes import MotionSizes
 from difftalk.speech import FEATURE_SIZE, LAYER_SIZE
 
@@ -22,6 +25,7 @@ FRAME_FEATURES: Final = 2  # 50 Hz features, 25 Hz frames
 WINDOW: Final = PAST_FEATURES + FRAME_FEATURES + FUTURE_FEATURES
 PAST_FRAMES: Final = PAST_FEATURES // FRAME_FEATURES
 FUTURE_FRAMES: Final = FUTURE_FEATURES // FRAME_FEATURES
+REGRESSION_PAST: Final = 6  # frames before its own that the network's regression sees
 
 
 class LinearMotion(nn.Module):
@@ -39,6 +43,11 @@ class LinearMotion(nn.Module):
         self.register_buffer("basis", torch.zeros(LAYER_SIZE, size.components))
         self.read = nn.Conv1d(size.components, COMPONENTS, WINDOW, stride=FRAME_FEATURES)
         nn.init.zeros_(self.read.weight)
+
+    @torch.no_grad()
+    def amplify(self, gain: float) -> None:
+        """Moves the mouth so much farther around the mean of what it says."""
+        self.read.weight.mul_(gain)
 
     def forward(self, features: Tensor) -> Tensor:
         components = (features[..., -LAYER_SIZE:] - self.mean) @ self.basis
@@ -78,36 +87,66 @@ class MotionMember(nn.Module):
 class MotionNetwork(nn.Module):
     """As LinearMotion, by several small nets whose mean counts; in training each sample has one of them at random.
 
-    They see the whitened principal components of the features of all layers. A regression, fitted beforehand, may have
-    a share of the mean: its errors are others than theirs.
+    They see the whitened principal components of the features of all layers. A ridge regression from the same, fitted
+    beforehand, may have a share of the mean: its errors are others than theirs. rest, spread: of the usual person's
+    shapes.
     """
 
     mean: Tensor
     basis: Tensor
+    rest: Tensor
+    spread: Tensor
 
     def __init__(self, size: MotionSizes) -> None:
         super().__init__()
         assert (sum(size.past), sum(size.future)) == (PAST_FRAMES, FUTURE_FRAMES)
         self.register_buffer("mean", torch.zeros(FEATURE_SIZE))
         self.register_buffer("basis", torch.zeros(FEATURE_SIZE, size.network_components))
+        self.register_buffer("rest", torch.zeros(COMPONENTS))
+        self.register_buffer("spread", torch.ones(COMPONENTS))
         self.noise = size.noise
         self.input_dropout = nn.Dropout1d(size.input_dropout)
         self.members = nn.ModuleList(MotionMember(size) for _ in range(size.members))
         self.share = size.regression
-        self.regression = LinearMotion(size).requires_grad_(False) if size.regression else None
+        self.regression: nn.Conv1d | None = None
+        if size.regression:
+            seen = nn.Conv1d(size.network_components, COMPONENTS, REGRESSION_PAST + 1 + FUTURE_FRAMES)
+            self.regression = seen.requires_grad_(False)
 
-    def forward(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
-        """chosen: (b,) numbers of the member that each sample has, in training."""
+    def amplify(self, gain: float) -> None:
+        """Moves the mouth so much farther around the usual person's mean: what cannot be heard makes it move less."""
+        self.spread.mul_(gain)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The usual person's mouth shapes (b, t, 16)."""
+        return self.rest + self.spread * self.units(features)
+
+    def frames(self, features: Tensor) -> Tensor:
+        """(b, k, REGRESSION_PAST + t + FUTURE_FRAMES): components of whole frames, as the regression sees them."""
+        components = ((features - self.mean) @ self.basis).transpose(1, 2)
+        return functional.avg_pool1d(components, FRAME_FEATURES)[:, :, PAST_FRAMES - REGRESSION_PAST :]
+
+    def sounds(self, features: Tensor) -> Tensor:
+        """(b, t, SOUNDS): the leading components of each frame's own features."""
+        own = features[:, PAST_FEATURES : features.shape[1] - FUTURE_FEATURES].transpose(1, 2)
+        frames: Tensor = functional.avg_pool1d(own, FRAME_FEATURES).transpose(1, 2)
+        out: Tensor = (frames - self.mean) @ self.basis[:, :SOUNDS]
+        return out
+
+    def units(self, features: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """(b, t, 16) spreads from the person's mean. chosen: (b,) numbers of each sample's member, in training."""
         components = self.input_dropout(((features - self.mean) @ self.basis).transpose(1, 2))
         if self.training:
             components = components + self.noise * torch.randn_like(components)
-        shapes = torch.stack([member(components) for member in self.members])
-        if self.training:
-            chosen = self.chosen(len(features)) if chosen is None else chosen
-            return shapes[chosen.to(shapes.device), torch.arange(len(features))].transpose(1, 2)
-        mean = shapes.mean(0).transpose(1, 2)
-        return mean if self.regression is None else torch.lerp(mean, self.regression(features), self.share)
+        if not self.training:
+            mean = torch.stack([member(components) for member in self.members]).mean(0)
+            if self.regression is not None:
+                mean = torch.lerp(mean, self.regression(self.frames(features)), self.share)
+            return mean.transpose(1, 2)
+        chosen = self.chosen(len(features)) if chosen is None else chosen
+        parts = [member(components[chosen == i]) for i, member in enumerate(self.members)]
+        return torch.cat(parts)[chosen.argsort(stable=True).argsort()].transpose(1, 2)
 
     def chosen(self, count: int) -> Tensor:
-        """A member for each sample, at random."""
-        return torch.randint(len(self.members), (count,))
+        """A member for each sample, at random, all about as often."""
+        return torch.randperm(count) % len(self.members)

@@ -62,13 +62,13 @@ class MotionSizes:
     """components: principal ones that `linear` reads; network_components: that the network reads, of all layers.
 
     width, past, future: of the network's layers, frames a layer sees. members: nets whose mean it is.
-    regression: share in that mean of a ridge regression, as `linear` is.
+    regression: share in that mean of a ridge regression.
     """
 
     components: int = 64
-    network_components: int = 128
-    width: int = 96
-    members: int = 3
+    network_components: int = 96
+    width: int = 80
+    members: int = 4
     regression: float = 0.0
     past: tuple[int, ...] = (3, 3, 3, 3, 3)  # together 15 frames
     future: tuple[int, ...] = (1, 1, 1, 1, 0)  # together 4 frames
@@ -91,5 +91,5 @@ class SyncSizes:
 PAINTER: Final = {"default": PainterSizes(), "debug": PainterSizes((8, 8, 8, 8))}
 FIRST_STAGE: Final = {"default": FirstStageSizes(), "debug": FirstStageSizes((8, 8, 8), (8, 8, 8))}
 DENOISER: Final = {"default": DenoiserSizes(), "debug": DenoiserSizes((8, 16), 8, 16, 2)}
-MOTION: Final = {"default": MotionSizes(regression=0.2), "debug": MotionSizes(8, 8, 8, 2, 0.2)}
+MOTION: Final = {"default": MotionSizes(regression=0.3), "debug": MotionSizes(8, 8, 8, 2, 0.2)}
 SYNC: Final = {"default": SyncSizes(), "debug": SyncSizes(8, 8, 8)}

@@ -58,13 +58,21 @@ class RenderBatch(_Batch):
 class MotionBatch(_Batch):
     """features: (b, 2 t + 38, 1152), 30 before the first frame's own and 8 after the last's. shape: (b, t, 16).
 
-    opening: (b, t) true inner-lip opening over the neutral's, eye distances. mask: (b, t), 1 where a frame counts.
+    opening: (b, t) true inner-lip opening, eye distances. mask: (b, t), 1 where a frame counts. mean, spread: (b, 16)
+    of the whole clip's shapes: how far and around what this person moves, which speech does not tell.
     """
 
     features: Tensor
     shape: Tensor
     opening: Tensor
     mask: Tensor
+    mean: Tensor
+    spread: Tensor
+
+    @property
+    def units(self) -> Tensor:
+        """(b, t, 16): the shapes around their clip's mean, in its spreads."""
+        return (self.shape - self.mean[:, None]) / self.spread[:, None]
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,8 @@ class FakeSource:
                 noise(frames, COMPONENTS),
                 noise(frames),
                 mask,
+                torch.zeros(n, COMPONENTS),
+                torch.ones(n, COMPONENTS),
             )
         if self._kind == "paper":
             return _fake_paper(noise)

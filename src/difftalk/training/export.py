@@ -5,19 +5,21 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from difftalk.align import REGION_SIZE
 from difftalk.errors import DataError, ModelError
-from difftalk.model import MOTIONS, Model, Settings, entry_of, write_index
-from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening_of, pressed, shapes_of
-from difftalk.mouth import COMPONENTS, clip_shapes, opening
+from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
+from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening_of, pressed
+from difftalk.mouth import COMPONENTS, Geometry
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import Denoiser
 from difftalk.nets.diffusion import LatentDiffusion
@@ -32,10 +34,12 @@ from difftalk.nets.sizes import (
     LATENT_CHANNELS,
     LATENT_SIZE,
 )
+from difftalk.pack import samples_of
 from difftalk.published import CHARACTERS, SEEN, WINDOW_STEPS, WINDOWS
-from difftalk.sample import Sample, load_samples
 from difftalk.speech import BLOCK
 from difftalk.training.checkpoint import load_net, save_weights
+from difftalk.training.motion_data import curve_of
+from difftalk.training.people import parted
 
 if TYPE_CHECKING:
     import onnx
@@ -180,19 +184,21 @@ def graphs_of(net: nn.Module) -> dict[str, GraphSpec]:
         }
     if isinstance(net, LinearMotion | MotionNetwork):
         window = torch.zeros(1, PAST_FEATURES + BLOCK + FUTURE_FEATURES, AUDIO_SIZE)
-        name = "linear" if isinstance(net, LinearMotion) else "motion"
-        return {name: GraphSpec(net, {"features": window}, ("shape",), "f32")}
+        if isinstance(net, LinearMotion):
+            return {"linear": GraphSpec(net, {"features": window}, ("shape",), "f32")}
+        heard = _Part(net, lambda features: (net(features), net.sounds(features)))
+        return {"motion": GraphSpec(heard, {"features": window}, ("shape", "sound"), "f32")}
     raise DataError(f"{type(net).__name__} is no net that a model folder holds")
 
 
 class _Part(nn.Module):
     """One of a net's functions as a net of its own."""
 
-    def __init__(self, net: nn.Module, function: Callable[..., Tensor]) -> None:
+    def __init__(self, net: nn.Module, function: Callable[..., Tensor | tuple[Tensor, ...]]) -> None:
         super().__init__()
         self.net, self.function = net, function
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         return self.function(*inputs)
 
 
@@ -219,12 +225,13 @@ def export_model(
     settings: Settings | None = None,
     weights: Path | None = None,
     data: Path | None = None,
+    gains: Mapping[str, float] | None = None,
     fp16: bool | None = None,
 ) -> Model:
     """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError.
 
-    weights: a folder that gets each run's weights as NAME.safetensors, to train on from. data: prepared clips on whose
-    validation people the gain of each motion graph is measured; without them the base's gains stay. fp16: whether
+    weights: a folder that gets each run's weights as NAME.safetensors, to train on from. data: prepared clips on which
+    the gain of a motion run is measured (see `gain_of`) and folded in, unless gains names it. fp16: whether
     weights are stored in fp16; by default all but the published system's are. A denoiser of the published system
     becomes the folder's renderer.
     """
@@ -240,6 +247,9 @@ def export_model(
         if weights is not None:
             weights.mkdir(parents=True, exist_ok=True)
             save_weights(checkpoint, weights / f"{kind}.safetensors")
+        if isinstance(net, LinearMotion | MotionNetwork):
+            known = (gains or {}).get(kind)
+            net.amplify(known if known is not None else gain_of(net, data) if data is not None else 1.0)
         halved = not isinstance(net, PublishedDiffTalk) if fp16 is None else fp16
         for name, spec in graphs_of(net).items():
             path = half / f"{name}.onnx"
@@ -247,25 +257,34 @@ def export_model(
             entries[name] = entry_of(path, spec.precision)
         if isinstance(net, PublishedDiffTalk) and settings is None:
             settings = replace(source.settings, renderer="published", steps=PUBLISHED_STEPS, picture=net.sizes.picture)
-    settings = settings or source.settings
-    write_index(half, entries, settings)
-    if data is not None:
-        made, samples = Model.load(half, threads=1), load_samples(data, split="val")
-        gains: dict[str, float] = {name: articulation_of(made, name, samples) for name in MOTIONS if name in entries}
-        write_index(half, entries, replace(settings, articulation=gains))
+    write_index(half, entries, settings or source.settings)
     half.rename(out)
     return Model.load(out)
 
 
-def articulation_of(model: Model, motion: str, samples: Sequence[Sample]) -> float:
-    """The gain at which the opening's spread equals the true one's: median over people of the mean over their clips."""
-    geometry, graph, gain = model.geometry, model.graph(motion), 1.0
-    truths = [float(opening(clip_shapes(geometry, sample.meshes).free).std()) for sample in samples]
-    shapes = [shapes_of(sample.speech, graph)[: round(sample.seconds[-1] * MOTION_RATE)] for sample in samples]
+def gain_of(net: LinearMotion | MotionNetwork, data: Path) -> float:
+    """The gain of `amplify` at which the opening's spread is the true one, on a data folder's people kept aside.
+
+    Median over people of the mean over their clips. A run that has seen them (without data.aside=true) asks for less.
+    """
+    geometry, samples = Geometry.load(SHIPPED), samples_of(data, split="train")
+    samples, total = parted(samples)[1] or samples, 1.0
+    curves = [curve_of(sample, geometry) for sample in samples]
+    tried = deepcopy(net)
     for _ in range(GAIN_ROUNDS):
         ratios: dict[str, list[float]] = {}
-        for sample, truth, made in zip(samples, truths, shapes, strict=True):
-            spread = float(opening_of(pressed(made * np.float32(gain), geometry), geometry).std())
-            ratios.setdefault(sample.record.person, []).append(truth / max(spread, 1e-9))
-        gain *= float(np.median([np.mean(found) for found in ratios.values()]))
-    return round(gain, 3)
+        for sample, curve in zip(samples, curves, strict=True):
+            shapes = _spoken(tried, np.asarray(sample.speech, np.float32))[: round(curve.seconds[-1] * MOTION_RATE)]
+            spread = float(opening_of(pressed(shapes, geometry), geometry).std())
+            ratios.setdefault(sample.record.person, []).append(float(curve.openings.std()) / max(spread, 1e-9))
+        gain = float(np.median([np.mean(found) for found in ratios.values()]))
+        tried.amplify(gain)
+        total *= gain
+    return round(total, 3)
+
+
+@torch.no_grad()
+def _spoken(net: LinearMotion | MotionNetwork, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Features (n, 1152) -> mouth shapes (t, 16), as a stream has them."""
+    begun = np.concatenate([np.repeat(features[:1], PAST_FEATURES, 0), features])
+    return np.asarray(net(torch.from_numpy(begun[None])[:, : len(begun) // 2 * 2])[0].numpy(), np.float32)

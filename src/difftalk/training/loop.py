@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from difftalk.contact_sheet import write_sheet
-from difftalk.engine.openvino import runnable
 from difftalk.errors import DataError
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
@@ -43,7 +42,7 @@ from difftalk.training.checkpoint import (
     load_state,
     save_checkpoint,
 )
-from difftalk.training.motion_loss import fit_linear, fit_whitening
+from difftalk.training.motion_loss import fit_linear, fit_regression, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
 from difftalk.training.optimiser import Clipping
 from difftalk.training.paper_loss import fit_codebook, unit_latents
@@ -74,11 +73,9 @@ def train(
     time.monotonic() from which `minutes` count, such as the process's start; None: the whole run's count, however often
     it was stopped. The last validation and checkpoint come on top.
     """
-    if threads:
-        torch.set_num_threads(threads)
     run.mkdir(parents=True, exist_ok=True)
-    where, last = _device(device), steps if steps is not None else recipe.schedule.steps
-    torch.manual_seed(recipe.schedule.seed)
+    where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
+    _set_up(where, recipe.schedule.seed, threads)
     tools = Tools.of(recipe, where)
     net = placed(build(recipe), where)
     average = deepcopy(net).requires_grad_(False)
@@ -136,19 +133,20 @@ def train(
     return checkpoint
 
 
-def _device(name: str) -> torch.device:
-    """By its name; a GPU is told to choose its fastest kernels."""
-    device = torch.device(name)
-    if device.type == "cuda":
+def _set_up(where: torch.device, seed: int, threads: int) -> None:
+    """Of torch: threads, seed, and on a GPU its quick ways."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    if where.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    return device
 
 
 def _in_bf16(recipe: Recipe, where: torch.device) -> bool:
     """Only where the processor computes in it: one that does not takes far longer than in f32."""
-    asked = recipe.schedule.precision
-    return (runnable(asked) if where.type == "cpu" else asked) == "bf16"
+    able = where.type != "cpu" or torch.cpu._is_avx512_bf16_supported()
+    return able and recipe.schedule.precision == "bf16"
 
 
 def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> float:
@@ -171,7 +169,7 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
         assert isinstance(recipe, MotionRecipe | SyncRecipe)
         fit_whitening(net, source, recipe)
         if isinstance(net, MotionNetwork) and isinstance(recipe, MotionRecipe) and net.regression is not None:
-            fit_linear(net.regression, source, recipe)
+            fit_regression(net, source, recipe)
     if isinstance(net, LatentDiffusion | PublishedDiffTalk) and isinstance(recipe, DenoiserRecipe | PaperRecipe):
         if recipe.first_stage:
             load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)

@@ -8,43 +8,57 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from difftalk.audio import SAMPLE_RATE
 from difftalk.face import Array
 from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
 from difftalk.mouth import COMPONENTS, Geometry
-from difftalk.sample import Sample
-from difftalk.speech import features_of
+from difftalk.pack import pack_at
+from difftalk.sample import Curve, Record, Sample
+from difftalk.speech import silence_features
 from difftalk.training.batches import MotionBatch
 from difftalk.training.render_data import Clip, chances
 
 if TYPE_CHECKING:
-    from difftalk.engine import Graph
+    pass
 
-STRETCH: Final = 40  # frames of a motion sample
-SILENCE_SHARE: Final = 0.1
-SPEEDS: Final = (0.89, 1.12)  # at which every clip is heard again, higher or lower, its mouth as much faster or slower
+STRETCH: Final = 60  # frames of a motion sample
+SILENCE_SHARE: Final = 0.05
+LEAST_SPREAD: Final = 0.1  # of the clips' median, under which a clip's spread of a component is noise
+SURE_EYES: Final = 45.0  # px between the eyes from which a clip's mesh is trusted fully
+SURE_R: Final = (0.2, 0.7)  # correlation at its offset at which a clip is hardly trusted, and from which fully
+LEAST_TRUST: Final = 0.1
+SPEEDS: Final = (0.87, 1.15)  # between which clips are played
+SPEED_SHARE: Final = 0.67  # of the draws, where speeds are asked for
+
+Columns = tuple[Array, Array, Array, Array, Array, Array]  # a row of a MotionBatch
 
 
 @dataclass(frozen=True)
 class _Stretch:
-    """One clip for the motion: features (n, 1152) with the past's and future's edges added, shapes (t, 16) at 25/s."""
+    """One clip for the motion: features (n, 1152) with the past's and future's edges added, shapes (t, 16) at 25/s.
+
+    mean, spread: (16,) of the shapes.
+    """
 
     features: Array
     shapes: Array
     openings: Array
+    mean: Array
+    spread: Array
 
 
 class MotionSource:
     """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
 
-    silences: (k, n, 1152) features of silence and faint noise; their shape is the neutral. encoder: with it, every clip
-    is heard at other speeds as well.
+    silences: (k, n, 1152) features of silence and faint noise; their shape is the neutral. speeds: whether clips are
+    played at other speeds as well.
     """
 
     def __init__(
@@ -56,17 +70,19 @@ class MotionSource:
         silences: Array,
         seed: int = 0,
         validation: Sequence[Sample] = (),
-        encoder: Graph | None = None,
+        speeds: bool = False,
     ) -> None:
-        self._batch_size, self._seed, self._silences = batch_size, seed, silences
-        clips = [Clip.of(sample, geometry) for sample in samples]
-        self._stretches = [_stretch(clip) for clip in clips]
+        self._batch_size, self._seed, self._silences, self._speeds = batch_size, seed, silences, speeds
+        curves = [curve_of(sample, geometry) for sample in samples]
+        self._stretches = [_stretch(sample, curve) for sample, curve in zip(samples, curves, strict=True)]
         people = [sample.record.person for sample in samples]
-        if encoder is not None:
-            self._stretches += [_stretch(clip, speed=speed, encoder=encoder) for speed in SPEEDS for clip in clips]
-            people *= 1 + len(SPEEDS)
-        self._held_out = [_stretch(Clip.of(sample, geometry)) for sample in validation]
-        self._chance = chances([len(s.shapes) for s in self._stretches], people)
+        self._held_out = [_stretch(sample, curve_of(sample, geometry)) for sample in validation]
+        trusts = np.array([trust(sample.record) for sample in samples])
+        self._chance = chances([len(s.shapes) for s in self._stretches], people, trusts)
+        floor = LEAST_SPREAD * np.median([s.spread for s in self._stretches], 0)
+        self._stretches = [replace(s, spread=np.maximum(s.spread, floor)) for s in self._stretches]
+        self._rest = np.mean([s.mean for s in self._stretches], 0)
+        self._usual = np.exp(np.mean([np.log(s.spread) for s in self._stretches], 0))
 
     def batch(self, step: int) -> MotionBatch:
         rng = np.random.default_rng((self._seed, step))
@@ -76,7 +92,9 @@ class MotionSource:
                 rows.append(self._silence(rng))
                 continue
             stretch = self._stretches[int(rng.choice(len(self._stretches), p=self._chance))]
-            rows.append(_cut(stretch, int(rng.integers(max(1, len(stretch.shapes) - STRETCH + 1))), STRETCH))
+            speed = float(rng.uniform(*SPEEDS)) if self._speeds and rng.random() < SPEED_SHARE else 1.0
+            start = int(rng.integers(max(1, len(stretch.shapes) - round(speed * STRETCH) + 1)))
+            rows.append(_cut(stretch, start, STRETCH, speed))
         return MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def validation(self) -> list[MotionBatch]:
@@ -84,66 +102,77 @@ class MotionSource:
         rows = [_cut(stretch, 0, longest) for stretch in self._held_out]
         return [MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))]
 
-    def _silence(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+    def _silence(self, rng: np.random.Generator) -> Columns:
         features = self._silences[int(rng.integers(len(self._silences)))]
         length = 2 * STRETCH + PAST_FEATURES + FUTURE_FEATURES
         start = int(rng.integers(len(features) - length + 1))
         still = np.zeros((STRETCH, COMPONENTS), np.float32)
-        return features[start : start + length], still, still[:, 0], np.ones(STRETCH, np.float32)
+        mask = np.ones(STRETCH, np.float32)
+        return features[start : start + length], still, still[:, 0], mask, self._rest, self._usual
 
 
-def _stretch(clip: Clip, *, speed: float = 1.0, encoder: Graph | None = None) -> _Stretch:
-    """The clip, or what it would be when played `speed` times as fast; that needs the encoder."""
-    sample = clip.sample
+def curve_of(sample: Sample, geometry: Geometry) -> Curve:
+    """The mouth at every frame of the clip, of a pack's clips too."""
+    if sample.curve is not None:
+        return sample.curve
+    clip = Clip.of(sample, geometry)
+    return Curve(sample.seconds, clip.shapes, clip.openings)
+
+
+def _stretch(sample: Sample, curve: Curve) -> _Stretch:
+    first = np.ceil(curve.seconds[0] * MOTION_RATE - 1e-6)
+    times = np.arange(first / MOTION_RATE, curve.seconds[-1] + 1e-6, 1 / MOTION_RATE)
+    shapes = np.stack([np.interp(times, curve.seconds, column) for column in curve.shapes.T], 1).astype(np.float32)
+    openings = np.interp(times, curve.seconds, curve.openings).astype(np.float32)
+    rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + round(2 * (sample.record.offset + first))
     speech = np.asarray(sample.speech, np.float32)
-    if encoder is not None:
-        speech = _heard_at(sample, speed, encoder)
-    seconds = sample.seconds / speed
-    times = np.arange(0, seconds[-1] + 1e-6, 1 / MOTION_RATE)
-    shapes = np.stack([np.interp(times, seconds, column) for column in clip.shapes.T], 1).astype(np.float32)
-    openings = np.interp(times, seconds, clip.openings).astype(np.float32)
-    shift = round(2 * sample.record.offset / speed)
-    rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + shift
-    return _Stretch(speech[np.clip(rows, 0, len(speech) - 1)], shapes, openings)
+    heard = speech[np.clip(rows, 0, len(speech) - 1)]
+    return _Stretch(heard, shapes, openings, shapes.mean(0), shapes.std(0))
 
 
-def _heard_at(sample: Sample, speed: float, encoder: Graph) -> Array:
-    """Speech features of the clip played faster or slower; made once and kept in the sample's folder."""
-    import soxr
+def _cut(stretch: _Stretch, start: int, frames: int, speed: float = 1.0) -> Columns:
+    """`frames` frames from `start`, played `speed` times as fast; past the end nothing counts.
 
-    kept = sample.folder / f"speech_{speed:g}.npy"
+    Another speed is that of the features, not of the sound: as if the same voice spoke faster or slower.
+    """
+    places = start + speed * np.arange(frames)
+    rows = PAST_FEATURES + 2 * start + speed * np.arange(-PAST_FEATURES, 2 * frames + FUTURE_FEATURES)
+    mask = (places <= len(stretch.shapes) - 1).astype(np.float32)
+    opening = np.interp(places, np.arange(len(stretch.openings)), stretch.openings).astype(np.float32)
+    features, shapes = _between(stretch.features, rows), _between(stretch.shapes, places)
+    return features, shapes, opening, mask, stretch.mean, stretch.spread
+
+
+def _between(values: Array, places: NDArray[np.floating]) -> Array:
+    """(n, k) rows of values (t, k) at places between them; beyond the ends the last ones."""
+    places = np.clip(places, 0, len(values) - 1)
+    low = np.minimum(places.astype(np.int64), len(values) - 2)
+    share = (places - low).astype(np.float32)[:, None]
+    return np.asarray(values[low] + share * (values[low + 1] - values[low]), np.float32) if share.any() else values[low]
+
+
+def trust(record: Record) -> float:
+    """How much a clip's mesh and its lip/audio offset count, in (0, 1]: small faces and doubtful fits less."""
+    low, high = SURE_R
+    fits = np.clip((record.offset_r - low) / (high - low), LEAST_TRUST, 1)
+    return float(min(1.0, record.eye_distance / SURE_EYES) * fits)
+
+
+def silences_of(data: Path) -> Array:
+    """`silence_features`; made once and kept in the data's folder, so that training there needs no encoder."""
+    from difftalk.model import Model
+
+    packed = pack_at(data)
+    if packed is not None:
+        return packed.silences
+    kept = data / "silence.npy"
     if not kept.is_file():
-        waveform = sample.sound()
-        waveform = soxr.resample(waveform, speed * SAMPLE_RATE, SAMPLE_RATE)
-        half = kept.with_suffix(f".{os.getpid()}.part")
-        with half.open("wb") as file:
-            np.save(file, features_of(waveform, encoder, extra=2 * FUTURE_FEATURES).astype(np.float16))
-        half.replace(kept)
+        _keep(silence_features(Model.load(threads=1).graph("speech_encoder")), kept)
     return np.asarray(np.load(kept), np.float32)
 
 
-def _cut(stretch: _Stretch, start: int, frames: int) -> tuple[Array, Array, Array, Array]:
-    """`frames` frames from `start`; past the end nothing counts."""
-    stop = min(start + frames, len(stretch.shapes))
-    missing = frames - (stop - start)
-    features = stretch.features[2 * start : 2 * stop + PAST_FEATURES + FUTURE_FEATURES]
-    mask = np.concatenate([np.ones(stop - start, np.float32), np.zeros(missing, np.float32)])
-    return (
-        np.pad(features, ((0, 2 * missing), (0, 0)), mode="edge"),
-        np.pad(stretch.shapes[start:stop], ((0, missing), (0, 0)), mode="edge"),
-        np.pad(stretch.openings[start:stop], (0, missing), mode="edge"),
-        mask,
-    )
-
-
-def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
-    """(k, n, 1152): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
-    rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
-    for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
-        for brown in (False, True):
-            noise = rng.standard_normal(count)
-            noise = np.cumsum(noise) if brown else noise
-            noise = noise - np.convolve(noise, np.ones(400) / 400, mode="same") if brown else noise
-            gain = 0.0 if level is None else 10 ** (level / 20) / noise.std()
-            out.append(features_of((gain * noise).astype(np.float32), encoder))
-    return np.stack(out)
+def _keep(features: Array, path: Path) -> None:
+    half = path.with_suffix(f".{os.getpid()}.part")
+    with half.open("wb") as file:
+        np.save(file, features.astype(np.float16))
+    half.replace(path)

@@ -28,7 +28,7 @@ from difftalk.training.losses import (
     mouth_boxes,
     painter_loss,
 )
-from difftalk.training.motion_loss import motion_loss, opening_correlation
+from difftalk.training.motion_loss import curve_correlations, motion_loss
 from difftalk.training.paper_loss import (
     paper_figures,
     paper_first_stage_loss,
@@ -55,10 +55,10 @@ SHEET_ROWS = 24
 
 @dataclass(frozen=True)
 class Tools:
-    """What losses need besides net and batch. opening_row: (16,) of the geometry. expert: frozen."""
+    """What losses need besides net and batch. curve_rows: (16, 4) of the geometry. expert: frozen."""
 
     lpips: LPIPS | None = None
-    opening_row: Tensor | None = None
+    curve_rows: Tensor | None = None
     expert: SyncExpert | None = None
 
     @classmethod
@@ -67,8 +67,8 @@ class Tools:
         from difftalk.mouth import Geometry
 
         if isinstance(recipe, MotionRecipe):
-            row = torch.from_numpy(Geometry.load(SHIPPED).opening_row()).to(device)
-            return cls(opening_row=row, expert=_expert(recipe.expert, device) if recipe.expert else None)
+            rows = torch.from_numpy(Geometry.load(SHIPPED).curve_rows()).to(device)
+            return cls(curve_rows=rows, expert=_expert(recipe.expert, device) if recipe.expert else None)
         if isinstance(recipe, SyncRecipe | PaperRecipe):
             return cls()
         return cls(placed(LPIPS.shipped(), device) if recipe.lpips else None)
@@ -121,8 +121,9 @@ def loss_of(net: nn.Module, batch: Batch, recipe: Recipe, tools: Tools, random: 
         return paper_loss(net, batch, random)
     if isinstance(net, SyncExpert) and isinstance(batch, MotionBatch):
         return sync_loss(net, batch)
-    if isinstance(batch, MotionBatch) and isinstance(recipe, MotionRecipe) and tools.opening_row is not None:
-        return motion_loss(net, batch, recipe, tools.opening_row, tools.expert)
+    if isinstance(net, MotionNetwork) and isinstance(batch, MotionBatch) and tools.curve_rows is not None:
+        assert isinstance(recipe, MotionRecipe)
+        return motion_loss(net, batch, recipe, tools.curve_rows, tools.expert)
     raise DataError(f"{type(net).__name__} cannot learn from {type(batch).__name__}")
 
 
@@ -137,7 +138,8 @@ def validate(
         if isinstance(net, SyncExpert) and isinstance(batch, MotionBatch):
             figures = {"right_offsets": right_offsets(net, batch), "sync": float(sync_loss(net, batch).total)}
         elif isinstance(batch, MotionBatch):
-            figures = {"opening_r": opening_correlation(net(batch.features), batch, tools.opening_row)}
+            assert tools.curve_rows is not None
+            figures = curve_correlations(net(batch.features), batch, tools.curve_rows)
         elif isinstance(batch, PaperBatch):
             assert isinstance(net, PublishedDiffTalk | PaperFirstStage)
             output = paper_pictures(net, batch)

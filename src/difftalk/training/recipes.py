@@ -95,14 +95,17 @@ class DenoiserRecipe:
 
 @dataclass(frozen=True)
 class MotionLoss:
-    """Weights."""
+    """Weights, see `motion_loss`. opening to rounding: of 1 - r."""
 
-    shape: float = 0.3
-    velocity: float = 1.0
-    opening: float = 1.0  # square error in units of the opening's spread
-    closure: float = 0.5  # opening where the mouth is closed
-    closed_under: float = 0.25  # of the opening's spread above its least: what counts as closed
-    correlation: float = 1.0  # 1 - r of the opening over the stretch
+    shape: float = 1.0
+    velocity: float = 0.0
+    components: float = 1.0
+    opening: float = 1.0
+    width: float = 0.5
+    jaw: float = 0.5
+    rounding: float = 0.5
+    closure: float = 0.0  # square error of the opening, in its spreads, where the mouth is closed
+    closed_under: float = 0.25  # of the opening's spread over the neutral's: what counts as closed
     expert: float = 0.3  # the sync expert's, where the recipe names one
 
 
@@ -118,10 +121,11 @@ class MotionRecipe:
     size: MotionSizes
     network: bool = True
     ridge: float = 0.03
-    fit_batches: int = 48  # batches from which regression and whitening are fitted
-    speeds: bool = False  # whether clips are heard at other speeds as well
-    optimiser: Optimiser = Optimiser(lr=1e-3, weight_decay=0.1, warm_up=50, ema=0.99)
-    schedule: Schedule = Schedule(steps=300, batch=96, precision="f32", validate_every=50)
+    network_ridge: float = 0.3  # of the network's own regression
+    fit_batches: int = 6  # batches from which regression and whitening are fitted
+    speeds: bool = False  # whether clips are played at other speeds as well
+    optimiser: Optimiser = Optimiser(lr=2e-3, weight_decay=0.1, warm_up=30, ema=0.99)
+    schedule: Schedule = Schedule(steps=150, batch=256, precision="f32", validate_every=50)
     loss: MotionLoss = MotionLoss()
     expert: str = ""
     expert_members: int = 1

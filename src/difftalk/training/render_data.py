@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from difftalk.align import Alignment, Pose, crop_region
 from difftalk.composite import Reference, compose, inner_mouth, warp
 from difftalk.face import Array, Image
-from difftalk.identity import TURN_STAY
 from difftalk.interior import interior
 from difftalk.motion import MOTION_RATE
 from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.mouth_bank import MAX_MOUTHS, nearest, staying, way_of
+from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, nearest, staying, way_of
 from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sample import Sample
@@ -33,6 +32,9 @@ SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
 NEAR_SHARE: Final = 0.5  # of samples whose reference is the nearest in pose
 ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itself, as with a still
+MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
+CAP_ROUNDS: Final = 20  # of cutting and sharing out again
+FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
 SHARP: Final = 6.0  # gradient energy from which a sample counts fully
 
 Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
@@ -56,8 +58,8 @@ class Clip:
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
-        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.meshes))])
-        parts = clip_shapes(geometry, meshes)
+        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.numbers))])
+        parts = clip_shapes(geometry, meshes, sample.neutral)
         turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
         ways = np.array([way_of(free) for free in parts.free])
@@ -88,11 +90,18 @@ class Clip:
 
     def audio(self, index: int, renderer: str = "denoiser") -> Array:
         """(20, 1152) features of ± 200 ms around the frame, or what another renderer is given; edges repeated."""
-        return audio_tokens(np.asarray(self.sample.speech), self.feature_position(index), context_of(renderer))
+        before, after = context_of(renderer)
+        return self.sample.features(np.arange(-before, after) + round(self.feature_position(index)))
+
+    def follows(self, index: int) -> bool:
+        """Whether the frame before comes right before it."""
+        seconds, rate = self.sample.seconds, self.sample.record.frame_rate
+        return bool(index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(rate, 1))
 
     def far_frames(self, index: int) -> NDArray[np.int64]:
         """Frames at least 60 away from `index`, or the farthest."""
-        distance = np.abs(np.arange(len(self)) - index)
+        numbers = self.sample.numbers
+        distance = np.abs(numbers - numbers[index])
         far = np.flatnonzero(distance >= REFERENCE_GAP)
         return far if len(far) else np.flatnonzero(distance >= distance.max() - 2)
 
@@ -167,19 +176,22 @@ class Chosen:
     mouth: int
 
 
-def audio_tokens(speech: NDArray[np.floating], position: float, context: tuple[int, int]) -> Array:
-    """(n, 1152) features and a position in them -> those before and after it; edges repeated."""
-    rows = np.arange(-context[0], context[1]) + round(position)
-    return np.asarray(speech[np.clip(rows, 0, len(speech) - 1)], np.float32)
+def chances(
+    frames: Sequence[int], people: Sequence[str], trusts: NDArray[np.float64] | float = 1.0
+) -> NDArray[np.float64]:
+    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them.
 
-
-def chances(frames: Sequence[int], people: Sequence[str]) -> NDArray[np.float64]:
-    """How often each clip is drawn: a person counts by the square root of their frames, a clip by its share of them."""
-    total = dict.fromkeys(people, 0)
-    for count, person in zip(frames, people, strict=True):
-        total[person] += count
-    chance = np.array([count / np.sqrt(total[person]) for count, person in zip(frames, people, strict=True)])
-    return np.asarray(chance / chance.sum())
+    trusts: by which clips count besides. No person is drawn more often than MOST_OF_ONE, where there are enough people.
+    """
+    numbers = np.unique(people, return_inverse=True)[1]
+    total = np.bincount(numbers, frames)
+    chance = trusts * np.asarray(frames) / np.sqrt(total[numbers])
+    share = np.bincount(numbers, chance / chance.sum())
+    for _ in range(CAP_ROUNDS):
+        share = np.minimum(share, max(MOST_OF_ONE, 1 / len(share)))
+        share = share / share.sum()
+    own = np.bincount(numbers, chance)
+    return np.asarray(chance * share[numbers] / own[numbers])
 
 
 class RenderSource:
@@ -201,9 +213,9 @@ class RenderSource:
     ) -> None:
         self.geometry, self.seed = geometry, seed
         self._batch_size, self._warped = batch_size, warped
-        self._samples, self._validation = samples, validation
+        self._samples, self._validation = ([s for s in given if len(s.numbers)] for given in (samples, validation))
         self._clips: dict[int, Clip] = {}  # made when they are first drawn
-        self._chance = chances([s.record.frames for s in samples], [s.record.person for s in samples])
+        self._chance = chances([s.record.frames for s in self._samples], [s.record.person for s in self._samples])
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that make rows: without what is made on demand."""
@@ -212,7 +224,7 @@ class RenderSource:
     def row(self, number: int) -> Row:
         rng = np.random.default_rng((self.seed, number))
         clip = self._clip(int(rng.choice(len(self._samples), p=self._chance)))
-        index = int(rng.integers(len(clip)))
+        index = _drawn(clip, rng)
         return self._row(Chosen(clip, index, *self._references(clip, index, rng)), rng)
 
     def _clip(self, number: int) -> Clip:
@@ -249,8 +261,7 @@ class RenderSource:
         else:
             still = replace(warp(reference.points, reference.points), inner=inner_mouth(mesh))
             composite = compose(reference, still, mouth, replace(inside, share=0.0))
-        seconds = clip.sample.seconds
-        follows = index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(clip.sample.record.frame_rate, 1)
+        follows = clip.follows(index)
         target = _picture(clip.sample.frame(index))
         return {
             "target": target,
@@ -279,6 +290,13 @@ class RenderSource:
             return clip.meshes[index], clip.shapes[index]
         shape = clip.shapes[index] + SHAPE_JITTER * rng.standard_normal(COMPONENTS).astype(np.float32)
         return clip.mesh(index, shape, self.geometry), shape
+
+
+def _drawn(clip: Clip, rng: np.random.Generator) -> int:
+    """A frame of the clip; of a pack's pairs mostly the second, which has one before it."""
+    index = int(rng.integers(len(clip)))
+    second = index + 1 < len(clip) and not clip.follows(index) and clip.follows(index + 1)
+    return index + 1 if second and rng.random() >= FIRST_SHARE else index
 
 
 def _picture(aligned: Image) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -12,13 +13,16 @@ import torch
 
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
-from difftalk.model import Model
-from difftalk.sample import Sample, load_samples
+from difftalk.model import SHIPPED
+from difftalk.mouth import Geometry
+from difftalk.pack import samples_of
+from difftalk.sample import Sample
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
-from difftalk.training.motion_data import MotionSource, silence_features
+from difftalk.training.motion_data import MotionSource, silences_of
 from difftalk.training.paper_data import PaperSource
+from difftalk.training.people import parted
 from difftalk.training.recipes import (
     Kind,
     MotionRecipe,
@@ -52,17 +56,18 @@ def train_kind(
 ) -> str:
     """Trains one kind of net and says in a line what was done.
 
-    settings: 'a.b=value' for the recipe, and data.rights=KIND. warped: see RenderSource. since: see train.
+    settings: 'a.b=value' for the recipe, data.rights=KIND, and data.aside=true: the people kept aside for choosing
+    numbers are not trained on but validated on. warped: see RenderSource. since: see train.
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} cannot be trained; allowed: {', '.join(KINDS)}")
-    rights, others = _split(settings)
+    wanted, others = DataChoice.of(settings)
     if kind == "geometry":
-        return _train_geometry(_samples(data, "train", rights), run)
+        return _train_geometry(wanted.samples(data, "train"), run)
     chosen = override(recipe_named(kind, recipe), others)
     if threads:
         torch.set_num_threads(threads)
-    source = _source(kind, chosen, data, rights, warped=warped, device=device)
+    source = _source(kind, chosen, data, wanted, warped=warped, device=device)
     with source if isinstance(source, Shelf) else nullcontext():
         done = train(
             cast("Kind", kind),
@@ -79,51 +84,70 @@ def train_kind(
     return f"{done.step} steps in {done.seconds / 60:.1f} minutes"
 
 
-def _split(settings: Sequence[str]) -> tuple[str | None, list[str]]:
-    rights = [s.partition("=")[2] for s in settings if s.startswith("data.rights=")]
-    return (rights[-1] if rights else None), [s for s in settings if not s.startswith("data.")]
+@dataclass(frozen=True)
+class DataChoice:
+    """Of the data: rights, only clips with these; aside: whether the people kept aside are left out of training."""
 
+    rights: str | None = None
+    aside: bool = False
 
-def _samples(data: Path | None, split: str, rights: str | None) -> list[Sample]:
-    if data is None:
-        raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
-    samples = [s for s in load_samples(data, split=split) if rights is None or s.record.rights == rights]
-    if not samples:
-        raise DataError(f"{data} has no kept {split} sample with rights {rights!r}")
-    return samples
+    @classmethod
+    def of(cls, settings: Sequence[str]) -> tuple[DataChoice, list[str]]:
+        """The data's settings, and those of the recipe."""
+        own = dict(s.removeprefix("data.").partition("=")[::2] for s in settings if s.startswith("data."))
+        for name, value in own.items():
+            if name not in ("rights", "aside") or (name == "aside" and value not in ("true", "false")):
+                raise InputError(
+                    f"--set data.{name}={value}: allowed are data.rights=KIND and data.aside=true or false"
+                )
+        choice = cls(own.get("rights"), own.get("aside") == "true")
+        return choice, [s for s in settings if not s.startswith("data.")]
+
+    def samples(self, data: Path | None, split: str) -> list[Sample]:
+        """The kept samples of a split with these rights."""
+        if data is None:
+            raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
+        samples = [s for s in samples_of(data, split=split) if self.rights in (None, s.record.rights)]
+        if not samples:
+            raise DataError(f"{data} has no kept {split} sample with rights {self.rights!r}")
+        return samples
+
+    def parts(self, data: Path | None) -> tuple[list[Sample], list[Sample]]:
+        """Samples to train on and to validate on."""
+        samples = self.samples(data, "train")
+        return parted(samples) if self.aside else (samples, _held_out(data))
 
 
 def _held_out(data: Path | None) -> list[Sample]:
-    """Validation people; with a folder of one's own that has none, the first training clips."""
+    """Validation people, of a pack those that it holds out; where there are none, the first training clips."""
     assert data is not None
     try:
-        return load_samples(data, split="val")
+        return samples_of(data, split="val")
     except DataError:
-        return load_samples(data)[:4]
+        return samples_of(data)[:4]
 
 
-def _source(kind: str, recipe: Recipe, data: Path | None, rights: str | None, *, warped: bool, device: str) -> Source:
+def _source(kind: str, recipe: Recipe, data: Path | None, wanted: DataChoice, *, warped: bool, device: str) -> Source:
     schedule = recipe.schedule
     if isinstance(recipe, PaperRecipe | PaperFirstStageRecipe):
         return _paper_source(recipe, data)
     if recipe.name == "debug" and data is None:
         return FakeSource(kind, batch_size=schedule.batch, seed=schedule.seed)
-    samples, held_out, model = _samples(data, "train", rights), _held_out(data), Model.load(threads=1)
+    (samples, held_out), geometry = wanted.parts(data), Geometry.load(SHIPPED)
     if isinstance(recipe, MotionRecipe | SyncRecipe):
-        encoder = model.graph("speech_encoder")
-        silences = silence_features(encoder)
+        assert data is not None
         return MotionSource(
             samples,
-            model.geometry,
+            geometry,
             batch_size=schedule.batch,
-            silences=silences,
-            encoder=encoder if recipe.speeds else None,
+            silences=silences_of(data),
+            speeds=recipe.speeds,
             seed=schedule.seed,
             validation=held_out,
         )
     rows = RenderSource(
         samples,
-        model.geometry,
+        geometry,
         batch_size=schedule.batch,
         seed=schedule.seed,
         validation=held_out,

@@ -1,0 +1,60 @@
+"""`python -m difftalk.training`, which needs torch and what draws and reads data, and nothing else of the package's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from difftalk.errors import DataError
+from difftalk.training import __main__ as entry
+from difftalk.training import run as runs
+from difftalk.training.checkpoint import load_checkpoint
+
+BARE = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("av", "diffusers", "openvino", "rich", "soxr", "threadpoolctl", "typer"):
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+sys.meta_path.insert(0, Blocker())
+from difftalk.training.__main__ import main
+for kind in ("painter", "first-stage", "denoiser", "motion"):
+    main([kind, "-o", f"{sys.argv[1]}/{kind}", "--recipe", "debug", "--steps", "2", "--threads", "1"])
+settings = ["--set", "critic=0.2", "--set", "schedule.precision=bf16"]
+sharp = ["--recipe", "debug", "--steps", "2", "--threads", "1", *settings, "--from", f"{sys.argv[1]}/denoiser"]
+main(["denoiser", "-o", f"{sys.argv[1]}/sharp", *sharp])
+from difftalk.training import export, motion_data, paper_data, render_data
+"""
+
+
+def test_nets_train_without_what_reads_clips_and_runs_models(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", BARE, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for kind in ("painter", "first-stage", "denoiser", "motion", "sharp"):
+        assert load_checkpoint(tmp_path / kind).step == 2
+        assert f"{kind}\n" in done.stdout
+
+
+def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        entry.main(["painter", "-o", str(tmp_path), "--recipe", "huge"])
+    assert capsys.readouterr().err.startswith("difftalk: painter has no recipe 'huge'")
+
+
+def test_minutes_count_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def trained(*positional: object, minutes: float, since: float, **more: object) -> object:
+        given.append((minutes, time.monotonic() - since))
+        raise DataError("no more")
+
+    monkeypatch.setattr(runs, "train", trained)
+    with pytest.raises(SystemExit, match="1"):
+        entry.main(["painter", "-o", str(tmp_path), "--recipe", "debug", "--minutes", "5"])
+    ((minutes, seconds),) = given
+    assert minutes == 5
+    assert 0 <= seconds < 60
