@@ -34,7 +34,7 @@ def test_steps_are_those_of_clipped_gradients(size: float) -> None:
     for seed in range(4):
         filled(net, seed, size)
         filled(other, seed, size)
-        ours.clipped_step()
+        ours.clipped_step(0.1)
         nn.utils.clip_grad_norm_(other.parameters(), SETTINGS.clip)
         theirs.step()
     for one, another in zip(state(net), state(other), strict=True):
@@ -46,17 +46,17 @@ def test_a_broken_gradient_is_no_step(broken: float) -> None:
     net = nn.Linear(5, 3)
     optimiser = Clipping.of(net, SETTINGS)
     filled(net, 0, 1.0)
-    optimiser.clipped_step()
+    optimiser.clipped_step(0.1)
     before, kept = state(net), deepcopy(optimiser.state_dict()["state"])
     filled(net, 1, 1.0)
     assert net.bias.grad is not None
     net.bias.grad[1] = broken
-    optimiser.clipped_step()
+    optimiser.clipped_step(0.1)
     assert all(torch.equal(one, other) for one, other in zip(before, state(net), strict=True))
     for number, held in optimiser.state_dict()["state"].items():
         assert all(torch.equal(held[name], kept[number][name]) for name in held)
     filled(net, 2, 1.0)
-    optimiser.clipped_step()
+    optimiser.clipped_step(0.1)
     assert not torch.equal(before[0], net.weight)
 
 

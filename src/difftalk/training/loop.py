@@ -96,8 +96,6 @@ def train(
         for batch in _ahead(source, step, last):
             spent = (time.monotonic() - counted) / 60 / max(minutes, 1e-6)
             rate = learning_rate(recipe.optimiser, step, recipe.schedule.steps, spent)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
             net.train()
             random.manual_seed(recipe.schedule.seed * SEEDS + step)
             optimiser.zero_grad(set_to_none=True)
@@ -105,13 +103,13 @@ def train(
                 with autocast:
                     part = part.to(where)
                     loss = loss_of(net, part, recipe, tools, random)
-                judged = None if adversary is None else adversary.judged(loss, part)
-                if adversary is not None and judged is not None:
+                if adversary is not None:
+                    judged = adversary.judged(loss, part)
                     loss = adversary.added(loss, judged)
                 (loss.total * (len(part) / len(batch))).backward()  # type: ignore[no-untyped-call]
-                if adversary is not None and judged is not None:
+                if adversary is not None:
                     adversary.learn(judged, rate)
-            optimiser.clipped_step()
+            optimiser.clipped_step(rate)
             _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
             step += 1
             seconds = time.monotonic() - began

@@ -28,8 +28,10 @@ class Clipping(torch.optim.AdamW):
     def of(cls, net: nn.Module, settings: Optimiser) -> Self:
         return cls([p for p in net.parameters() if p.requires_grad], settings)
 
-    def clipped_step(self) -> None:
-        """A step, or none where a gradient is not finite."""
+    def clipped_step(self, rate: float) -> None:
+        """A step at a learning rate, or none where a gradient is not finite."""
+        for group in self.param_groups:
+            group["lr"] = rate
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
         self.grad_scale = (norm / self.limit).clamp_min(1.0)
