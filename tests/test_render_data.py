@@ -17,7 +17,7 @@ from difftalk.mouth_bank import MAX_MOUTHS
 from difftalk.sample import Sample
 from difftalk.speech import FEATURE_SIZE, silence_features
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
-from difftalk.training.render_data import Clip, Follower, RenderSource
+from difftalk.training.render_data import MOST_OF_ONE, Clip, Follower, RenderSource, chances, texture_weight
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +107,20 @@ def test_motion_plays_clips_at_other_speeds(sample: Sample, painter_model: Model
         )
         np.testing.assert_allclose(shapes[:, 0], 2 + speed * np.arange(10), atol=1e-4)
         assert mask.all()
+
+
+def test_no_person_is_drawn_too_often() -> None:
+    people = ["much", "much", *map(str, range(60))]
+    chance = chances([4000, 4000, *[50] * 60], people)
+    assert chance.sum() == pytest.approx(1)
+    assert chance[:2].sum() == pytest.approx(MOST_OF_ONE, rel=1e-3)
+    assert chance[0] == pytest.approx(chance[1])
+    few = chances([4000, 100], ["a", "b"], np.array([1.0, 0.5]))
+    assert few[0] > few[1] > 0
+
+
+def test_small_and_blurred_faces_do_not_teach_texture(sample: Sample) -> None:
+    sharp = dataclasses.replace(sample.record, sharpness=9.0, eye_distance=90.0)
+    assert texture_weight(sharp) == 1
+    assert texture_weight(dataclasses.replace(sharp, sharpness=3.0)) == pytest.approx(0.5)
+    assert texture_weight(dataclasses.replace(sharp, eye_distance=22.5)) == pytest.approx(0.5)

@@ -40,7 +40,7 @@ class RenderBatch(_Batch):
     """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
 
     target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1.
-    audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much a sample counts.
+    audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much its texture counts.
     """
 
     target: Tensor

@@ -144,7 +144,7 @@ class Loss:
 def picture_loss(
     picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None), *, region_every: int = 1
 ) -> Loss:
-    """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box; each sample by its weight.
+    """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box, each sample's by its weight.
 
     region_every: LPIPS sees the region of every n-th sample only, which stands for the others.
     """
@@ -152,11 +152,11 @@ def picture_loss(
     near = 1 + (INNER_WEIGHT - 1) * widened(inner, 5)
     l1 = ((picture - target).abs() * near).mean((1, 2, 3))
     if lpips is None:
-        return Loss((2 * l1 * weight).mean(), {"l1": l1.mean()})
+        return Loss(2 * l1.mean(), {"l1": l1.mean()})
     mouths, some = Mouths.of(picture, target, inner, lpips), slice(None, None, region_every)
     whole = lpips(picture[some], target[some])
     mouth = lpips.distance(mouths.drawn_features, mouths.true_features)
-    total = ((2 * l1 + mouth) * weight).mean() + (whole * weight[some]).mean()
+    total = (2 * l1 + mouth * weight).mean() + (whole * weight[some]).mean()
     parts = {"l1": l1.mean(), "lpips": whole.mean(), "mouth_lpips": mouth.mean()}
     return Loss(total, parts, picture, mouths)
 

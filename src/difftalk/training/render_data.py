@@ -23,7 +23,7 @@ from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_me
 from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, nearest, staying, way_of
 from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
 from difftalk.rim import RimFollower, still_scene
-from difftalk.sample import Sample
+from difftalk.sample import Record, Sample
 from difftalk.speech import FEATURE_RATE
 from difftalk.training.batches import RenderBatch
 
@@ -35,7 +35,8 @@ ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itse
 MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
 CAP_ROUNDS: Final = 20  # of cutting and sharing out again
 FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
-SHARP: Final = 6.0  # gradient energy from which a sample counts fully
+SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
+LARGE_EYES: Final = 45.0  # px between the eyes from which it does
 
 Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
 
@@ -176,6 +177,11 @@ class Chosen:
     mouth: int
 
 
+def texture_weight(record: Record) -> float:
+    """In [0, 1]: small and blurred faces teach shape and colour, not texture."""
+    return min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE_EYES)
+
+
 def chances(
     frames: Sequence[int], people: Sequence[str], trusts: NDArray[np.float64] | float = 1.0
 ) -> NDArray[np.float64]:
@@ -272,7 +278,7 @@ class RenderSource:
             "audio": clip.audio(index),
             "landmarks": landmarks_of(mesh),
             "shape": shape,
-            "weight": np.array(min(1.0, clip.sample.record.sharpness / SHARP), np.float32),
+            "weight": np.array(texture_weight(clip.sample.record), np.float32),
         }
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
