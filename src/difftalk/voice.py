@@ -28,8 +28,15 @@ Array = NDArray[np.float32]
 SILENCE_LEVEL: Final = -50.0  # dBFS
 SILENCE_SECONDS: Final = 0.5
 LEVEL_SAMPLES: Final = SAMPLE_RATE // 50  # a level is kept for every 20 ms
-QUIET: Final = (-53.0, -47.0)  # dBFS between which the mouth goes from rest to what the motion says
-HEARD_ROWS: Final = (4, 3)  # levels before and after a moment of which the loudest counts: lips move before the sound
+QUIET: Final = -47.0  # dBFS under which the mouth begins to rest
+QUIET_FADE: Final = 6.0  # dB further down it rests
+QUIET_UNDER: Final = 25.0  # dB under the loudest of the last moments, where that is softer
+LOUD: Final = -50.0  # dBFS from which it is a voice, however soft
+LOUD_ROWS: Final = 90  # levels before a moment of which the loudest counts for that
+HEARD_ROWS: Final = (
+    8,
+    12,
+)  # levels before and after a moment of which the loudest counts: no mouth closes between words
 FADE_ROWS: Final = 3  # levels before and after over which rest and motion are blended
 TAIL_FEATURES: Final = 48  # beyond the audio's end, silence following
 KEPT_SECONDS: Final = 2.0
@@ -138,10 +145,12 @@ class Voice:
         if self._levels.end == 0:
             return 1.0
         before, after = HEARD_ROWS
-        rows = np.arange(-before - FADE_ROWS, after + FADE_ROWS + 1) + round(seconds * FEATURE_RATE)
+        rows = np.arange(-LOUD_ROWS, after + FADE_ROWS + 1) + round(seconds * FEATURE_RATE)
         levels = self._levels.at(rows)[:, 0]
-        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1).max(1)
-        return float(np.clip((loudest - QUIET[0]) / (QUIET[1] - QUIET[0]), 0, 1).mean())
+        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1)[-2 * FADE_ROWS - 1 :].max(1)
+        loud = float(levels.max())
+        quiet = min(QUIET, loud - QUIET_UNDER) if loud > LOUD else QUIET
+        return float(np.clip(1 + (loudest - quiet) / QUIET_FADE, 0, 1).mean())
 
     def emphasis(self, seconds: float, until: float) -> float:
         """How much louder it is at a time than it was before, smoothly, -1 to 1; 0 in silence.
@@ -152,8 +161,8 @@ class Voice:
             return 0.0
         last = int(until * FEATURE_RATE)
         rows = np.arange(-EMPHASIS_ROWS, EMPHASIS_AFTER + 1) + round(seconds * FEATURE_RATE)
-        levels = np.maximum(self._levels.at(np.minimum(rows, last))[:, 0], QUIET[0])
-        if levels.max() <= QUIET[1]:
+        levels = np.maximum(self._levels.at(np.minimum(rows, last))[:, 0], QUIET - QUIET_FADE)
+        if levels.max() <= QUIET:
             return 0.0
         now = np.convolve(levels[-2 * EMPHASIS_AFTER :], np.hanning(2 * EMPHASIS_AFTER + 2)[1:-1], "valid")[0]
         now /= np.hanning(2 * EMPHASIS_AFTER + 2).sum()

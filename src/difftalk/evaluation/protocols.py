@@ -47,8 +47,9 @@ from difftalk.waveform import SAMPLE_RATE
 Array = NDArray[np.float32]
 
 DONORS: Final = 4  # voices that a clip is dubbed with
-PAUSE_SECONDS: Final = 1.2
-PAUSE_SETTLE: Final = 0.2  # seconds after the pause begins in which the mouth may close
+PAUSE_SECONDS: Final = 1.6
+PAUSE_SETTLE: Final = 0.3  # seconds after the pause begins in which the mouth may close
+PAUSE_EARLY: Final = 0.4  # seconds before it ends in which the mouth may open: mouths do so before they speak
 QUIET_SECONDS: Final = 2.4
 QUIET_LEVEL: Final = -55.0  # dBFS
 LONG_SECONDS: Final = {"length": 20.0, "drift": 120.0}
@@ -191,7 +192,7 @@ def silence(clip: Clip, bench: Bench) -> Outcome:
     neutral, heard = float(opening(subject.identity.neutral)), quiet_waveforms(subject.waveform)
     start = len(subject.waveform) // 2 / SAMPLE_RATE
     inside = slice(
-        round((start + PAUSE_SETTLE) * MOTION_RATE), round((start + PAUSE_SECONDS - PAUSE_SETTLE / 2) * MOTION_RATE)
+        round((start + PAUSE_SETTLE) * MOTION_RATE), round((start + PAUSE_SECONDS - PAUSE_EARLY) * MOTION_RATE)
     )
     figures, strips = dict[str, Figures](), dict[str, list[Image]]()
     systems = {"linear": variant(bench.model, motion="linear"), "ours": bench.model}
