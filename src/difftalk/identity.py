@@ -225,8 +225,6 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     neutral, opened = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
     shown = np.stack([shape for _, shape in mouths]) - model.geometry.shape_of(neutral, model.geometry.canonical)
     own_way = _own_way(path, model, np.array([seconds for seconds, _ in mouths]), shown)
-    if own_way is not None:
-        notes.append("the speaker's own way of moving the mouth was learnt from the video; --own-way 0 leaves it out")
     return Identity(
         path,
         neutral,

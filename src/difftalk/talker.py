@@ -287,6 +287,10 @@ class Talker:
             identity = of_video(
                 path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n)
             )
+            if identity.own_way is not None and own_way > 0:
+                identity.notes.append(
+                    "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
+                )
             longer = seconds > info.seconds + 0.5 / float(info.frame_rate)
             if longer:
                 identity.notes.append(
