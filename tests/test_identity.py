@@ -220,3 +220,8 @@ def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> Non
     assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1
     assert turns.reference_for(np.array([6 - TURN_STAY / 2 + 0.1, 0]), before=1) == 1
     assert turns.reference_for(np.array([-40, 0]), before=1) == 2
+
+
+def test_a_face_that_comes_late_has_no_way_to_learn(clip: Path, painter_model: Model) -> None:
+    """After the minute from which it would be learnt."""
+    assert identities._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None

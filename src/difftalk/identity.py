@@ -223,8 +223,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
     neutral, opened = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
-    shown = np.stack([shape for _, shape in mouths]) - model.geometry.shape_of(neutral, model.geometry.canonical)
-    own_way = _own_way(path, model, np.array([seconds for seconds, _ in mouths]), shown)
+    own_way = _own_way(path, model, mouths, model.geometry.shape_of(neutral, model.geometry.canonical))
     return Identity(
         path,
         neutral,
@@ -240,8 +239,14 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     )
 
 
-def _own_way(path: Path, model: Model, seconds: NDArray[np.float64], shown: Array) -> OwnWay | None:
-    """From a video's mouth shapes (n, 16) at their times and its own sound; None where that does not go with them."""
+def _own_way(path: Path, model: Model, mouths: list[tuple[float, Array]], rest: Array) -> OwnWay | None:
+    """From a video's own sound and its mouths' times and shapes (16,), of which `rest` is the neutral's.
+
+    None where there are none in its first minute, or sound and mouths do not go together.
+    """
+    if not mouths:
+        return None
+    seconds, shown = np.array([time for time, _ in mouths]), np.stack([shape for _, shape in mouths]) - rest
     try:
         waveform = audio.read(path, from_video_start=True)[: round(OWN_SECONDS * SAMPLE_RATE)]
     except MediaError:

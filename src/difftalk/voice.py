@@ -33,10 +33,7 @@ QUIET_FADE: Final = 6.0  # dB further down it rests
 QUIET_UNDER: Final = 25.0  # dB under the loudest of the last moments, where that is softer
 LOUD: Final = -50.0  # dBFS from which it is a voice, however soft
 LOUD_ROWS: Final = 90  # levels before a moment of which the loudest counts for that
-HEARD_ROWS: Final = (
-    8,
-    12,
-)  # levels before and after a moment of which the loudest counts: no mouth closes between words
+HEARD_ROWS: Final = (8, 12)  # levels before and after a moment of which the loudest counts: not a gap between words
 FADE_ROWS: Final = 3  # levels before and after over which rest and motion are blended
 TAIL_FEATURES: Final = 48  # beyond the audio's end, silence following
 KEPT_SECONDS: Final = 2.0

@@ -51,12 +51,12 @@ def by_language(people: Rows, languages: Mapping[str, str], metric: str) -> dict
     languages: of each person; nothing where none is known.
     """
     spoken = {person: languages.get(person, "") for person in people}
+    if not any(spoken.values()):
+        return {}
     counts = Counter(spoken.values())
     named = {who: tongue if tongue and counts[tongue] >= LEAST_PEOPLE else "others" for who, tongue in spoken.items()}
     out = {}
-    for language in (
-        sorted(set(named.values()), key=lambda name: (name == "others", name)) if any(spoken.values()) else []
-    ):
+    for language in sorted(set(named.values()), key=lambda name: (name == "others", name)):
         rows = medians({who: row for who, row in people.items() if named[who] == language})
         values = {system: row[metric] for system, row in rows.items() if metric in row}
         out[language] = {"metric": metric, "people": list(named.values()).count(language), "rows": values}

@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -24,9 +24,6 @@ from difftalk.sample import Curve, Record, Sample
 from difftalk.speech import silence_features
 from difftalk.training.batches import MotionBatch
 from difftalk.training.render_data import Clip, chances
-
-if TYPE_CHECKING:
-    pass
 
 STRETCH: Final = 60  # frames of a motion sample
 SILENCE_SHARE: Final = 0.05
