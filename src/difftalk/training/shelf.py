@@ -42,7 +42,7 @@ class Shelf:
     """Batches of rows with a new look each time.
 
     rows: how many are kept. uses: how often one is drawn, on average. workers: processes that make rows, None is one a
-    core; 0 has them made when they are needed.
+    core that this process may use; 0 has them made when they are needed.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Shelf:
         self._source, self._batch_size, self._device = source, batch_size, torch.device(device)
         self._crates, self._uses = -(-rows // CRATE), uses
         self._mirror = Mirror.of(source.geometry, self._device)
-        self._workers = (os.cpu_count() or 1) if workers is None else workers
+        self._workers = _cores() if workers is None else workers
         self._makers: ProcessPoolExecutor | None = None
         self._waiting: deque[Future[Crate]] = deque()
         self._next = 0  # the crate that is put up next
@@ -136,6 +136,11 @@ def crate(source: RenderSource, number: int) -> Crate:
     pictures[:, :-2] = (pictures[:, :-2] + 1) / 2  # all but masks
     out["pictures"] = np.rint(pictures * 255).astype(np.uint8)
     return out
+
+
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unpacked(held: Mapping[str, Tensor]) -> RenderBatch:
