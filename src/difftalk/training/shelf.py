@@ -16,7 +16,8 @@ import signal
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing.context import BaseContext
 from threading import Thread
 from typing import Final
 
@@ -111,7 +112,7 @@ class Shelf:
         if self._workers == 0:
             return crate(self._source, self._next)
         if self._makers is None:
-            self._makers = ProcessPoolExecutor(self._workers, get_context("spawn"), _open, (self._source,))
+            self._makers = ProcessPoolExecutor(self._workers, _beginning(), _open, (self._source,))
         for number in range(self._next + len(self._waiting), self._next + CRATES_AHEAD * self._workers):
             self._waiting.append(self._makers.submit(_made, number))
         return self._waiting.popleft().result()
@@ -136,6 +137,16 @@ def crate(source: RenderSource, number: int) -> Crate:
     pictures[:, :-2] = (pictures[:, :-2] + 1) / 2  # all but masks
     out["pictures"] = np.rint(pictures * 255).astype(np.uint8)
     return out
+
+
+def _beginning() -> BaseContext:
+    """How processes begin: as copies of one that has imported what they need, where the system can; one after the other
+    imports torch otherwise, some seconds each."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _cores() -> int:
