@@ -18,8 +18,8 @@ from difftalk.errors import InputError, OutputError
 from difftalk.face import Face, Image
 from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
-from difftalk.prepare import SPEECH_EXTRA, Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
-from difftalk.sample import Sample, load_samples
+from difftalk.prepare import Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
+from difftalk.sample import SPEECH_EXTRA, Sample, load_samples
 from difftalk.video import read_still
 from drawn import draw_clip, moving, without_face
 

@@ -30,7 +30,7 @@ from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
 from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
 from difftalk.mouth import CHIN
-from difftalk.sample import FORMAT, FULL_SCALE, FrameWriter, Record, Sample, load_record, save_record
+from difftalk.sample import FORMAT, FULL_SCALE, SPEECH_EXTRA, FrameWriter, Record, Sample, load_record, save_record
 from difftalk.speech import features_of
 
 MIN_FRAMES: Final = 25
@@ -41,7 +41,6 @@ MAX_OFFSET: Final = 10  # frames at 25/s searched for the lip/audio offset
 MIN_OFFSET_R: Final = 0.35
 FADED: Final = 0.75  # of a clip's median contrast, under which frames at its ends fade in or out
 EYES_TO_CHIN: Final = slice(72, 240), slice(72, 184)  # rows and columns of the aligned frame in which contrast is taken
-SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
 
 
 @dataclass(frozen=True)

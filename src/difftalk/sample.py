@@ -27,6 +27,7 @@ from difftalk.waveform import SAMPLE_RATE
 
 FORMAT: Final = 3
 FULL_SCALE: Final = 32767  # of the int16 waveform
+SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
 JPEG_QUALITY: Final = 95
 
 

@@ -33,6 +33,7 @@ SURE_R: Final = (0.2, 0.7)  # correlation at its offset at which a clip is hardl
 LEAST_TRUST: Final = 0.1
 SPEEDS: Final = (0.87, 1.15)  # between which clips are played
 SPEED_SHARE: Final = 0.67  # of the draws, where speeds are asked for
+ROOM_SHARE: Final = 0.4  # of the draws, where clips are heard in other rooms as well
 
 Columns = tuple[Array, Array, Array, Array, Array, Array]  # a row of a MotionBatch
 
@@ -41,21 +42,22 @@ Columns = tuple[Array, Array, Array, Array, Array, Array]  # a row of a MotionBa
 class _Stretch:
     """One clip for the motion: features (n, 1152) with the past's and future's edges added, shapes (t, 16) at 25/s.
 
-    mean, spread: (16,) of the shapes.
+    mean, spread: (16,) of the shapes. rooms: its features in other rooms.
     """
 
-    features: Array
+    features: NDArray[np.float16]
     shapes: Array
     openings: Array
     mean: Array
     spread: Array
+    rooms: Sequence[NDArray[np.float16]] = ()
 
 
 class MotionSource:
     """Batches for the motion: stretches of people's speech, and of silence, where the mouth rests.
 
     silences: (k, n, 1152) features of silence and faint noise; their shape is the neutral. speeds: whether clips are
-    played at other speeds as well.
+    played at other speeds as well. rooms: for each of some other rooms, the samples' features there.
     """
 
     def __init__(
@@ -68,10 +70,12 @@ class MotionSource:
         seed: int = 0,
         validation: Sequence[Sample] = (),
         speeds: bool = False,
+        rooms: Sequence[Sequence[NDArray[np.float16]]] = (),
     ) -> None:
         self._batch_size, self._seed, self._silences, self._speeds = batch_size, seed, silences, speeds
         curves = [curve_of(sample, geometry) for sample in samples]
-        self._stretches = [_stretch(sample, curve) for sample, curve in zip(samples, curves, strict=True)]
+        heard = [[room[place] for room in rooms] for place in range(len(samples))]
+        self._stretches = [_stretch(*of) for of in zip(samples, curves, heard, strict=True)]
         people = [sample.record.person for sample in samples]
         self._held_out = [_stretch(sample, curve_of(sample, geometry)) for sample in validation]
         trusts = np.array([trust(sample.record) for sample in samples])
@@ -91,6 +95,8 @@ class MotionSource:
             stretch = self._stretches[int(rng.choice(len(self._stretches), p=self._chance))]
             speed = float(rng.uniform(*SPEEDS)) if self._speeds and rng.random() < SPEED_SHARE else 1.0
             start = int(rng.integers(max(1, len(stretch.shapes) - round(speed * STRETCH) + 1)))
+            if stretch.rooms and rng.random() < ROOM_SHARE:
+                stretch = replace(stretch, features=stretch.rooms[int(rng.integers(len(stretch.rooms)))])
             rows.append(_cut(stretch, start, STRETCH, speed))
         return MotionBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
@@ -116,15 +122,14 @@ def curve_of(sample: Sample, geometry: Geometry) -> Curve:
     return Curve(sample.seconds, clip.shapes, clip.openings)
 
 
-def _stretch(sample: Sample, curve: Curve) -> _Stretch:
+def _stretch(sample: Sample, curve: Curve, rooms: Sequence[NDArray[np.float16]] = ()) -> _Stretch:
     first = np.ceil(curve.seconds[0] * MOTION_RATE - 1e-6)
     times = np.arange(first / MOTION_RATE, curve.seconds[-1] + 1e-6, 1 / MOTION_RATE)
     shapes = np.stack([np.interp(times, curve.seconds, column) for column in curve.shapes.T], 1).astype(np.float32)
     openings = np.interp(times, curve.seconds, curve.openings).astype(np.float32)
     rows = np.arange(-PAST_FEATURES, 2 * len(times) + FUTURE_FEATURES) + round(2 * (sample.record.offset + first))
-    speech = np.asarray(sample.speech, np.float32)
-    heard = speech[np.clip(rows, 0, len(speech) - 1)]
-    return _Stretch(heard, shapes, openings, shapes.mean(0), shapes.std(0))
+    own, *others = (speech[np.clip(rows, 0, len(speech) - 1)] for speech in (sample.speech, *rooms))
+    return _Stretch(own, shapes, openings, shapes.mean(0), shapes.std(0), others)
 
 
 def _cut(stretch: _Stretch, start: int, frames: int, speed: float = 1.0) -> Columns:
@@ -140,12 +145,13 @@ def _cut(stretch: _Stretch, start: int, frames: int, speed: float = 1.0) -> Colu
     return features, shapes, opening, mask, stretch.mean, stretch.spread
 
 
-def _between(values: Array, places: NDArray[np.floating]) -> Array:
+def _between(values: Array | NDArray[np.float16], places: NDArray[np.floating]) -> Array:
     """(n, k) rows of values (t, k) at places between them; beyond the ends the last ones."""
     places = np.clip(places, 0, len(values) - 1)
     low = np.minimum(places.astype(np.int64), len(values) - 2)
     share = (places - low).astype(np.float32)[:, None]
-    return np.asarray(values[low] + share * (values[low + 1] - values[low]), np.float32) if share.any() else values[low]
+    before = values[low].astype(np.float32)
+    return np.asarray(before + share * (values[low + 1] - before), np.float32) if share.any() else before
 
 
 def trust(record: Record) -> float:

@@ -124,6 +124,7 @@ class MotionRecipe:
     network_ridge: float = 0.3  # of the network's own regression
     fit_batches: int = 6  # batches from which regression and whitening are fitted
     speeds: bool = False  # whether clips are played at other speeds as well
+    rooms: int = 0  # in how many other rooms each clip is heard as well
     optimiser: Optimiser = Optimiser(lr=2e-3, weight_decay=0.1, warm_up=30, ema=0.99)
     schedule: Schedule = Schedule(steps=150, batch=256, precision="f32", validate_every=50)
     loss: MotionLoss = MotionLoss()
@@ -245,7 +246,7 @@ DENOISER: Final[Mapping[str, DenoiserRecipe | PaperRecipe]] = {
 MOTION: Final = {
     "debug": MotionRecipe("debug", sizes.MOTION["debug"], schedule=_DEBUG, fit_batches=20),
     "linear": MotionRecipe("linear", sizes.MOTION["default"], network=False),
-    "default": MotionRecipe("default", sizes.MOTION["default"], speeds=True),
+    "default": MotionRecipe("default", sizes.MOTION["default"], speeds=True, rooms=1),
 }
 SYNC: Final = {
     "debug": SyncRecipe("debug", sizes.SYNC["debug"], schedule=_DEBUG, fit_batches=20),

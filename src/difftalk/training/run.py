@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from difftalk.errors import DataError, InputError
 from difftalk.hdtf import read_hdtf
 from difftalk.model import SHIPPED
 from difftalk.mouth import Geometry
-from difftalk.pack import samples_of
+from difftalk.pack import pack_at, samples_of
 from difftalk.sample import Sample
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
@@ -34,6 +36,7 @@ from difftalk.training.recipes import (
     recipe_named,
 )
 from difftalk.training.render_data import RenderSource
+from difftalk.training.rooms import rooms_of
 from difftalk.training.shelf import Shelf
 
 KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
@@ -142,6 +145,7 @@ def _source(kind: str, recipe: Recipe, data: Path | None, wanted: DataChoice, *,
             batch_size=schedule.batch,
             silences=silences_of(data),
             speeds=recipe.speeds,
+            rooms=_rooms(recipe, samples, data),
             seed=schedule.seed,
             validation=held_out,
         )
@@ -154,6 +158,13 @@ def _source(kind: str, recipe: Recipe, data: Path | None, wanted: DataChoice, *,
         warped=warped,
     )
     return Shelf(rows, batch_size=schedule.batch, rows=schedule.rows, uses=schedule.uses, device=device)
+
+
+def _rooms(recipe: MotionRecipe | SyncRecipe, samples: Sequence[Sample], data: Path) -> list[list[NDArray[np.float16]]]:
+    """None for a sync expert, nor from a pack, which has no sound."""
+    if not isinstance(recipe, MotionRecipe) or pack_at(data) is not None:
+        return []
+    return rooms_of(samples, recipe.rooms)
 
 
 def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None) -> Source:
