@@ -31,8 +31,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from difftalk.audio import Damage, Sound, check_file, decode, open_media, packets, video_stream
+from difftalk.audio import Damage, check_file, decode, open_media, packets, video_stream
 from difftalk.errors import MediaError, OutputError
+from difftalk.sound import Sound
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
 
