@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -226,25 +228,73 @@ def test_wrong_usage_is_two(run: Run) -> None:
         assert "Traceback" not in err
 
 
-def test_interrupted_half_way(still: Path, model_folder: Path, waveform: NDArray[np.float32], tmp_path: Path) -> None:
-    """Ctrl-C after the first frames: nothing stays, and one line says so."""
-    sound = write_wav(tmp_path / "long.wav", np.tile(waveform, 90))
+@contextmanager
+def running(*arguments: object, until: Callable[[], bool]) -> Iterator[subprocess.Popen[str]]:
+    """`difftalk ARGUMENTS`, begun and let run until it has come so far; killed in the end if it still runs."""
     # A shell that starts the tests in the background may have left Ctrl-C ignored for all below it.
     code = "import signal; signal.signal(2, signal.default_int_handler); from difftalk.cli import main; main()"
-    arguments = ["animate", still, sound, "-o", tmp_path / "out.mp4", "--model", model_folder]
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command, started = [sys.executable, "-c", code, *map(str, arguments)], time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        started = time.monotonic()
-        while sum(part.stat().st_size for part in tmp_path.glob(".*.part")) < 20_000:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() - started < PATIENCE
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert out == ""
-    assert err == "difftalk: stopped\n"
+        try:
+            while not until():
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() - started < PATIENCE
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def speaking(
+    still: Path, model_folder: Path, waveform: NDArray[np.float32], tmp_path: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A portrait that speaks into tmp_path/out.mp4 for long; its first frames are written."""
+    sound = write_wav(tmp_path / "long.wav", np.tile(waveform, 90))
+
+    def begun() -> bool:
+        return sum(part.stat().st_size for part in tmp_path.glob(".*.part")) > 20_000
+
+    arguments = ("animate", still, sound, "-o", tmp_path / "out.mp4", "--model", model_folder)
+    with running(*arguments, until=begun) as process:
+        yield process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_stopped_half_way(speaking: subprocess.Popen[str], tmp_path: Path, number: int, code: int) -> None:
+    """After the first frames: nothing stays, and one line says so."""
+    speaking.send_signal(number)
+    out, err = speaking.communicate(timeout=PATIENCE)
+    assert (speaking.returncode, out, err) == (code, "", "difftalk: stopped\n")
     assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
+
+
+def test_what_is_left_of_one_that_was_killed_goes(
+    speaking: subprocess.Popen[str], run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """By the next run into the folder, which leaves alone what one that still runs is writing."""
+    arguments = ("animate", still, voice, "--model", model_folder, "-o")
+    assert run(*arguments, tmp_path / "beside.mp4")[0] == 0
+    assert len(list(tmp_path.glob(".*.part"))) == 1
+    speaking.kill()
+    speaking.wait(PATIENCE)
+    assert run(*arguments, tmp_path / "after.mp4")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"long.wav", "beside.mp4", "after.mp4"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_prepare(still: Path, portrait: Image, tmp_path: Path, number: int) -> None:
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    sound = write_wav(tmp_path / "sound.wav", np.zeros(16_000 * 60, np.float32))
+    draw_clip(clips / "long.mp4", [portrait] * 1500, sound=sound)
+    arguments = ("prepare", clips, out, "--workers", 1)
+    with running(*arguments, until=lambda: any(out.glob("samples/.*.part/*"))) as process:
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)  # until nobody holds its output open any more
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert not list(out.glob("samples/*"))
 
 
 def test_module_runs_as_a_command() -> None:

@@ -30,7 +30,7 @@ def psnr(one: video.Image, other: video.Image) -> float:
 
 
 def draw(path: Path, count: int = 12, rate: Fraction = Fraction(25), *, sound: Path | None = None) -> Path:
-    with video.Writer(path, width=96, height=64, frame_rate=rate, sound=sound, seconds=1.2) as writer:
+    with video.Writer(path, width=96, height=64, frame_rate=rate, sound=sound) as writer:
         for number in range(count):
             writer.write(scene(number))
     return path
@@ -280,7 +280,7 @@ def test_what_cannot_be_seen_says_so_in_a_line(tmp_path: Path) -> None:
 
 
 def test_sound_goes_with_the_pictures(tmp_path: Path) -> None:
-    path = draw(tmp_path / "a.mp4", 30, sound=tone(tmp_path / "a.wav", 2.0))
+    path = draw(tmp_path / "a.mp4", 30, sound=tone(tmp_path / "a.wav", 1.2))
     assert video.probe(path).has_audio
     assert len(audio.read(path, from_video_start=True)) / 16_000 == pytest.approx(1.2, abs=0.03)
     with av.open(path) as container:  # interleaved: neither waits long for the other

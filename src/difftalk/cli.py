@@ -19,16 +19,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from difftalk.errors import DifftalkError, InputError
+from difftalk.process import STOPPED, end_in_order
 
 if TYPE_CHECKING:
     from difftalk.talker import Result
-
-INTERRUPTED: Final = 130  # exit code
 
 app = typer.Typer(
     add_completion=False,
@@ -381,13 +380,14 @@ def _print_result(result: Result, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130."""
+    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130, SIGTERM 143."""
+    end_in_order()
     try:
         app(standalone_mode=True)
     except DifftalkError as error:
         print(f"difftalk: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # typer's own word for Ctrl-C, which says nothing
+        if end.code in STOPPED:
             print("difftalk: stopped", file=sys.stderr)
         raise
