@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -60,6 +61,20 @@ def test_options_reach_the_talker(run: Run, still: Path, voice: Path, model_fold
     assert run("animate", still, voice, "-o", out, "--model", model_folder, *options)[0] == 0
     written = np.stack([frame.image for frame in video.read(out)]).astype(int)
     assert np.abs(np.diff(written, axis=0)).mean() < 0.3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_that_the_terminal_cannot_print(
+    still: Path, voice: Path, model_folder: Path, tmp_path: Path, encoding: str
+) -> None:
+    out = tmp_path / os.fsdecode("bild-ü-☃-".encode() + b"\xff.mp4")
+    arguments = ("animate", still, voice, "-o", out, "--model", model_folder, "--size", 200)
+    command = [sys.executable, "-m", "difftalk", *map(str, arguments)]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines()[-1].startswith(str(out).encode(encoding, "replace") + b": 25 frames")
+    assert out.is_file()
 
 
 def test_prepare_keeps_what_is_asked_for(run: Run, clip: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from difftalk.errors import DifftalkError, InputError
-from difftalk.process import STOPPED, end_in_order
+from difftalk.process import STOPPED, end_in_order, replace_unprintable
 
 if TYPE_CHECKING:
     from difftalk.talker import Result
@@ -381,6 +381,7 @@ def _print_result(result: Result, as_json: bool) -> None:
 
 def main() -> None:
     """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130, SIGTERM 143."""
+    replace_unprintable()
     end_in_order()
     try:
         app(standalone_mode=True)

@@ -1,4 +1,4 @@
-"""The process that a command runs in: how it ends when it is told to from outside.
+"""The process that a command runs in: what it can print, and how it ends when it is told to from outside.
 
 Knows nothing of the work. Workers are other processes, started with `multiprocessing`.
 """
@@ -6,8 +6,10 @@ Knows nothing of the work. Workers are other processes, started with `multiproce
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
+import sys
 from multiprocessing import parent_process
 from threading import Thread
 from types import FrameType
@@ -15,6 +17,13 @@ from typing import Final
 
 ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 STOPPED: Final = tuple(128 + number for number in (signal.SIGINT, *ENDING))  # exit codes of processes told to end
+
+
+def replace_unprintable() -> None:
+    """What the terminal's encoding lacks is printed as a question mark."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def end_in_order() -> None:
