@@ -187,6 +187,7 @@ def test_a_real_file_with_damaged_packets_reads() -> None:
 def test_what_cannot_be_heard_says_so_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("this is not a video\n" * 50)
     (tmp_path / "notes.txt").write_text("FFmpeg would draw this\n" * 50)
+    (tmp_path / "other.mp4").write_bytes(bytes(range(256)) * 9)
     (tmp_path / "empty.wav").touch()
     with wave.open(str(tmp_path / "silent.wav"), "wb") as silent:
         silent.setparams((1, 2, 16_000, 0, "NONE", ""))
@@ -194,8 +195,9 @@ def test_what_cannot_be_heard_says_so_in_a_line(tmp_path: Path) -> None:
         picture = out.add_stream("mpeg4", rate=25, width=32, height=32)
         out.mux([*picture.encode(av.VideoFrame(32, 32, "yuv420p")), *picture.encode(None)])
     said = {
-        "text.mp4": "cannot be read",
-        "notes.txt": "text|cannot be read",
+        "text.mp4": "is a text file",
+        "notes.txt": "is a text file",
+        "other.mp4": "cannot be read",
         "empty.wav": "empty",
         "silent.wav": "no samples|cannot be read",
         "mute.mp4": "no audio track",

@@ -77,6 +77,27 @@ def test_names_that_the_terminal_cannot_print(
     assert out.is_file()
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_sound_may_come_through_a_pipe(
+    still: Path, voice: Path, model_folder: Path, tmp_path: Path, name: str
+) -> None:
+    out, temporary = tmp_path / "out.mp4", tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "difftalk", "animate", still, name, "-o", out, "--model", model_folder, "--json"]
+    for given, code in ((voice.read_bytes(), 0), (b"no sound\n" * 50, 1), (b"", 1)):
+        done = subprocess.run(
+            [*map(str, command)], env={**os.environ, "TMPDIR": str(temporary)}, input=given,
+            capture_output=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        command.append("--overwrite")
+        shown = "standard input" if name == "-" else name
+        assert done.stderr == b"" if code == 0 else done.stderr.startswith(f"difftalk: {shown}: is ".encode())
+        assert done.stderr.count(b"\n") == code
+    assert video.probe(out).frame_count == 25
+    assert not list(temporary.iterdir())
+
+
 def test_prepare_keeps_what_is_asked_for(run: Run, clip: Path, tmp_path: Path) -> None:
     clips = tmp_path / "clips"
     clips.mkdir()
@@ -129,6 +150,9 @@ def bad(tmp_path_factory: pytest.TempPathFactory, portrait: Image, still: Path, 
     draw_clip(folder / "mute.mp4", moving(portrait, 4))
     (folder / "text.mp4").write_text("I am no video.\n" * 50)
     (folder / "text.png").write_text("I am no picture.\n" * 50)
+    (folder / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHëllo\n" * 50)
+    (folder / "page.wav").write_text("<!DOCTYPE html><html><body>Sign in to confirm</body></html>")
+    os.mkfifo(folder / "pipe")
     for path in (still, clip, voice):
         (folder / path.name).write_bytes(path.read_bytes())
         (folder / f"empty{path.suffix}").write_bytes(b"")
@@ -156,10 +180,23 @@ ANIMATE = [
     ("portrait.png empty.wav new.mp4", "is empty"),
     ("portrait.png cut.wav new.mp4", "cut.wav"),
     ("portrait.png hollow.wav new.mp4", "hollow.wav"),
-    ("portrait.png blink.wav new.mp4", "no frames"),
+    ("portrait.png blink.wav new.mp4", "blink.wav: holds 6 ms of sound; at 25 frames/s more than 20 ms are needed"),
     ("portrait.png mute.mp4 new.mp4", "no audio track"),
     ("portrait.png text.mp4 new.mp4", "text.mp4"),
-    ("portrait.png portrait.png new.mp4", "no audio track"),
+    ("portrait.png portrait.png new.mp4", "portrait.png is a picture; give a sound there"),
+    ("voice.wav portrait.png new.mp4", "voice.wav is a sound and portrait.png a picture: give the picture first"),
+    ("clip.mp4 portrait.png new.mp4", "clip.mp4 is a video and portrait.png a picture: give the picture first"),
+    ("voice.wav clip.mp4 new.mp4", "voice.wav is a sound; give a picture first, then the sound"),
+    ("portrait.png words.srt new.mp4", "words.srt: is a text file"),
+    ("portrait.png page.wav new.mp4", "page.wav: is a text file"),
+    ("portrait.png text.mp4 new.mp4", "text.mp4: is a text file"),
+    ("portrait.png folder.mp4 new.mp4", "folder.mp4: is a folder"),
+    ("portrait.png /dev/zero new.mp4", "/dev/zero: is a pipe or a device"),
+    ("- voice.wav new.mp4", "standard input was given for the picture; give a file"),
+    ("pipe voice.wav new.mp4", "pipe: is a pipe or a device; give a file"),
+    ("https://example.org/me.jpg voice.wav new.mp4", "https://example.org/me.jpg: is an address; download it first"),
+    ("portrait.png rtmp://example.org/live new.mp4", "rtmp://example.org/live: is an address; download it first"),
+    ("portrait.png youtu.be/dQw4w9WgXcQ new.mp4", "youtu.be/dQw4w9WgXcQ: is an address; download it first"),
     ("portrait.png voice.wav taken.mp4", "exists already"),
     ("portrait.png voice.wav folder.mp4", "is a folder"),
     ("portrait.png voice.wav new.avi", "ends in .mp4"),
@@ -177,7 +214,12 @@ DUB = [
     ("cut.mp4 voice.wav new.mp4", "cut.mp4"),
     ("text.mp4 voice.wav new.mp4", "text.mp4"),
     ("gone.mp4 voice.wav new.mp4", "no such file"),
-    ("voice.wav voice.wav new.mp4", "no video track"),
+    ("voice.wav voice.wav new.mp4", "voice.wav is a sound; give a video first, then the sound"),
+    ("voice.wav clip.mp4 new.mp4", "voice.wav is a sound and clip.mp4 a video: give the video first, then the sound"),
+    ("clip.mp4 portrait.png new.mp4", "portrait.png is a picture; give a sound there"),
+    ("portrait.png clip.mp4 new.mp4", "portrait.png is a picture, not a video; use animate for pictures"),
+    ("clip.mp4 blink.wav new.mp4", "blink.wav: holds 6 ms of sound; at 25 frames/s more than 20 ms are needed"),
+    ("https://www.youtube.com/watch?v=dQw4w9WgXcQ voice.wav new.mp4", "is an address; download it first"),
     ("portrait.png voice.wav new.mp4", "use animate"),
     ("clip.mp4 hollow.wav new.mp4", "hollow.wav"),
     ("clip.mp4 mute.mp4 new.mp4", "no audio track"),

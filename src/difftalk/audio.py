@@ -7,13 +7,16 @@ decode their files with `open_media` and `decode`.
     waveform = audio.read("speech.m4a")    # float32 (samples,), 16 kHz, in [-1, 1]
 """
 
+import codecs
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeVar, cast, overload
 
 import av
@@ -37,6 +40,10 @@ _READ_ERRORS = 100  # errors in a row that the container may give before the fil
 
 _MOST_CHANNELS = 7  # PyAV 18.1 crashes on the samples of a planar frame with more
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|(www|m)\.|youtube\.com/|youtu\.be/", re.IGNORECASE)
+_LOOKED_AT = 4096  # bytes of what may be a text
+_TEXT = "{}: is a text file; give an audio or video file"
+
 _log = logging.getLogger(__name__)
 _StreamT = TypeVar("_StreamT", bound=AudioStream | VideoStream)
 
@@ -54,9 +61,14 @@ def check_file(path: Path | str) -> None:
     try:
         if path.is_dir():
             raise MediaError(f"{path}: is a folder; give a file")
-        if path.stat().st_size == 0 and path.is_file():
+        if not S_ISREG(path.stat().st_mode):
+            raise MediaError(f"{path}: is a pipe or a device; give a file (a sound alone may come through a pipe)")
+        if path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
     except FileNotFoundError as error:
+        if _ADDRESS.match(str(path)):
+            address = str(path).replace(":/", "://", 1)
+            raise MediaError(f"{address}: is an address; download it first, then give the file") from None
         raise MediaError(f"{path}: no such file") from error
     except OSError as error:
         raise MediaError(f"{path}: cannot be opened ({error.strerror})") from error
@@ -69,12 +81,25 @@ def open_media(path: Path | str) -> InputContainer:
         # "file:" keeps a colon in a name from being read as a protocol
         container = av.open(f"file:{path}", "r", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
+        if _is_text(path):
+            raise MediaError(_TEXT.format(path)) from None
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{path}: cannot be read as audio or video ({reason})") from error
-    if container.format.name == "tty":  # FFmpeg draws text files as video
+    drawn = container.format.name == "tty"  # FFmpeg draws text files as video
+    if drawn or (not (container.streams.audio or container.streams.video) and _is_text(path)):
         container.close()
-        raise MediaError(f"{path}: is a text file; give an audio or video file")
+        raise MediaError(_TEXT.format(path))
     return container
+
+
+def _is_text(path: Path | str) -> bool:
+    """Whether it begins as one."""
+    with Path(path).open("rb") as file:
+        begins = file.read(_LOOKED_AT)
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(begins)
+    except UnicodeDecodeError:
+        return False
 
 
 def video_stream(container: InputContainer, path: Path | str) -> VideoStream:

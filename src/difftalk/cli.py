@@ -60,7 +60,7 @@ def animate(
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
-    """A portrait speaks. AUDIO is any audio or video file; its sound is kept as it is."""
+    """A portrait speaks. AUDIO is any audio or video file, or - for standard input; its sound is kept as it is."""
     with _progress(as_json) as progress:
         from difftalk.talker import Talker
 
