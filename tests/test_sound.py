@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
 from difftalk import audio
-from difftalk.sound import Sound
-from test_audio import chirp, lag, likeness, save, without_packets
+from difftalk.sound import Sound, Tail
+from test_audio import Waveform, chirp, lag, likeness, save, without_packets
 
 LOW, MAIN = b"\x05\x80\x80\x80\x05\x11\x90", b"\x05\x80\x80\x80\x05\x09\x90"  # AAC at 48 kHz, stereo
 
@@ -18,9 +19,9 @@ def tracks(path: Path) -> AudioStream:
         return container.streams.audio[0]
 
 
-def carried(path: Path, target: Path, *, seconds: float | None = None) -> bool:
+def carried(path: Path, target: Path, *, tail: Tail | None = None) -> bool:
     """`path`'s sound in an mp4 of its own; whether it was copied."""
-    sound = Sound(path, seconds=seconds)
+    sound = Sound(path, tail=tail)
     with av.open(target, "w", format="mp4") as out:
         sound.attach(out)
         sound.mux_until(0.3)
@@ -97,10 +98,36 @@ def test_encoded_sound_keeps_rate_and_channels(
     assert likeness(audio.read(tmp_path / "out.mp4"), sound, rate) > 0.97
 
 
+def loudness(waveform: Waveform, first: float, last: float) -> float:
+    """Between two moments, s."""
+    return float(np.abs(waveform[round(first * 16_000) : round(last * 16_000)]).mean())
+
+
 @pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.wav", "pcm_s16le")])
-def test_sound_ends_with_the_video(tmp_path: Path, name: str, codec: str) -> None:
-    carried(save(tmp_path / name, chirp(), 48_000, codec), tmp_path / "out.mp4", seconds=0.6)
-    assert abs(len(audio.read(tmp_path / "out.mp4")) / 16_000 - 0.6) < 0.03
+@pytest.mark.parametrize(("sound_at", "video_at"), [(0.0, 0.0), (0.2, 0.0), (0.0, 0.2)])
+def test_a_videos_own_sound_follows_at_its_own_time(
+    tmp_path: Path, name: str, codec: str, sound_at: float, video_at: float
+) -> None:
+    """Half a second of silence, then the chirp from where its video is by then."""
+    spoken = save(tmp_path / name, np.zeros(8_000, np.float32), 16_000, codec)
+    own = save(tmp_path / "own.mkv", chirp(2.0), 48_000, "flac", "stereo", start=sound_at, video_at=video_at)
+    assert not carried(spoken, tmp_path / "out.mp4", tail=Tail(own, 0.5, 1.5))
+    kept, heard = audio.read(tmp_path / "out.mp4"), audio.read(own, from_video_start=True)[:24_000]
+    assert abs(len(kept) - 24_000) <= 1_024 / 3  # AAC comes in blocks
+    assert abs(lag(kept, heard)) <= 16
+    assert loudness(kept, 0.0, 0.48) < 0.01 * loudness(kept, 0.52, 1.45)
+    assert (tracks(tmp_path / "out.mp4").channels, tracks(tmp_path / "out.mp4").sample_rate) == (2, 48_000)
+
+
+def test_where_nothing_is_heard_of_a_video_it_is_silent(tmp_path: Path) -> None:
+    """The spoken sound is shorter than the tail's start; the video's own begins late and ends early."""
+    spoken = save(tmp_path / "a.wav", chirp(0.3), 48_000, "pcm_s16le")
+    own = save(tmp_path / "own.mkv", chirp(0.3), 48_000, "flac", start=0.8, video_at=0.0)
+    carried(spoken, tmp_path / "out.mp4", tail=Tail(own, 0.5, 2.0))
+    kept = audio.read(tmp_path / "out.mp4")
+    assert abs(len(kept) - 32_000) <= 1_024 / 3
+    speaks = [loudness(kept, at, at + 0.15) > 0.01 for at in (0.1, 0.32, 0.6, 0.9, 1.15, 1.8)]
+    assert speaks == [True, False, False, True, False, False]
 
 
 def test_a_gap_stays_a_gap(tmp_path: Path) -> None:

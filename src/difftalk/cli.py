@@ -84,7 +84,7 @@ def dub(
         str, typer.Option("--fit", help="When the audio is longer: bounce, loop or hold the video.")
     ] = "bounce",
     keep_tail: Annotated[
-        bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")
+        bool, typer.Option("--keep-tail", help="When the audio is shorter: keep the video's end and its own sound.")
     ] = False,
     own_way: Annotated[
         float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")

@@ -6,17 +6,30 @@ Knows neither pictures nor what the networks hear.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from numpy.typing import NDArray
 
-from difftalk.audio import JITTER_AFTER_LOSS, Damage, audio_stream, gapless, open_media, packets, seconds_of
+from difftalk.audio import (
+    JITTER_AFTER_LOSS,
+    Damage,
+    audio_stream,
+    gapless,
+    open_media,
+    packets,
+    seconds_of,
+    video_start,
+)
 from difftalk.errors import MediaError
 
 # What Chrome, Firefox and Safari all play inside mp4: this, and MP3. AC-3, E-AC-3, ALAC, Opus, FLAC, PCM and other
@@ -29,25 +42,40 @@ _AAC_BIT_RATE = 128_000  # bit/s at least
 _AAC_BIT_RATE_CHANNEL = 64_000  # bit/s a channel
 
 
+@dataclass(frozen=True)
+class Tail:
+    """What is heard after the user's sound: a video's own, from `start` to `end`, s from its first frame."""
+
+    path: Path
+    start: float
+    end: float
+
+
 class Sound:
     """The user's own sound on its way into an mp4: copied packet by packet where browsers play it, else AAC.
 
-    Starts at time 0 of the output whatever its own start, and ends at `seconds`, if given. `mux_until` keeps step
-    with the pictures, so nothing gathers in memory.
+    Starts at time 0 of the output whatever its own start. With a `tail` it ends at the tail's start, where that goes
+    on, and both are AAC: a track has one form. `mux_until` keeps step with the pictures, so nothing gathers in memory.
     """
 
-    def __init__(self, path: Path | str, *, seconds: float | None = None) -> None:
-        self._path, self._limit = path, seconds
-        self._container = open_media(path)
+    def __init__(self, path: Path | str, *, tail: Tail | None = None) -> None:
+        self._path, self._tail = path, tail
+        self._open = ExitStack()
         try:
-            self._in = audio_stream(self._container, path)
+            self._container, self._in = self._track(path)
+            self._rest = self._track(tail.path) if tail else None
         except MediaError:
             self.close()
             raise
         codec = self._in.codec_context.codec.canonical_name
-        self.copied = (codec == "aac" and self._in.profile in _AAC_PROFILES) or (
-            codec == "mp3" and self._in.sample_rate >= _MP3_LOWEST_RATE
+        self.copied = tail is None and (
+            (codec == "aac" and self._in.profile in _AAC_PROFILES)
+            or (codec == "mp3" and self._in.sample_rate >= _MP3_LOWEST_RATE)
         )
+
+    def _track(self, path: Path | str) -> tuple[InputContainer, AudioStream]:
+        container = self._open.enter_context(open_media(path))
+        return container, audio_stream(container, path)
 
     def attach(self, output: OutputContainer) -> None:
         """Add the track to `output`, before anything is written there."""
@@ -56,8 +84,9 @@ class Sound:
             self._out = output.add_stream_from_template(self._in)
             self._queue = self._copy()
         else:
-            self._out = output.add_stream("aac", rate=_aac_rate(self._in.sample_rate))
-            self._out.codec_context.layout = _AAC_LAYOUTS.get(self._in.channels, "5.1")
+            tracks = [self._in, *([self._rest[1]] if self._rest else [])]
+            self._out = output.add_stream("aac", rate=_aac_rate(max(track.sample_rate for track in tracks)))
+            self._out.codec_context.layout = _AAC_LAYOUTS.get(max(track.channels for track in tracks), "5.1")
             channels = self._out.codec_context.channels
             self._out.codec_context.bit_rate = max(_AAC_BIT_RATE, _AAC_BIT_RATE_CHANNEL * channels)
             self._queue = self._encode()
@@ -75,8 +104,8 @@ class Sound:
             self._next = next(self._queue, None)
 
     def close(self) -> None:
-        """Let go of the source file."""
-        self._container.close()
+        """Let go of the source files."""
+        self._open.close()
 
     def _copy(self) -> "Iterator[Packet[AudioStream]]":
         """Packets on a clock of samples: time stamps in ms (Matroska, FLV) are smoothed, steps back repaired."""
@@ -91,8 +120,6 @@ class Sound:
                 pts = due
             elif last is not None and pts <= last:
                 shift, pts = shift + (due - pts) / rate, due
-            if self._limit is not None and pts >= self._limit * rate:
-                return
             duration = round((seconds_of(packet.duration, self._in) or 0.0) * rate) or length or 1
             last, due = pts, pts + (length or duration)
             packet.time_base, packet.pts, packet.dts = Fraction(1, rate), pts, pts
@@ -101,16 +128,29 @@ class Sound:
 
     def _encode(self) -> "Iterator[Packet[AudioStream]]":
         rate, layout, done = self._out.codec_context.sample_rate, self._out.codec_context.layout.name, 0
-        limit = None if self._limit is None else round(self._limit * rate)
-        for frame in _reshaped(gapless(self._container, self._in), layout, rate):
-            piece = frame if limit is None else _shortened(frame, limit - done)
-            if piece is None:
-                break
-            piece.pts, piece.time_base = done, Fraction(1, rate)
-            done += piece.samples
-            yield from cast("list[Packet[AudioStream]]", self._out.encode(piece))
+        frames = _reshaped(gapless(self._container, self._in), layout, rate)
+        if self._tail is not None and self._rest is not None:
+            start, end = round(self._tail.start * rate), round(self._tail.end * rate)
+            own, began = self._own(layout, rate)
+            spoken = _stretch(frames, 0, 0, start, layout, rate)
+            frames = chain(spoken, _stretch(own, began, start, end, layout, rate))
+        for frame in frames:
+            frame.pts, frame.time_base = done, Fraction(1, rate)
+            done += frame.samples
+            yield from cast("list[Packet[AudioStream]]", self._out.encode(frame))
         if done:
             yield from cast("list[Packet[AudioStream]]", self._out.encode(None))
+
+    def _own(self, layout: str, rate: int) -> tuple[Iterator[av.AudioFrame], int]:
+        """The tail's whole sound in the encoder's form, and at which sample of its video it begins."""
+        assert self._tail is not None
+        assert self._rest is not None
+        frames = gapless(*self._rest)
+        first = next(frames, None)
+        if first is None:
+            return iter(()), 0
+        seconds = (seconds_of(first.pts, self._rest[1]) or 0.0) - video_start(self._tail.path)
+        return _reshaped(chain([first], frames), layout, rate), round(seconds * rate)
 
 
 def _aac_rate(rate: int) -> int:
@@ -130,11 +170,33 @@ def _reshaped(frames: Iterator[av.AudioFrame], layout: str, rate: int) -> Iterat
     yield from resampler.resample(None) if resampler else ()
 
 
-def _shortened(frame: av.AudioFrame, samples: int) -> av.AudioFrame | None:
-    """At most `samples` of a planar float frame; None when none are left."""
-    if samples <= 0 or samples >= frame.samples:
-        return frame if samples > 0 else None
-    array = np.ascontiguousarray(frame.to_ndarray()[:, :samples], np.float32)
-    short = av.AudioFrame.from_ndarray(array, format="fltp", layout=frame.layout.name)
-    short.sample_rate = frame.sample_rate
-    return short
+def _stretch(
+    frames: Iterator[av.AudioFrame], began: int, start: int, end: int, layout: str, rate: int
+) -> Iterator[av.AudioFrame]:
+    """Samples `start` to `end` of planar float frames of which the first begins at sample `began`; else silence."""
+    done = start
+    for frame in frames:
+        yield from _silent(min(began, end) - done, layout, rate)
+        done = max(done, min(began, end))
+        piece = frame.to_ndarray()[:, max(0, done - began) : max(0, end - began)]
+        if piece.shape[1]:
+            yield _framed(piece, layout, rate)
+        done += piece.shape[1]
+        began += frame.samples
+        if done == end:
+            return
+    yield from _silent(end - done, layout, rate)
+
+
+def _silent(samples: int, layout: str, rate: int) -> Iterator[av.AudioFrame]:
+    """In pieces of at most a second."""
+    channels = av.AudioLayout(layout).nb_channels
+    for at in range(0, samples, rate):
+        yield _framed(np.zeros((channels, min(rate, samples - at)), np.float32), layout, rate)
+
+
+def _framed(planes: NDArray[Any], layout: str, rate: int) -> av.AudioFrame:
+    """(channels, samples) as a frame."""
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes, np.float32), format="fltp", layout=layout)
+    frame.sample_rate = rate
+    return frame

@@ -28,13 +28,14 @@ from difftalk import __version__, audio, inputs, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
-from difftalk.footage import FITS, Shot, shots
+from difftalk.footage import FITS, Shot, length_notes, seconds_beyond, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
+from difftalk.sound import Tail
 from difftalk.voice import Voice, look_ahead_of
 from difftalk.waveform import SAMPLE_RATE
 
@@ -270,7 +271,8 @@ class Talker:
     ) -> Result:
         """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate.
 
-        own_way: see `stream`. sound: see `animate`.
+        own_way: see `stream`. sound: see `animate`. keep_tail: where the video is longer than the sound, the rest of
+        it follows as it is, with its own sound.
         """
         began = time.monotonic()
         if fit not in FITS:
@@ -282,12 +284,15 @@ class Talker:
             waveform, info = audio.read(heard), video.probe(path)
             seconds = len(waveform) / SAMPLE_RATE
             inputs.check_length(heard, seconds, info.frame_rate)
+            beyond = seconds_beyond(info, seconds)
+            tail = Tail(path, seconds, info.seconds) if keep_tail and beyond < 0 and info.has_audio else None
             writer = video.Writer(
                 out,
                 width=info.width,
                 height=info.height,
                 frame_rate=info.frame_rate,
                 sound=heard,
+                tail=tail,
                 overwrite=overwrite,
                 comment=COMMENT,
                 pixel_aspect=info.pixel_aspect,
@@ -300,14 +305,10 @@ class Talker:
                     identity.notes.append(
                         "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
                     )
-                longer = seconds > info.seconds + 0.5 / float(info.frame_rate)
-                if longer:
-                    identity.notes.append(
-                        f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"
-                    )
+                identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))
                 frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
                 total = audio.frame_count(seconds, info.frame_rate)
-                if keep_tail and not longer:
+                if keep_tail and beyond <= 0:
                     frames, total = _with_tail(frames, identity), info.frame_count
                 return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
 

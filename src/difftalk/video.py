@@ -33,7 +33,7 @@ from PIL import ImageCms, ImageOps, UnidentifiedImageError
 from difftalk.audio import Damage, check_file, decode, open_media, packets, video_stream
 from difftalk.errors import MediaError, OutputError
 from difftalk.part import Part
-from difftalk.sound import Sound
+from difftalk.sound import Sound, Tail
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
 
@@ -167,14 +167,13 @@ class Writer:
         height: int,
         frame_rate: Fraction = Fraction(25),
         sound: Path | str | None = None,
+        tail: Tail | None = None,
         overwrite: bool = False,
         comment: str = "",
         pixel_aspect: Fraction = Fraction(1),
         crf: int = CRF,
-        preset: str = PRESET,
-        threads: int = 0,
     ) -> None:
-        """`threads`: 0 lets x264 choose."""
+        """`tail`: what is heard after the sound."""
         self.path, self._frame_shape = Path(path), (height, width, 3)
         self.size = (width + width % 2, height + height % 2)  # as written
         self.padded = self.size != (width, height)  # H.264 needs even sizes: the last column or row is repeated
@@ -182,7 +181,7 @@ class Writer:
         fine = -(-_TICKS // rate.numerator)
         self._tick, self._step, self._last = Fraction(1, rate.numerator * fine), rate.denominator * fine, -1
         _check_target(self.path, overwrite)
-        self._sound = Sound(sound) if sound is not None else None
+        self._sound = Sound(sound, tail=tail) if sound is not None else None
         self.sound_copied = self._sound is not None and self._sound.copied  # untouched; otherwise encoded to AAC
         self._part = Part(self.path.parent)
         self._container: OutputContainer | None = None
@@ -192,7 +191,7 @@ class Writer:
             options = {"movflags": "+faststart", "video_track_timescale": str(self._tick.denominator)}
             self._container = av.open(f"file:{self._part.path}", "w", format="mp4", options=options)
             self._container.metadata["comment"] = comment
-            x264 = {"crf": str(crf), "preset": preset, "threads": str(threads) if threads else "auto"}
+            x264 = {"crf": str(crf), "preset": PRESET, "threads": "auto"}
             self._stream = self._container.add_stream("libx264", rate=rate, options=x264, time_base=self._tick)
             context = self._stream.codec_context
             (context.width, context.height), context.pix_fmt = self.size, "yuv420p"
