@@ -18,8 +18,27 @@ from difftalk.errors import FaceError, MediaError
 def test_kinds(still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:
     assert [inputs.kind_of(path) for path in (still, clip, voice)] == ["picture", "video", "sound"]
     (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
-    with pytest.raises(MediaError, match="is a text file"):
-        inputs.kind_of(tmp_path / "words.srt")
+    (tmp_path / "drawing.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>')
+    for name, words in (("words.srt", "is a text file"), ("drawing.svg", "holds neither|is a text file")):
+        with pytest.raises(MediaError, match=words):
+            inputs.kind_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("http://example.org/a.wav", "http://example.org/a.wav: is an address; download it first"),
+        ("RTSP://example.org/live", "is an address"),
+        ("www.youtube.com/watch?v=1", "is an address"),
+        ("youtu.be/1", "is an address"),
+        ("m.wav", "m.wav: no such file"),
+        ("C:/voice.wav", "no such file"),
+        ("file:///voice.wav", "no such file"),
+    ],
+)
+def test_addresses_are_told_from_names(name: str, words: str) -> None:
+    with pytest.raises(MediaError, match=words):
+        inputs.kind_of(Path(name))
 
 
 def test_a_frame_needs_more_than_half_its_time() -> None:

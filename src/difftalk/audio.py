@@ -40,7 +40,7 @@ _READ_ERRORS = 100  # errors in a row that the container may give before the fil
 
 _MOST_CHANNELS = 7  # PyAV 18.1 crashes on the samples of a planar frame with more
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|(www|m)\.|youtube\.com/|youtu\.be/", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+:/|www\.|(m\.)?youtube\.com/|youtu\.be/", re.IGNORECASE)
 _LOOKED_AT = 4096  # bytes of what may be a text
 _TEXT = "{}: is a text file; give an audio or video file"
 
@@ -94,11 +94,10 @@ def open_media(path: Path | str) -> InputContainer:
 
 def _is_text(path: Path | str) -> bool:
     """Whether it begins as one."""
-    with Path(path).open("rb") as file:
-        begins = file.read(_LOOKED_AT)
     try:
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(begins)
-    except UnicodeDecodeError:
+        with Path(path).open("rb") as file:
+            return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(file.read(_LOOKED_AT))
+    except (OSError, UnicodeDecodeError):
         return False
 
 
@@ -213,6 +212,7 @@ class Resampler:
 
 
 def seconds_of(time: int | None, stream: AudioStream | VideoStream) -> float | None:
+    """A time stamp of the stream in seconds on its file's clock."""
     return None if time is None or stream.time_base is None else float(time * stream.time_base)
 
 

@@ -32,11 +32,12 @@ def kind_of(path: Path) -> Kind:
     if is_still(path):
         return "picture"
     with open_media(path) as container:
-        if any(not track.disposition & Disposition.attached_pic for track in container.streams.video):
+        tracks = [track for track in container.streams if getattr(track, "codec_context", None) is not None]
+        if any(track.type == "video" and not track.disposition & Disposition.attached_pic for track in tracks):
             return "video"
-        if container.streams.audio:
+        if any(track.type == "audio" for track in tracks):
             return "sound"
-    raise MediaError(f"{path}: holds neither video nor sound; give another file")
+    raise MediaError(f"{path}: holds neither video nor sound that FFmpeg can decode; give another file")
 
 
 def check_kinds(source: Path, sound: Path, *, wanted: Literal["picture", "video"]) -> None:
