@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,41 @@ def test_options_reach_the_talker(run: Run, still: Path, voice: Path, model_fold
     assert run("animate", still, voice, "-o", out, "--model", model_folder, *options)[0] == 0
     written = np.stack([frame.image for frame in video.read(out)]).astype(int)
     assert np.abs(np.diff(written, axis=0)).mean() < 0.3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_that_the_terminal_cannot_print(
+    still: Path, voice: Path, model_folder: Path, tmp_path: Path, encoding: str
+) -> None:
+    out = tmp_path / os.fsdecode("bild-ü-☃-".encode() + b"\xff.mp4")
+    arguments = ("animate", still, voice, "-o", out, "--model", model_folder, "--size", 200)
+    command = [sys.executable, "-m", "difftalk", *map(str, arguments)]
+    env = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines()[-1].startswith(str(out).encode(encoding, "replace") + b": 25 frames")
+    assert out.is_file()
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_a_sound_may_come_through_a_pipe(
+    still: Path, voice: Path, model_folder: Path, tmp_path: Path, name: str
+) -> None:
+    out, temporary = tmp_path / "out.mp4", tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "difftalk", "animate", still, name, "-o", out, "--model", model_folder, "--json"]
+    for given, code in ((voice.read_bytes(), 0), (b"no sound\n" * 50, 1), (b"", 1)):
+        done = subprocess.run(
+            [*map(str, command)], env={**os.environ, "TMPDIR": str(temporary)}, input=given,
+            capture_output=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        command.append("--overwrite")
+        shown = "standard input" if name == "-" else name
+        assert done.stderr == b"" if code == 0 else done.stderr.startswith(f"difftalk: {shown}: is ".encode())
+        assert done.stderr.count(b"\n") == code
+    assert video.probe(out).frame_count == 25
+    assert not list(temporary.iterdir())
 
 
 def test_prepare_keeps_what_is_asked_for(run: Run, clip: Path, tmp_path: Path) -> None:
@@ -112,6 +150,9 @@ def bad(tmp_path_factory: pytest.TempPathFactory, portrait: Image, still: Path, 
     draw_clip(folder / "mute.mp4", moving(portrait, 4))
     (folder / "text.mp4").write_text("I am no video.\n" * 50)
     (folder / "text.png").write_text("I am no picture.\n" * 50)
+    (folder / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHëllo\n" * 50)
+    (folder / "page.wav").write_text("<!DOCTYPE html><html><body>Sign in to confirm</body></html>")
+    os.mkfifo(folder / "pipe")
     for path in (still, clip, voice):
         (folder / path.name).write_bytes(path.read_bytes())
         (folder / f"empty{path.suffix}").write_bytes(b"")
@@ -139,10 +180,23 @@ ANIMATE = [
     ("portrait.png empty.wav new.mp4", "is empty"),
     ("portrait.png cut.wav new.mp4", "cut.wav"),
     ("portrait.png hollow.wav new.mp4", "hollow.wav"),
-    ("portrait.png blink.wav new.mp4", "no frames"),
+    ("portrait.png blink.wav new.mp4", "blink.wav: holds 6 ms of sound; at 25 frames/s more than 20 ms are needed"),
     ("portrait.png mute.mp4 new.mp4", "no audio track"),
     ("portrait.png text.mp4 new.mp4", "text.mp4"),
-    ("portrait.png portrait.png new.mp4", "no audio track"),
+    ("portrait.png portrait.png new.mp4", "portrait.png is a picture; give a sound there"),
+    ("voice.wav portrait.png new.mp4", "voice.wav is a sound and portrait.png a picture: give the picture first"),
+    ("clip.mp4 portrait.png new.mp4", "clip.mp4 is a video and portrait.png a picture: give the picture first"),
+    ("voice.wav clip.mp4 new.mp4", "voice.wav is a sound; give a picture first, then the sound"),
+    ("portrait.png words.srt new.mp4", "words.srt: is a text file"),
+    ("portrait.png page.wav new.mp4", "page.wav: is a text file"),
+    ("portrait.png text.mp4 new.mp4", "text.mp4: is a text file"),
+    ("portrait.png folder.mp4 new.mp4", "folder.mp4: is a folder"),
+    ("portrait.png /dev/zero new.mp4", "/dev/zero: is a pipe or a device"),
+    ("- voice.wav new.mp4", "standard input was given for the picture; give a file"),
+    ("pipe voice.wav new.mp4", "pipe: is a pipe or a device; give a file"),
+    ("https://example.org/me.jpg voice.wav new.mp4", "https://example.org/me.jpg: is an address; download it first"),
+    ("portrait.png rtmp://example.org/live new.mp4", "rtmp://example.org/live: is an address; download it first"),
+    ("portrait.png youtu.be/dQw4w9WgXcQ new.mp4", "youtu.be/dQw4w9WgXcQ: is an address; download it first"),
     ("portrait.png voice.wav taken.mp4", "exists already"),
     ("portrait.png voice.wav folder.mp4", "is a folder"),
     ("portrait.png voice.wav new.avi", "ends in .mp4"),
@@ -160,7 +214,12 @@ DUB = [
     ("cut.mp4 voice.wav new.mp4", "cut.mp4"),
     ("text.mp4 voice.wav new.mp4", "text.mp4"),
     ("gone.mp4 voice.wav new.mp4", "no such file"),
-    ("voice.wav voice.wav new.mp4", "no video track"),
+    ("voice.wav voice.wav new.mp4", "voice.wav is a sound; give a video first, then the sound"),
+    ("voice.wav clip.mp4 new.mp4", "voice.wav is a sound and clip.mp4 a video: give the video first, then the sound"),
+    ("clip.mp4 portrait.png new.mp4", "portrait.png is a picture; give a sound there"),
+    ("portrait.png clip.mp4 new.mp4", "portrait.png is a picture, not a video; use animate for pictures"),
+    ("clip.mp4 blink.wav new.mp4", "blink.wav: holds 6 ms of sound; at 25 frames/s more than 20 ms are needed"),
+    ("https://www.youtube.com/watch?v=dQw4w9WgXcQ voice.wav new.mp4", "is an address; download it first"),
     ("portrait.png voice.wav new.mp4", "use animate"),
     ("clip.mp4 hollow.wav new.mp4", "hollow.wav"),
     ("clip.mp4 mute.mp4 new.mp4", "no audio track"),
@@ -226,25 +285,73 @@ def test_wrong_usage_is_two(run: Run) -> None:
         assert "Traceback" not in err
 
 
-def test_interrupted_half_way(still: Path, model_folder: Path, waveform: NDArray[np.float32], tmp_path: Path) -> None:
-    """Ctrl-C after the first frames: nothing stays, and one line says so."""
-    sound = write_wav(tmp_path / "long.wav", np.tile(waveform, 90))
+@contextmanager
+def running(*arguments: object, until: Callable[[], bool]) -> Iterator[subprocess.Popen[str]]:
+    """`difftalk ARGUMENTS`, begun and let run until it has come so far; killed in the end if it still runs."""
     # A shell that starts the tests in the background may have left Ctrl-C ignored for all below it.
     code = "import signal; signal.signal(2, signal.default_int_handler); from difftalk.cli import main; main()"
-    arguments = ["animate", still, sound, "-o", tmp_path / "out.mp4", "--model", model_folder]
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command, started = [sys.executable, "-c", code, *map(str, arguments)], time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        started = time.monotonic()
-        while sum(part.stat().st_size for part in tmp_path.glob(".*.part")) < 20_000:
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() - started < PATIENCE
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    assert out == ""
-    assert err == "difftalk: stopped\n"
+        try:
+            while not until():
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() - started < PATIENCE
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def speaking(
+    still: Path, model_folder: Path, waveform: NDArray[np.float32], tmp_path: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A portrait that speaks into tmp_path/out.mp4 for long; its first frames are written."""
+    sound = write_wav(tmp_path / "long.wav", np.tile(waveform, 90))
+
+    def begun() -> bool:
+        return sum(part.stat().st_size for part in tmp_path.glob(".*.part")) > 20_000
+
+    arguments = ("animate", still, sound, "-o", tmp_path / "out.mp4", "--model", model_folder)
+    with running(*arguments, until=begun) as process:
+        yield process
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_stopped_half_way(speaking: subprocess.Popen[str], tmp_path: Path, number: int, code: int) -> None:
+    """After the first frames: nothing stays, and one line says so."""
+    speaking.send_signal(number)
+    out, err = speaking.communicate(timeout=PATIENCE)
+    assert (speaking.returncode, out, err) == (code, "", "difftalk: stopped\n")
     assert [path.name for path in tmp_path.iterdir()] == ["long.wav"]
+
+
+def test_what_is_left_of_one_that_was_killed_goes(
+    speaking: subprocess.Popen[str], run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path
+) -> None:
+    """By the next run into the folder, which leaves alone what one that still runs is writing."""
+    arguments = ("animate", still, voice, "--model", model_folder, "-o")
+    assert run(*arguments, tmp_path / "beside.mp4")[0] == 0
+    assert len(list(tmp_path.glob(".*.part"))) == 1
+    speaking.kill()
+    speaking.wait(PATIENCE)
+    assert run(*arguments, tmp_path / "after.mp4")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"long.wav", "beside.mp4", "after.mp4"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_prepare(still: Path, portrait: Image, tmp_path: Path, number: int) -> None:
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    sound = write_wav(tmp_path / "sound.wav", np.zeros(16_000 * 60, np.float32))
+    draw_clip(clips / "long.mp4", [portrait] * 1500, sound=sound)
+    arguments = ("prepare", clips, out, "--workers", 1)
+    with running(*arguments, until=lambda: any(out.glob("samples/.*.part/*"))) as process:
+        process.send_signal(number)
+        process.communicate(timeout=PATIENCE)  # until nobody holds its output open any more
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert not list(out.glob("samples/*"))
 
 
 def test_module_runs_as_a_command() -> None:

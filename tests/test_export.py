@@ -12,6 +12,7 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from difftalk import engine
+from difftalk.errors import DifftalkError
 from difftalk.model import SHIPPED
 from difftalk.motion import opening_of, pressed
 from difftalk.mouth import Geometry
@@ -20,7 +21,7 @@ from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.speech_encoder import SpeechEncoder
 from difftalk.sample import Sample
 from difftalk.training import export
-from difftalk.training.export import HALF_FROM, WINDOW_MELS, export_graph, export_speech_encoder
+from difftalk.training.export import HALF_FROM, WINDOW_MELS, export_graph, export_model, export_speech_encoder
 from difftalk.training.motion_data import curve_of
 
 WHISPER = Path(__file__).parents[2] / "shared/assets/whisper/whisper_tiny_en_encoder.fp16.safetensors"
@@ -130,3 +131,9 @@ def test_a_gain_makes_spreads_equal_around_the_mean(sample: Sample, kind: str, m
     truth, made = curve_of(sample, geometry), opening_of(pressed(after, geometry), geometry)
     assert made[: round(truth.seconds[-1] * 25)].std() == pytest.approx(truth.openings.std(), rel=0.05)
     np.testing.assert_allclose(np.diff(after, axis=0), gain * np.diff(before, axis=0), atol=1e-4 * gain)
+
+
+def test_nothing_is_left_of_an_export_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(DifftalkError):
+        export_model(tmp_path / "model", {"denoiser": tmp_path / "no run"})
+    assert not list(tmp_path.iterdir())

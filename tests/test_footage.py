@@ -1,4 +1,4 @@
-"""Footage: the order of frames when audio outlasts the video, and what each shot carries."""
+"""Footage: the frames when audio outlasts the video or the other way round, and what each shot carries."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from difftalk import footage, video
+from difftalk import audio, footage, video
 from difftalk.align import Alignment, Pose
 from difftalk.errors import InputError
-from difftalk.face import UPPER
+from difftalk.face import UPPER, Image
 from difftalk.footage import Shot, shots
 from difftalk.identity import Identity, Tracked
-from drawn import draw_clip
+from difftalk.talker import Talker
+from drawn import draw_clip, moving, packets, write_wav
 
 COUNT = 20
 TIMES = [0, 0.04, 0.10, 0.11, 0.2, 0.28, 0.32, 0.40, 0.5, 0.52]  # of a variable rate
@@ -119,3 +121,30 @@ def test_cuts_are_marked(constant: Identity) -> None:
 def test_a_still_is_no_footage(still_identity: Identity) -> None:
     with pytest.raises(InputError, match="not a video"):
         next(shots(still_identity, "bounce"))
+
+
+ENDS = ["the video is longer than the audio (1.1 s, 0.5 s) and ends with it; --keep-tail keeps the rest"]
+GOES_ON = ["after the end of the audio the video's own sound is heard", "16 frames kept after the end of the audio"]
+
+
+@pytest.mark.parametrize(("keep", "frames", "notes"), [(False, 12, ENDS), (True, 28, GOES_ON)])
+def test_video_longer_than_the_audio(
+    talker: Talker, clip: Path, waveform: NDArray[np.float32], tmp_path: Path, keep: bool, frames: int, notes: list[str]
+) -> None:
+    """It ends there, and that is said, or the rest follows untouched, heard as it was, and is not called faceless."""
+    sound, told = write_wav(tmp_path / "short.wav", np.zeros(8000, np.float32)), list[tuple[str, int, int]]()
+    result = talker.dub(clip, sound, tmp_path / "out.mp4", keep_tail=keep, progress=lambda *parts: told.append(parts))
+    assert (result.frames, result.passed_through, result.notes) == (frames, 0, notes)
+    assert told[-1] == ("speaking", frames, frames)
+    assert told[28][2] == frames  # the total is right from the first frame
+    heard = audio.read(result.path)
+    assert len(heard) == pytest.approx(640 * frames, abs=1100)  # AAC comes in blocks
+    assert np.abs(heard[:7900]).max() < 0.01
+    assert not keep or np.corrcoef(heard[8200:15800], waveform[8200:15800])[0, 1] > 0.95
+
+
+def test_a_mute_videos_tail_leaves_the_sound_alone(talker: Talker, portrait: Image, clip: Path, tmp_path: Path) -> None:
+    mute = draw_clip(tmp_path / "mute.mp4", moving(portrait, 40))
+    result = talker.dub(mute, clip, tmp_path / "out.mp4", keep_tail=True)
+    assert (result.frames, result.notes[-1]) == (40, "14 frames kept after the end of the audio")
+    assert packets(result.path) == packets(clip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,19 @@ sys.meta_path.insert(0, Blocker())
 import importlib
 for module in {modules!r}:
     importlib.import_module(module)
+"""
+
+# Begins every process below it: names connections, and files opened for writing, in the file that WATCHED names.
+WATCH = """
+import os, sys
+log = os.open(os.environ["WATCHED"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        os.write(log, f"{event} {arguments[1:]}\\n".encode())
+        raise OSError(f"{event} is forbidden")
+    if event == "open" and (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR) or event == "os.mkdir":
+        os.write(log, f"{event} {os.path.abspath(os.fsdecode(arguments[0]))}\\n".encode())
+sys.addaudithook(watch)
 """
 
 
@@ -98,6 +112,32 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = {"numpy", "openvino", "cv2", "av", "PIL", "torch", "typer", "rich", "soxr", "safetensors"}
     loaded = python("import sys, difftalk; print(*sys.modules)").split()
     assert not heavy & set(loaded)
+
+
+def test_nothing_leaves_the_machine(still: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
+    """No connection is tried; nothing is written but the output, temporary files and what lies in the cache folder."""
+    home, out, log = tmp_path / "home", tmp_path / "out", tmp_path / "log"
+    for folder in (home, out, tmp_path / "temporary"):
+        folder.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(WATCH)
+    hidden = ("XDG_", "CI", "GITHUB_", "ORT_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    env |= {"HOME": str(home), "TMPDIR": str(tmp_path / "temporary"), "WATCHED": str(log)}
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
+    given = (still, voice, "-o", out / "typed.mp4", "--model", model_folder)
+    code = (
+        "from difftalk import Talker\n"
+        f"talker = Talker.from_pretrained({str(model_folder)!r}, engine='onnxruntime')\n"
+        f"talker.animate({str(still)!r}, {str(voice)!r}, {str(out / 'called.mp4')!r})"
+    )
+    for command in (["-m", "difftalk", "animate", *map(str, given)], ["-c", code]):
+        subprocess.run([sys.executable, "-B", *command], env=env, check=True)
+    done = [line.split(" ", 1) for line in log.read_text().splitlines()]
+    assert not [line for line in done if line[0].startswith("socket")]
+    allowed = [out, home, tmp_path / "temporary", Path("/dev")]
+    assert not [what for _, what in done if not any(Path(what).is_relative_to(folder) for folder in allowed)]
+    assert {path.relative_to(home).parts[:2] for path in home.rglob("*")} <= {(".cache",), (".cache", "difftalk")}
+    assert {path.name for path in out.iterdir()} == {"typed.mp4", "called.mp4"}
 
 
 def test_import_is_quick() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
@@ -14,11 +18,12 @@ from difftalk.training.checkpoint import load_checkpoint
 from difftalk.training.loop import train
 from difftalk.training.recipes import Kind, recipe_named
 
+PARCEL = Path(__file__).parents[1] / "tools" / "parcel.py"
+
 
 @pytest.fixture(scope="module")
 def parcel() -> ModuleType:
-    path = Path(__file__).parents[1] / "tools" / "parcel.py"
-    spec = importlib.util.spec_from_file_location("parcel", path)
+    spec = importlib.util.spec_from_file_location("parcel", PARCEL)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -77,3 +82,13 @@ def test_the_table_names_every_run(parcel: ModuleType, runs: Path, tmp_path: Pat
 def test_what_is_not_understood_is_explained(parcel: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert parcel.main(["fetch"]) == 2
     assert "parcel.py join OUT FOLDER" in capsys.readouterr().err
+
+
+def test_a_folder_that_the_terminal_cannot_print(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    tarfile.open(tmp_path / "out" / "report.tgz", "w:gz").close()
+    done = subprocess.run(
+        [sys.executable, PARCEL, "join", tmp_path / "out", tmp_path / "läufe"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"{tmp_path}/l?ufe: \n"

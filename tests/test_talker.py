@@ -25,7 +25,7 @@ from difftalk.model import Model
 from difftalk.renderer import Renderer
 from difftalk.talker import Talker, TalkingFrame
 from difftalk.waveform import SAMPLE_RATE
-from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
+from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face
 
 Wave = NDArray[np.float32]
 PIECE = SAMPLE_RATE // 50
@@ -286,20 +286,6 @@ def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: 
     assert np.rint((corners[9:13] - 20) / 20).astype(int).tolist() == order
     assert result.frames == 25
     assert result.notes == [f"the audio is longer than the video (1.0 s, 0.4 s): --fit {fit}"]
-
-
-@pytest.mark.parametrize("keep", [False, True])
-def test_tail(talker: Talker, clip: Path, waveform: Wave, tmp_path: Path, keep: bool) -> None:
-    """Audio shorter than the video ends it, or the rest of the video follows untouched and is not called faceless."""
-    sound = write_wav(tmp_path / "short.wav", waveform[:8000])
-    told = list[tuple[str, int, int]]()
-    result = talker.dub(clip, sound, tmp_path / "out.mp4", keep_tail=keep, progress=lambda *parts: told.append(parts))
-    assert (result.frames, result.passed_through) == (28 if keep else 12, 0)
-    assert result.notes == (["16 frames kept after the end of the audio"] if keep else [])
-    assert told[-1] == ("speaking", result.frames, result.frames)
-    assert told[28][2] == result.frames  # the total is right from the first frame
-    rest = images(result.path)[12:]
-    assert np.abs(rest.astype(int) - images(clip)[28 - len(rest) :]).sum() < 2 * max(rest.size, 1)
 
 
 def test_variable_rate_keeps_its_times(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -32,11 +33,14 @@ from difftalk.training import export, motion_data, paper_data, render_data
 
 
 def test_nets_train_without_what_reads_clips_and_runs_models(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", BARE, str(tmp_path)], capture_output=True, text=True, check=False)
+    """Into a folder that an ASCII terminal cannot print."""
+    command = [sys.executable, "-c", BARE, str(tmp_path / "läufe")]
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for kind in ("painter", "first-stage", "denoiser", "motion", "sharp"):
-        assert load_checkpoint(tmp_path / kind).step == 2
-        assert f"{kind}\n" in done.stdout
+        assert load_checkpoint(tmp_path / "läufe" / kind).step == 2
+        assert f"l?ufe/{kind}\n" in done.stdout
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,7 +30,7 @@ def psnr(one: video.Image, other: video.Image) -> float:
 
 
 def draw(path: Path, count: int = 12, rate: Fraction = Fraction(25), *, sound: Path | None = None) -> Path:
-    with video.Writer(path, width=96, height=64, frame_rate=rate, sound=sound, seconds=1.2) as writer:
+    with video.Writer(path, width=96, height=64, frame_rate=rate, sound=sound) as writer:
         for number in range(count):
             writer.write(scene(number))
     return path
@@ -269,7 +269,7 @@ def test_what_cannot_be_seen_says_so_in_a_line(tmp_path: Path) -> None:
     path = encode(tmp_path / "rubbish.mov", [scene(i) for i in range(4)], "png", "rgb24")
     path.write_bytes(path.read_bytes().replace(b"\x89PNG", b"XXXX"))
     said = {
-        "text.mp4": "cannot be read", "notes.txt": "text|cannot be read", "empty.mp4": "empty", ".": "folder",
+        "text.mp4": "is a text file", "notes.txt": "is a text file", "empty.mp4": "empty", ".": "folder",
         "sound.wav": "no video track", "rubbish.mov": "no frame", "nowhere.mp4": "no such file",
     }  # fmt: skip
     for name, reason in said.items():
@@ -280,7 +280,7 @@ def test_what_cannot_be_seen_says_so_in_a_line(tmp_path: Path) -> None:
 
 
 def test_sound_goes_with_the_pictures(tmp_path: Path) -> None:
-    path = draw(tmp_path / "a.mp4", 30, sound=tone(tmp_path / "a.wav", 2.0))
+    path = draw(tmp_path / "a.mp4", 30, sound=tone(tmp_path / "a.wav", 1.2))
     assert video.probe(path).has_audio
     assert len(audio.read(path, from_video_start=True)) / 16_000 == pytest.approx(1.2, abs=0.03)
     with av.open(path) as container:  # interleaved: neither waits long for the other
@@ -331,7 +331,7 @@ def test_impossible_outputs_are_said_before_any_work(tmp_path: Path, monkeypatch
     text.write_text("no sound\n" * 50)
     cases: list[tuple[str, Path | None, str]] = [
         ("nowhere/a.mp4", None, "does not exist"), ("folder.mp4", None, "folder"), ("a.avi", None, "mp4"),
-        ("a.mp4", text, "cannot be read"), ("a.mp4", draw(tmp_path / "mute.mp4"), "no audio track"),
+        ("a.mp4", text, "is a text file"), ("a.mp4", draw(tmp_path / "mute.mp4"), "no audio track"),
     ]  # fmt: skip
     for name, sound, reason in cases:
         with pytest.raises(DifftalkError, match=reason) as caught:

@@ -1,20 +1,22 @@
-"""Sound in: any audio or video file, or a stream of pieces, to a 16 kHz mono waveform; sound through: into an mp4.
+"""Sound in: any audio or video file, or a stream of pieces, to a 16 kHz mono waveform.
 
-`read` and `Resampler` make what the networks hear. `Sound` carries the user's own sound into the output untouched
-where mp4 can hold it. Damaged packets lose only themselves: what is lost becomes silence of the same length, so time
-is kept. It does not know pictures, features or models; `video.py` opens and decodes its files with `open_media` and
-`decode`.
+`read` and `Resampler` make what the networks hear. Damaged packets lose only themselves: what is lost becomes silence
+of the same length, so time is kept. It does not know pictures, features or models; `video.py` and `sound.py` open and
+decode their files with `open_media` and `decode`.
 
     waveform = audio.read("speech.m4a")    # float32 (samples,), 16 kHz, in [-1, 1]
 """
 
+import codecs
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeVar, cast, overload
 
 import av
@@ -22,7 +24,7 @@ import numpy as np
 import soxr
 from av.audio.stream import AudioStream
 from av.codec.context import ThreadType
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -32,18 +34,15 @@ from difftalk.errors import MediaError
 from difftalk.waveform import SAMPLE_RATE
 
 _JITTER = 0.04  # s; time stamps of honest files wander by less, a lost stretch is longer
-_JITTER_AFTER_LOSS = 0.005  # s; once a packet is known to be lost, its length is believed
+JITTER_AFTER_LOSS = 0.005  # s; once a packet is known to be lost, its length is believed
 _CLOCK_RESET = 600.0  # s; a longer gap (or a step back) is a clock that was reset, not lost sound
 _READ_ERRORS = 100  # errors in a row that the container may give before the file counts as ended
 
-# What players know inside mp4. Opus, FLAC and PCM are legal there too, but some browsers and televisions refuse them.
-_COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})
-_MP3_LOWEST_RATE = 16_000  # Hz; mp4 has no MPEG-2.5
-_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)  # Hz
-_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0"}  # and 5.1 for more
 _MOST_CHANNELS = 7  # PyAV 18.1 crashes on the samples of a planar frame with more
-_AAC_BIT_RATE = 128_000  # bit/s at least
-_AAC_BIT_RATE_CHANNEL = 64_000  # bit/s a channel
+
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+:/|www\.|(m\.)?youtube\.com/|youtu\.be/", re.IGNORECASE)
+_LOOKED_AT = 4096  # bytes of what may be a text
+_TEXT = "{}: is a text file; give an audio or video file"
 
 _log = logging.getLogger(__name__)
 _StreamT = TypeVar("_StreamT", bound=AudioStream | VideoStream)
@@ -62,9 +61,14 @@ def check_file(path: Path | str) -> None:
     try:
         if path.is_dir():
             raise MediaError(f"{path}: is a folder; give a file")
-        if path.stat().st_size == 0 and path.is_file():
+        if not S_ISREG(path.stat().st_mode):
+            raise MediaError(f"{path}: is a pipe or a device; give a file (a sound alone may come through a pipe)")
+        if path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
     except FileNotFoundError as error:
+        if _ADDRESS.match(str(path)):
+            address = str(path).replace(":/", "://", 1)
+            raise MediaError(f"{address}: is an address; download it first, then give the file") from None
         raise MediaError(f"{path}: no such file") from error
     except OSError as error:
         raise MediaError(f"{path}: cannot be opened ({error.strerror})") from error
@@ -77,12 +81,24 @@ def open_media(path: Path | str) -> InputContainer:
         # "file:" keeps a colon in a name from being read as a protocol
         container = av.open(f"file:{path}", "r", metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
+        if _is_text(path):
+            raise MediaError(_TEXT.format(path)) from None
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError(f"{path}: cannot be read as audio or video ({reason})") from error
-    if container.format.name == "tty":  # FFmpeg draws text files as video
+    drawn = container.format.name == "tty"  # FFmpeg draws text files as video
+    if drawn or (not (container.streams.audio or container.streams.video) and _is_text(path)):
         container.close()
-        raise MediaError(f"{path}: is a text file; give an audio or video file")
+        raise MediaError(_TEXT.format(path))
     return container
+
+
+def _is_text(path: Path | str) -> bool:
+    """Whether it begins as one."""
+    try:
+        with Path(path).open("rb") as file:
+            return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(file.read(_LOOKED_AT))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def video_stream(container: InputContainer, path: Path | str) -> VideoStream:
@@ -153,9 +169,9 @@ def read(path: Path | str, *, from_video_start: bool = False) -> NDArray[np.floa
     start: float | None = None
     with open_media(path) as container:
         stream = audio_stream(container, path)
-        for frame in _gapless(container, stream):
+        for frame in gapless(container, stream):
             if start is None:
-                start = _seconds(frame.pts, stream) or 0.0
+                start = seconds_of(frame.pts, stream) or 0.0
             if resampler is None or resampler.source_rate != frame.sample_rate:
                 parts += [resampler.finish()] if resampler else []
                 resampler = Resampler(frame.sample_rate)
@@ -166,7 +182,7 @@ def read(path: Path | str, *, from_video_start: bool = False) -> NDArray[np.floa
     waveform = np.clip(np.concatenate(parts), -1.0, 1.0)
     if not from_video_start:
         return waveform
-    lead = round((start - _video_start(path)) * SAMPLE_RATE)
+    lead = round((start - video_start(path)) * SAMPLE_RATE)
     if lead <= -waveform.size:
         raise MediaError(f"{path}: its audio track ends before the first video frame")
     return np.pad(waveform, (lead, 0)) if lead > 0 else waveform[-lead:]
@@ -195,115 +211,30 @@ class Resampler:
         return rest
 
 
-class Sound:
-    """The user's own sound on its way into an mp4: copied packet by packet where mp4 can hold it, else AAC.
-
-    Starts at time 0 of the output whatever its own start, and ends at `seconds`, if given. `mux_until` keeps step
-    with the pictures, so nothing gathers in memory.
-    """
-
-    def __init__(self, path: Path | str, *, seconds: float | None = None) -> None:
-        self._path, self._limit = path, seconds
-        self._container = open_media(path)
-        try:
-            self._in = audio_stream(self._container, path)
-        except MediaError:
-            self.close()
-            raise
-        codec = self._in.codec_context.codec.canonical_name
-        self.copied = codec in _COPIED and not (codec == "mp3" and self._in.sample_rate < _MP3_LOWEST_RATE)
-
-    def attach(self, output: OutputContainer) -> None:
-        """Add the track to `output`, before anything is written there."""
-        self._output = output
-        if self.copied:
-            self._out = output.add_stream_from_template(self._in)
-            self._queue = self._copy()
-        else:
-            self._out = output.add_stream("aac", rate=_aac_rate(self._in.sample_rate))
-            self._out.codec_context.layout = _AAC_LAYOUTS.get(self._in.channels, "5.1")
-            channels = self._out.codec_context.channels
-            self._out.codec_context.bit_rate = max(_AAC_BIT_RATE, _AAC_BIT_RATE_CHANNEL * channels)
-            self._queue = self._encode()
-        self._next = next(self._queue, None)
-        if self._next is None:
-            raise MediaError(f"{self._path}: its audio track holds no samples that can be decoded")
-
-    def mux_until(self, seconds: float | None) -> None:
-        """Write what starts before `seconds`; None: all that is left."""
-        while self._next is not None:
-            pts = self._next.pts or 0
-            if seconds is not None and pts * self._next.time_base >= seconds:
-                return
-            self._output.mux(self._next)
-            self._next = next(self._queue, None)
-
-    def close(self) -> None:
-        """Let go of the source file."""
-        self._container.close()
-
-    def _copy(self) -> "Iterator[Packet[AudioStream]]":
-        """Packets on a clock of samples: time stamps in ms (Matroska, FLV) are smoothed, steps back repaired."""
-        rate, length = self._in.sample_rate, self._in.codec_context.frame_size
-        shift, last, due = -(_seconds(self._in.start_time, self._in) or 0.0), None, 0
-        for packet in packets(self._container, self._in, Damage()):
-            seconds = _seconds(packet.pts, self._in)
-            pts = due if seconds is None else round((seconds + shift) * rate)
-            if last is None and self._in.start_time is None:
-                shift, pts = shift - pts / rate, 0
-            if last is not None and abs(pts - due) <= _JITTER_AFTER_LOSS * rate:
-                pts = due
-            elif last is not None and pts <= last:
-                shift, pts = shift + (due - pts) / rate, due
-            if self._limit is not None and pts >= self._limit * rate:
-                return
-            duration = round((_seconds(packet.duration, self._in) or 0.0) * rate) or length or 1
-            last, due = pts, pts + (length or duration)
-            packet.time_base, packet.pts, packet.dts = Fraction(1, rate), pts, pts
-            packet.duration, packet.stream = duration, self._out
-            yield packet
-
-    def _encode(self) -> "Iterator[Packet[AudioStream]]":
-        rate, layout, done = self._out.codec_context.sample_rate, self._out.codec_context.layout.name, 0
-        limit = None if self._limit is None else round(self._limit * rate)
-        for frame in _reshaped(_gapless(self._container, self._in), layout, rate):
-            piece = frame if limit is None else _shortened(frame, limit - done)
-            if piece is None:
-                break
-            piece.pts, piece.time_base = done, Fraction(1, rate)
-            done += piece.samples
-            yield from cast("list[Packet[AudioStream]]", self._out.encode(piece))
-        if done:
-            yield from cast("list[Packet[AudioStream]]", self._out.encode(None))
-
-
-def _aac_rate(rate: int) -> int:
-    return next((allowed for allowed in _AAC_RATES if allowed >= rate), _AAC_RATES[-1])
-
-
-def _seconds(time: int | None, stream: AudioStream | VideoStream) -> float | None:
+def seconds_of(time: int | None, stream: AudioStream | VideoStream) -> float | None:
+    """A time stamp of the stream in seconds on its file's clock."""
     return None if time is None or stream.time_base is None else float(time * stream.time_base)
 
 
-def _video_start(path: Path | str) -> float:
+def video_start(path: Path | str) -> float:
     """When the first frame that can be decoded is shown, on the file's clock: what `video.read` calls 0 s."""
     with open_media(path) as container:
         stream = video_stream(container, path)
         for frame in decode(container, stream, Damage()):
-            return _seconds(frame.pts, stream) or 0.0
+            return seconds_of(frame.pts, stream) or 0.0
     raise MediaError(f"{path}: its video track holds no frame that can be decoded")
 
 
-def _gapless(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
+def gapless(container: InputContainer, stream: AudioStream) -> Iterator[av.AudioFrame]:
     """Decoded sound with silence where time stamps show that some is missing."""
     damage, seen, due = Damage(), 0, None
     for frame in decode(container, stream, damage):
         if frame.samples == 0 or frame.sample_rate <= 0:
             continue
-        allowed = _JITTER_AFTER_LOSS if damage.packets > seen else _JITTER
+        allowed = JITTER_AFTER_LOSS if damage.packets > seen else _JITTER
         if due is None and damage.packets:  # the very beginning was lost
-            due = _seconds(stream.start_time, stream)
-        at = _seconds(frame.pts, stream)
+            due = seconds_of(stream.start_time, stream)
+        at = seconds_of(frame.pts, stream)
         if at is not None:
             gap = 0.0 if due is None else at - due
             if due is not None and allowed < gap < _CLOCK_RESET:
@@ -363,26 +294,3 @@ def _weights(channels: tuple[str, ...]) -> NDArray[np.float32]:
     known = {"FC": 1.0, "FL": 0.7071, "FR": 0.7071, "DL": 0.7071, "DR": 0.7071, "LFE": 0.0, "LFE2": 0.0}
     weights = np.array([known.get(name, 0.5) for name in channels], np.float32)
     return weights / weights.sum() if weights.any() else np.full_like(weights, 1 / len(weights))
-
-
-def _reshaped(frames: Iterator[av.AudioFrame], layout: str, rate: int) -> Iterator[av.AudioFrame]:
-    """The same sound in the encoder's form, also where the source changes its own half way."""
-    resampler, form = None, None
-    for frame in frames:
-        new = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if resampler is None or new != form:
-            yield from resampler.resample(None) if resampler else ()
-            resampler, form = av.AudioResampler(format="fltp", layout=layout, rate=rate), new
-        frame.pts = None
-        yield from resampler.resample(frame)
-    yield from resampler.resample(None) if resampler else ()
-
-
-def _shortened(frame: av.AudioFrame, samples: int) -> av.AudioFrame | None:
-    """At most `samples` of a planar float frame; None when none are left."""
-    if samples <= 0 or samples >= frame.samples:
-        return frame if samples > 0 else None
-    array = np.ascontiguousarray(frame.to_ndarray()[:, :samples], np.float32)
-    short = av.AudioFrame.from_ndarray(array, format="fltp", layout=frame.layout.name)
-    short.sample_rate = frame.sample_rate
-    return short

@@ -19,16 +19,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from difftalk.errors import DifftalkError, InputError
+from difftalk.process import STOPPED, end_in_order, replace_unprintable
 
 if TYPE_CHECKING:
     from difftalk.talker import Result
-
-INTERRUPTED: Final = 130  # exit code
 
 app = typer.Typer(
     add_completion=False,
@@ -61,7 +60,7 @@ def animate(
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
-    """A portrait speaks. AUDIO is any audio or video file; its sound is kept as it is."""
+    """A portrait speaks. AUDIO is any audio or video file, or - for standard input; its sound is kept as it is."""
     with _progress(as_json) as progress:
         from difftalk.talker import Talker
 
@@ -85,7 +84,7 @@ def dub(
         str, typer.Option("--fit", help="When the audio is longer: bounce, loop or hold the video.")
     ] = "bounce",
     keep_tail: Annotated[
-        bool, typer.Option("--keep-tail", help="Keep the video's end when the audio is shorter.")
+        bool, typer.Option("--keep-tail", help="When the audio is shorter: keep the video's end and its own sound.")
     ] = False,
     own_way: Annotated[
         float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
@@ -381,13 +380,15 @@ def _print_result(result: Result, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130."""
+    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130, SIGTERM 143."""
+    replace_unprintable()
+    end_in_order()
     try:
         app(standalone_mode=True)
     except DifftalkError as error:
         print(f"difftalk: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # typer's own word for Ctrl-C, which says nothing
+        if end.code in STOPPED:
             print("difftalk: stopped", file=sys.stderr)
         raise

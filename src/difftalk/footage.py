@@ -43,6 +43,25 @@ class Shot:
     cut: bool = False
 
 
+def seconds_beyond(info: VideoInfo, seconds: float) -> float:
+    """By how much so many seconds of audio are longer than the video; negative: shorter, 0: by under half a frame."""
+    beyond = seconds - info.seconds
+    return beyond if abs(beyond) > 0.5 / float(info.frame_rate) else 0.0
+
+
+def length_notes(info: VideoInfo, seconds: float, *, fit: str, keep_tail: bool) -> list[str]:
+    """What becomes of a video that is not as long as the audio."""
+    beyond = seconds_beyond(info, seconds)
+    if beyond > 0:
+        return [f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"]
+    if beyond < 0 and not keep_tail:
+        lengths = f"({info.seconds:.1f} s, {seconds:.1f} s)"
+        return [f"the video is longer than the audio {lengths} and ends with it; --keep-tail keeps the rest"]
+    if beyond < 0 and info.has_audio:
+        return ["after the end of the audio the video's own sound is heard"]
+    return []
+
+
 def shots(identity: Identity, fit: str) -> Generator[Shot, None, None]:
     """The video's frames, without end: at its end it turns round (bounce), starts again (loop), or stays (hold)."""
     if identity.info is None:

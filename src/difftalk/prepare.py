@@ -11,12 +11,11 @@ import hashlib
 import json
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from difftalk.face import MIN_EYE_DISTANCE, Array, Tracker
 from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
 from difftalk.mouth import CHIN
+from difftalk.process import end_with_parent
 from difftalk.sample import FORMAT, FULL_SCALE, SPEECH_EXTRA, FrameWriter, Record, Sample, load_record, save_record
 from difftalk.speech import features_of
 
@@ -53,7 +53,7 @@ class Report:
 
 def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
     """One clip -> one sample folder under `out`, or a record that says why not. Depends on its arguments alone."""
-    folder, half = out / clip.name, out / f".{clip.name}.part"
+    folder, half = out / clip.name, _half(clip, out)
     mark = fingerprint(clip)
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
@@ -67,6 +67,11 @@ def prepare_clip(clip: Clip, out: Path, model: Model) -> Record:
     shutil.rmtree(folder, ignore_errors=True)
     half.rename(folder)
     return record
+
+
+def _half(clip: Clip, out: Path) -> Path:
+    """Where its folder is made."""
+    return out / f".{clip.name}.part"
 
 
 def fingerprint(clip: Clip) -> str:
@@ -229,7 +234,7 @@ def _start_worker(folder: Path) -> None:
     from threadpoolctl import threadpool_limits
 
     global _worker_model
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
+    end_with_parent()
     os.nice(5)
     setNumThreads(1)
     threadpool_limits(1)  # small products on many threads spend their time on waking each other
@@ -299,6 +304,7 @@ def _resumable(clip: Clip, samples: Path) -> Record | None:
 def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> Iterator[Record]:
     if not clips:
         return
+    others = active_children()
     # Not forked: an engine that the parent has started does not survive a fork.
     with ProcessPoolExecutor(
         min(workers, len(clips)), get_context("spawn"), initializer=_start_worker, initargs=(model.folder,)
@@ -313,8 +319,13 @@ def _run(clips: Sequence[Clip], samples: Path, model: Model, workers: int) -> It
                     if error is None
                     else _rejected(clip, f"crashed: {type(error).__name__}: {error}", fingerprint(clip))
                 )
-        except BaseException:
+        except BaseException:  # a clip may take minutes
+            for worker in active_children():
+                if worker not in others:
+                    worker.kill()
             pool.shutdown(wait=True, cancel_futures=True)
+            for clip in clips:
+                shutil.rmtree(_half(clip, samples), ignore_errors=True)
             raise
 
 

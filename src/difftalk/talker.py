@@ -24,17 +24,18 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import __version__, audio, video
+from difftalk import __version__, audio, inputs, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
-from difftalk.footage import FITS, Shot, shots
+from difftalk.footage import FITS, Shot, length_notes, seconds_beyond, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
+from difftalk.sound import Tail
 from difftalk.voice import Voice, look_ahead_of
 from difftalk.waveform import SAMPLE_RATE
 
@@ -224,27 +225,37 @@ class Talker:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Result:
-        """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError."""
+        """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError.
+
+        sound: a file or a pipe; "-" is standard input.
+        """
         began = time.monotonic()
         if not 64 <= size <= 8192:
             raise InputError(f"size was {size}; allowed are 64 to 8192 px")
         if not 0 <= head_motion <= 2:
             raise InputError(f"head motion was {head_motion}; allowed are 0 (off) to 2, 1 is natural")
         path = Path(portrait)
-        audio.check_file(path)
-        if not video.is_still(path):
-            raise InputError(f"{path} is not a picture; use dub for videos")
-        waveform = audio.read(sound)
-        identity = of_still(path, self.model, size=size)
-        assert identity.image is not None
-        height, width = identity.image.shape[:2]
-        total = audio.frame_count(len(waveform) / SAMPLE_RATE, STILL_RATE)
-        writer = video.Writer(
-            out, width=width, height=height, frame_rate=STILL_RATE, sound=sound, overwrite=overwrite, comment=COMMENT
-        )
-        with writer:
-            frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
-            return self._write(writer, frames, identity, total, STILL_RATE, began, progress)
+        with inputs.heard(sound) as heard:
+            inputs.check_kinds(path, heard, wanted="picture")
+            waveform = audio.read(heard)
+            seconds = len(waveform) / SAMPLE_RATE
+            inputs.check_length(heard, seconds, STILL_RATE)
+            identity = of_still(path, self.model, size=size)
+            assert identity.image is not None
+            height, width = identity.image.shape[:2]
+            total = audio.frame_count(seconds, STILL_RATE)
+            writer = video.Writer(
+                out,
+                width=width,
+                height=height,
+                frame_rate=STILL_RATE,
+                sound=heard,
+                overwrite=overwrite,
+                comment=COMMENT,
+            )
+            with writer:
+                frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
+                return self._write(writer, frames, identity, total, STILL_RATE, began, progress)
 
     def dub(
         self,
@@ -260,47 +271,46 @@ class Talker:
     ) -> Result:
         """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate.
 
-        own_way: see `stream`.
+        own_way: see `stream`. sound: see `animate`. keep_tail: where the video is longer than the sound, the rest of
+        it follows as it is, with its own sound.
         """
         began = time.monotonic()
         if fit not in FITS:
             raise InputError(f"fit was {fit!r}; allowed are {', '.join(FITS)}")
         check_share(own_way)
         path = Path(footage)
-        audio.check_file(path)
-        waveform = audio.read(sound)
-        if video.is_still(path):
-            raise InputError(f"{path} is a picture; use animate for pictures")
-        info = video.probe(path)
-        seconds = len(waveform) / SAMPLE_RATE
-        writer = video.Writer(
-            out,
-            width=info.width,
-            height=info.height,
-            frame_rate=info.frame_rate,
-            sound=sound,
-            overwrite=overwrite,
-            comment=COMMENT,
-            pixel_aspect=info.pixel_aspect,
-        )
-        with writer:  # so that nothing is left behind when the video turns out to have no face
-            identity = of_video(
-                path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n)
+        with inputs.heard(sound) as heard:
+            inputs.check_kinds(path, heard, wanted="video")
+            waveform, info = audio.read(heard), video.probe(path)
+            seconds = len(waveform) / SAMPLE_RATE
+            inputs.check_length(heard, seconds, info.frame_rate)
+            beyond = seconds_beyond(info, seconds)
+            tail = Tail(path, seconds, info.seconds) if keep_tail and beyond < 0 and info.has_audio else None
+            writer = video.Writer(
+                out,
+                width=info.width,
+                height=info.height,
+                frame_rate=info.frame_rate,
+                sound=heard,
+                tail=tail,
+                overwrite=overwrite,
+                comment=COMMENT,
+                pixel_aspect=info.pixel_aspect,
             )
-            if identity.own_way is not None and own_way > 0:
-                identity.notes.append(
-                    "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
+            with writer:  # so that nothing is left behind when the video turns out to have no face
+                identity = of_video(
+                    path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n)
                 )
-            longer = seconds > info.seconds + 0.5 / float(info.frame_rate)
-            if longer:
-                identity.notes.append(
-                    f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"
-                )
-            frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
-            total = audio.frame_count(seconds, info.frame_rate)
-            if keep_tail and not longer:
-                frames, total = _with_tail(frames, identity), info.frame_count
-            return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
+                if identity.own_way is not None and own_way > 0:
+                    identity.notes.append(
+                        "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
+                    )
+                identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))
+                frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
+                total = audio.frame_count(seconds, info.frame_rate)
+                if keep_tail and beyond <= 0:
+                    frames, total = _with_tail(frames, identity), info.frame_count
+                return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
         """`animate` for a picture, `dub` for a video."""

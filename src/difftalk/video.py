@@ -10,7 +10,6 @@ leaves a gap in time, so go by a frame's `seconds`, never by its number. Knows n
 """
 
 import io
-import secrets
 import warnings
 from collections.abc import Generator
 from contextlib import suppress
@@ -31,8 +30,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from difftalk.audio import Damage, Sound, check_file, decode, open_media, packets, video_stream
+from difftalk.audio import Damage, check_file, decode, open_media, packets, video_stream
 from difftalk.errors import MediaError, OutputError
+from difftalk.part import Part
+from difftalk.sound import Sound, Tail
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
 
@@ -166,15 +167,13 @@ class Writer:
         height: int,
         frame_rate: Fraction = Fraction(25),
         sound: Path | str | None = None,
-        seconds: float | None = None,
+        tail: Tail | None = None,
         overwrite: bool = False,
         comment: str = "",
         pixel_aspect: Fraction = Fraction(1),
         crf: int = CRF,
-        preset: str = PRESET,
-        threads: int = 0,
     ) -> None:
-        """`seconds`: where the sound is cut. `threads`: 0 lets x264 choose."""
+        """`tail`: what is heard after the sound."""
         self.path, self._frame_shape = Path(path), (height, width, 3)
         self.size = (width + width % 2, height + height % 2)  # as written
         self.padded = self.size != (width, height)  # H.264 needs even sizes: the last column or row is repeated
@@ -182,17 +181,17 @@ class Writer:
         fine = -(-_TICKS // rate.numerator)
         self._tick, self._step, self._last = Fraction(1, rate.numerator * fine), rate.denominator * fine, -1
         _check_target(self.path, overwrite)
-        self._sound = Sound(sound, seconds=seconds) if sound is not None else None
+        self._sound = Sound(sound, tail=tail) if sound is not None else None
         self.sound_copied = self._sound is not None and self._sound.copied  # untouched; otherwise encoded to AAC
-        self._temporary = self.path.parent / f".difftalk-{secrets.token_hex(6)}.part"
+        self._part = Part(self.path.parent)
         self._container: OutputContainer | None = None
         self._reformatter = VideoReformatter()
         try:
-            self._temporary.touch(exist_ok=False)
+            self._part.make()
             options = {"movflags": "+faststart", "video_track_timescale": str(self._tick.denominator)}
-            self._container = av.open(f"file:{self._temporary}", "w", format="mp4", options=options)
+            self._container = av.open(f"file:{self._part.path}", "w", format="mp4", options=options)
             self._container.metadata["comment"] = comment
-            x264 = {"crf": str(crf), "preset": preset, "threads": str(threads) if threads else "auto"}
+            x264 = {"crf": str(crf), "preset": PRESET, "threads": "auto"}
             self._stream = self._container.add_stream("libx264", rate=rate, options=x264, time_base=self._tick)
             context = self._stream.codec_context
             (context.width, context.height), context.pix_fmt = self.size, "yuv420p"
@@ -232,7 +231,7 @@ class Writer:
                 raise OutputError(f"{self.path}: not written, there were no frames")
             self._mux(None, until=None)
             self._close_container()
-            self._temporary.replace(self.path)
+            self._part.path.replace(self.path)
         except (av.FFmpegError, OSError) as error:
             raise _unwritable(self.path, error) from error
         finally:
@@ -241,7 +240,7 @@ class Writer:
     def discard(self) -> None:
         """Give up: nothing stays on the disk."""
         # Removed before it is closed, so that closing moves no gigabytes; and after, for systems that keep open files.
-        for step in (self._temporary.unlink, self._close_container, self._temporary.unlink):
+        for step in (self._part.remove, self._close_container, self._part.remove):
             with suppress(OSError, av.FFmpegError):
                 step()
         if self._sound:

@@ -1,10 +1,11 @@
 """ONNX Runtime: for CUDA, CoreML, DirectML and ROCm, where a user has them; on the CPU otherwise. Runs in f32.
 
-Keeps no cache. What a device cannot run falls back to the CPU.
+Keeps no cache, and sends no event anywhere. What a device cannot run falls back to the CPU.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,7 @@ def choose_providers(available: Collection[str], asked: Sequence[str] | None = N
 
 def compile_graph(path: Path, *, threads: int, providers: Sequence[str] | None = None) -> Graph:
     """A session on `providers` (ONNX Runtime's own names), or on the best device that is there."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read on import: events, and a device id in the home folder
     try:
         import onnxruntime
     except ImportError:

@@ -1,12 +1,13 @@
 """OpenVINO on the CPU: the default engine, tuned for the latency of one call.
 
 Caches compiled models in the user's cache folder where it can be written. Chooses no precision: it runs the one that is
-named, or f32 where the processor has no bf16.
+named, or f32 where the processor has no bf16. Importing OpenVINO from here sends no event anywhere.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from functools import cache as remember
 from pathlib import Path
@@ -22,11 +23,21 @@ if TYPE_CHECKING:
 
     from difftalk.engine import Graph, Precision
 
+_TELEMETRY = "openvino_telemetry"
+
 
 @remember
 def _core() -> Core:
-    import openvino
-
+    # On import OpenVINO's converter, which is not used here, sends an event and writes a client id to the home folder;
+    # where this package is missing it has a stand-in that does nothing.
+    known = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules[_TELEMETRY]
+        if known is not None:
+            sys.modules[_TELEMETRY] = known
     return openvino.Core()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from difftalk.errors import DifftalkError
+from difftalk.process import end_in_order, replace_unprintable
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -36,6 +37,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains; an error that a user can mend is one line and exit code 1."""
     began, asked = time.monotonic(), parsed(arguments)
+    replace_unprintable()
+    end_in_order()
     from difftalk.training.run import train_kind  # takes seconds, which count
 
     try:

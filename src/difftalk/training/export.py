@@ -240,25 +240,30 @@ def export_model(
     shutil.rmtree(half, ignore_errors=True)
     if out.exists():
         raise ModelError(f"{out} exists; give a new folder")
-    source.save(half)
-    entries = dict(source.graphs)
-    for kind, run in runs.items():
-        checkpoint, net = load_net(run)
-        if weights is not None:
-            weights.mkdir(parents=True, exist_ok=True)
-            save_weights(checkpoint, weights / f"{kind}.safetensors")
-        if isinstance(net, LinearMotion | MotionNetwork):
-            known = (gains or {}).get(kind)
-            net.amplify(known if known is not None else gain_of(net, data) if data is not None else 1.0)
-        halved = not isinstance(net, PublishedDiffTalk) if fp16 is None else fp16
-        for name, spec in graphs_of(net).items():
-            path = half / f"{name}.onnx"
-            export_graph(spec.net, path, inputs=spec.inputs, outputs=spec.outputs, half=halved)
-            entries[name] = entry_of(path, spec.precision)
-        if isinstance(net, PublishedDiffTalk) and settings is None:
-            settings = replace(source.settings, renderer="published", steps=PUBLISHED_STEPS, picture=net.sizes.picture)
-    write_index(half, entries, settings or source.settings)
-    half.rename(out)
+    try:
+        source.save(half)
+        entries = dict(source.graphs)
+        for kind, run in runs.items():
+            checkpoint, net = load_net(run)
+            if weights is not None:
+                weights.mkdir(parents=True, exist_ok=True)
+                save_weights(checkpoint, weights / f"{kind}.safetensors")
+            if isinstance(net, LinearMotion | MotionNetwork):
+                known = (gains or {}).get(kind)
+                net.amplify(known if known is not None else gain_of(net, data) if data is not None else 1.0)
+            halved = not isinstance(net, PublishedDiffTalk) if fp16 is None else fp16
+            for name, spec in graphs_of(net).items():
+                path = half / f"{name}.onnx"
+                export_graph(spec.net, path, inputs=spec.inputs, outputs=spec.outputs, half=halved)
+                entries[name] = entry_of(path, spec.precision)
+            if isinstance(net, PublishedDiffTalk) and settings is None:
+                settings = replace(
+                    source.settings, renderer="published", steps=PUBLISHED_STEPS, picture=net.sizes.picture
+                )
+        write_index(half, entries, settings or source.settings)
+        half.rename(out)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
     return Model.load(out)
 
 

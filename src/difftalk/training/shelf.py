@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.context import BaseContext
-from threading import Thread
 from typing import Final
 
 import numpy as np
@@ -28,6 +26,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from difftalk.errors import InputError
+from difftalk.process import end_with_parent
 from difftalk.training.batches import RenderBatch
 from difftalk.training.look import Look, Mirror, sent
 from difftalk.training.render_data import RenderSource
@@ -168,12 +167,11 @@ _worker_source: RenderSource
 
 
 def _open(source: RenderSource) -> None:
-    """One thread a process. Ctrl-C is for the training, which ends them; one that was killed they do not outlive."""
+    """One thread a process."""
     import cv2
 
     global _worker_source
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_leave_with_parent, daemon=True).start()
+    end_with_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     with contextlib.suppress(ImportError):
@@ -181,13 +179,6 @@ def _open(source: RenderSource) -> None:
 
         threadpool_limits(1)
     _worker_source = source
-
-
-def _leave_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
 
 
 def _made(number: int) -> Crate:

@@ -1,0 +1,84 @@
+"""What is given, named for what it is; sounds that come through a pipe."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from difftalk import audio, inputs
+from difftalk.errors import FaceError, MediaError
+
+
+def test_kinds(still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:
+    assert [inputs.kind_of(path) for path in (still, clip, voice)] == ["picture", "video", "sound"]
+    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nHello\n")
+    (tmp_path / "drawing.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"></svg>')
+    for name, words in (("words.srt", "is a text file"), ("drawing.svg", "holds neither|is a text file")):
+        with pytest.raises(MediaError, match=words):
+            inputs.kind_of(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("http://example.org/a.wav", "http://example.org/a.wav: is an address; download it first"),
+        ("RTSP://example.org/live", "is an address"),
+        ("www.youtube.com/watch?v=1", "is an address"),
+        ("youtu.be/1", "is an address"),
+        ("m.wav", "m.wav: no such file"),
+        ("C:/voice.wav", "no such file"),
+        ("file:///voice.wav", "no such file"),
+    ],
+)
+def test_addresses_are_told_from_names(name: str, words: str) -> None:
+    with pytest.raises(MediaError, match=words):
+        inputs.kind_of(Path(name))
+
+
+def test_a_frame_needs_more_than_half_its_time() -> None:
+    for seconds, rate in ((0.021, Fraction(25)), (0.51, Fraction(1)), (0.009, Fraction(60))):
+        inputs.check_length(Path("voice.wav"), seconds, rate)
+    for seconds, rate, words in (
+        (0.01, Fraction(25), "10 ms of sound; at 25 frames/s more than 20 ms"),
+        (0.5, Fraction(1), "500 ms of sound; at 1 frames/s more than 500 ms"),
+    ):
+        with pytest.raises(MediaError, match=words):
+            inputs.check_length(Path("voice.wav"), seconds, rate)
+
+
+def test_a_pipe_is_opened_once_and_read_again_and_again(
+    voice: Path, waveform: NDArray[np.float32], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(pipe.write_bytes, voice.read_bytes())
+        with inputs.heard(pipe) as heard:
+            for _ in range(2):
+                assert len(audio.read(heard)) == len(waveform)
+            assert heard.stat().st_mode & 0o077 == 0
+        assert not heard.exists()
+        written.result()
+
+
+def test_errors_name_the_pipe_and_keep_their_kind(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(pipe.write_bytes, b"words\n" * 9)
+        with pytest.raises(MediaError, match=f"^{pipe}: is a text file"), inputs.heard(pipe) as heard:
+            audio.read(heard)
+        pool.submit(pipe.write_bytes, b"sound")
+        with pytest.raises(FaceError, match="no face"), inputs.heard(pipe):
+            raise FaceError("no face")
+
+
+def test_a_file_stays_what_it_is(voice: Path) -> None:
+    with inputs.heard(str(voice)) as heard:
+        assert heard == voice
