@@ -90,7 +90,10 @@ class _Held:
 
 
 class Talker:
-    """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement."""
+    """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement.
+
+    Threads may share one: each iterates its own stream.
+    """
 
     def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
         check_renderer(model)
