@@ -91,7 +91,7 @@ def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut:
 
 
 def _forward(identity: Identity, first: int, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:
-    frames = enumerate(video.read(identity.path, first=first), first)
+    frames = enumerate(video.read(identity.path, first=first, marks=identity.marks), first)
     for number, frame in itertools.islice(frames, None if stop is None else stop - first):
         yield number, frame.image, frame.seconds
 
