@@ -28,10 +28,12 @@ def film() -> list[video.Image]:
         ("libx264", "a.mp4", {"g": "7"}, ""),
         ("libx264", "a.mp4", {"g": "300"}, ""),
         ("libx264", "a.mp4", {"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3"}, ""),
+        ("libx264", "a.mp4", {"g": "7"}, "tff"),
         ("libx264", "a.ts", {"g": "7"}, ""),
         ("libvpx-vp9", "a.webm", {"g": "7", "deadline": "realtime", "cpu-used": "8"}, ""),
         ("mpeg4", "a.avi", {"g": "12", "bf": "2"}, ""),
         ("mpeg2video", "a.mpg", {"g": "12", "bf": "2"}, ""),
+        ("mpeg2video", "a.ts", {"g": "12"}, "tff"),
     ],
 )
 def test_any_frame_is_found(tmp_path: Path, codec: str, name: str, options: dict[str, str], fields: str) -> None:

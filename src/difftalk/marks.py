@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 
 from difftalk.audio import Damage, decode
 from difftalk.clock import Clock, nominal_rate
+from difftalk.fields import whole
 
 EARLIER = (0, 16, 64)  # frames before a key frame to which is sought in turn: some formats arrive late
 
@@ -31,9 +32,9 @@ class Mark:
 
 
 def marked(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Mark, av.VideoFrame]]:
-    """All frames, from a container that has just been opened."""
+    """All frames, whole, from a container that has just been opened."""
     base, clock = _base(stream), Clock(float(1 / nominal_rate(stream)))
-    for number, frame in enumerate(decode(container, stream, Damage())):
+    for number, frame in enumerate(whole(decode(container, stream, Damage()), base)):
         seconds = clock.shown(None if frame.pts is None else float(frame.pts * base))
         yield Mark(number, seconds, frame.pts, frame.key_frame), frame
 
@@ -43,7 +44,8 @@ def sought(
 ) -> Iterator[tuple[Mark, av.VideoFrame]] | None:
     """The video's very first frame, then those from a key frame before number `first` on; or None if none is found.
 
-    None leaves the container somewhere: open it again.
+    None leaves the container somewhere: open it again. At least the frame before `first` is there, which the filter
+    of interlaced frames looks at.
     """
     places = {mark.stamp: mark for mark in marks}
     stamps = [mark.stamp for mark in marks if mark.stamp is not None]
@@ -57,7 +59,7 @@ def sought(
             frames = dropwhile(partial(_before, stamps[key.number]), decode(container, stream, Damage()))
             found = next(frames, None)
             if found is not None and found.pts == key.stamp:
-                later = chain([found], frames)
+                later = whole(chain([found], frames), _base(stream))
                 known = ((places[frame.pts], frame) for frame in later if frame.pts in places)
                 return chain([(marks[0], head)], known)
     except (av.FFmpegError, StopIteration):  # a format that cannot be sought; no key frame
