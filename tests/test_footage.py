@@ -21,6 +21,7 @@ from difftalk.errors import InputError
 from difftalk.face import UPPER
 from difftalk.footage import Shot, shots
 from difftalk.identity import Identity, Tracked
+from difftalk.timeline import timeline
 from drawn import draw_clip, encode
 
 COUNT = 20
@@ -45,8 +46,9 @@ def number_of(shot: Shot) -> int:
 def identity_of(clip: Path, identity: Identity) -> Identity:
     """An identity that tracked every frame of a clip of greys."""
     info, found = video.probe(clip), [frame.mark for frame in video.read(clip)]
+    times = timeline(info, [mark.seconds for mark in found])
     frames: list[Tracked | None] = [tracked(n) for n in range(len(found))]
-    return dataclasses.replace(identity, path=clip, image=None, info=info, frames=frames, marks=found)
+    return dataclasses.replace(identity, path=clip, image=None, info=info, frames=frames, marks=found, times=times)
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +91,15 @@ def test_times_go_on_evenly(constant: Identity, fit: str) -> None:
 
 
 def test_times_of_a_variable_rate_are_mirrored(variable: Identity) -> None:
-    seconds = [shot.seconds for shot in taken(variable, "bounce", 2 * len(TIMES))]
-    np.testing.assert_allclose(seconds[: len(TIMES)], TIMES, atol=1e-4)
-    np.testing.assert_allclose(np.diff(seconds[len(TIMES) :]), np.diff(TIMES)[::-1], atol=1e-4)
+    count = sum(map(len, variable.times))
+    found = taken(variable, "bounce", 2 * count)
+    seconds = np.array([shot.seconds for shot in found])
+    forward, backward = seconds[:count], seconds[count:]
+    assert all(np.abs(forward - time).min() < 1e-4 for time in TIMES)  # every frame comes in its own time
+    np.testing.assert_allclose(np.diff(backward), np.diff(forward)[::-1], atol=1e-4)
     assert (np.diff(seconds) > 0).all()
+    assert np.diff(seconds).max() <= 0.06 + 1e-4
+    assert [number_of(shot) for shot in found[count:]] == [number_of(shot) for shot in found[:count]][::-1]
 
 
 def test_only_upper_points_are_carried(constant: Identity) -> None:

@@ -117,6 +117,19 @@ def test_variable_rate_is_found_and_its_time_stamps_kept(tmp_path: Path) -> None
     assert [frame.seconds for frame in video.read(path)] == pytest.approx([0, 0.04, 0.08, 0.20, 0.24, 0.28])
 
 
+@pytest.mark.parametrize("times", [[*(np.arange(26) / 25), 4.0], [0, 0.04, 0.1, 0.5, 0.51, 2.0, 2.03], [0.0]])
+def test_a_track_is_as_long_as_its_pictures_are_shown(tmp_path: Path, times: list[float]) -> None:
+    with video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+        for number, seconds in enumerate(times):
+            writer.write(scene(number), seconds=seconds)
+    with av.open(tmp_path / "a.mp4") as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        assert float(stream.duration * stream.time_base) == pytest.approx(times[-1] + 0.04, abs=1e-3)
+        assert (container.duration or 0) / av.time_base == pytest.approx(times[-1] + 0.04, abs=1e-3)
+
+
 def test_matroskas_milliseconds_are_a_constant_rate(tmp_path: Path) -> None:
     with av.open(draw(tmp_path / "a.mp4", 40, NTSC)) as old, av.open(tmp_path / "a.mkv", "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0], opaque=True)

@@ -25,6 +25,7 @@ from difftalk.marks import Mark
 from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
 from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
+from difftalk.timeline import repeats_note, timeline
 from difftalk.voice import listened
 from difftalk.waveform import SAMPLE_RATE
 
@@ -72,6 +73,7 @@ class Identity:
     info: VideoInfo | None = None
     frames: list[Tracked | None] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)  # of the frames
+    times: list[list[float]] = field(default_factory=list)  # when each of the frames is shown
     notes: list[str] = field(default_factory=list)
     own_way: OwnWay | None = None  # where a video has its own sound, in sync
 
@@ -225,6 +227,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
+    times = timeline(info, [mark.seconds for mark in marks])
+    notes += repeats_note(info, times)
     neutral, opened = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
     own_way = _own_way(path, model, mouths, model.geometry.shape_of(neutral, model.geometry.canonical))
     return Identity(
@@ -238,6 +242,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         info=info,
         frames=_enlarged(tracked),
         marks=marks,
+        times=times,
         notes=notes,
         own_way=own_way,
     )

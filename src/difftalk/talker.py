@@ -28,13 +28,14 @@ from difftalk import __version__, audio, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
-from difftalk.footage import FITS, Shot, shots
+from difftalk.footage import FITS, Shot, rest, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
+from difftalk.timeline import shown_rate
 from difftalk.voice import Voice, look_ahead_of
 from difftalk.waveform import SAMPLE_RATE
 
@@ -261,7 +262,7 @@ class Talker:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Result:
-        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate.
+        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate (see `timeline`).
 
         own_way: see `stream`.
         """
@@ -275,12 +276,12 @@ class Talker:
         if video.is_still(path):
             raise InputError(f"{path} is a picture; use animate for pictures")
         info = video.probe(path)
-        seconds = len(waveform) / SAMPLE_RATE
+        seconds, rate = len(waveform) / SAMPLE_RATE, shown_rate(info)
         writer = video.Writer(
             out,
             width=info.width,
             height=info.height,
-            frame_rate=info.frame_rate,
+            frame_rate=rate,
             sound=sound,
             overwrite=overwrite,
             comment=COMMENT,
@@ -294,16 +295,16 @@ class Talker:
                 identity.notes.append(
                     "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
                 )
-            longer = seconds > info.seconds + 0.5 / float(info.frame_rate)
+            longer = seconds > info.seconds + 0.5 / float(rate)
             if longer:
                 identity.notes.append(
                     f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"
                 )
             frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
-            total = audio.frame_count(seconds, info.frame_rate)
+            total = audio.frame_count(seconds, rate)
             if keep_tail and not longer:
-                frames, total = _with_tail(frames, identity), info.frame_count
-            return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
+                frames, total = _with_tail(frames, identity), sum(map(len, identity.times))
+            return self._write(writer, frames, identity, total, rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
         """`animate` for a picture, `dub` for a video."""
@@ -369,7 +370,7 @@ def _is_over(identity: Identity, number: int, seconds: float, heard: float, stil
     """Whether the audio has no frame of this number; at a variable rate, none at this time."""
     if identity.info is not None and not identity.info.constant_rate:
         return seconds >= heard
-    rate = still_rate if identity.info is None else identity.info.frame_rate
+    rate = still_rate if identity.info is None else shown_rate(identity.info)
     return number >= audio.frame_count(heard, rate)
 
 
@@ -379,5 +380,5 @@ def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[T
     for frame in frames:
         count += 1
         yield frame
-    for rest in video.read(identity.path, first=count):
-        yield TalkingFrame(rest.image, rest.seconds, drawn=False, tail=True)
+    for image, seconds in rest(identity, count):
+        yield TalkingFrame(image, seconds, drawn=False, tail=True)

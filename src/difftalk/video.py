@@ -198,6 +198,7 @@ class Writer:
         self.sound_copied = self._sound is not None and self._sound.copied  # untouched; otherwise encoded to AAC
         self._temporary = self.path.parent / f".difftalk-{secrets.token_hex(6)}.part"
         self._container: OutputContainer | None = None
+        self._first_dts: int | None = None
         self._reformatter = VideoReformatter()
         try:
             self._temporary.touch(exist_ok=False)
@@ -269,8 +270,14 @@ class Writer:
         """Encode a frame (None: the rest) and write it with the sound up to `until` (None: the rest)."""
         assert self._container is not None, "the writer is closed"
         try:
-            for packet in self._stream.encode(frame):
+            encoded = self._stream.encode(frame)
+            for packet in encoded:
                 packet.duration = self._step
+                if self._first_dts is None:
+                    self._first_dts = packet.dts or 0
+                if frame is None and packet is encoded[-1]:
+                    # A track is as long as the steps between its packets, as they are decoded, and its last packet.
+                    packet.duration += self._last - ((packet.dts or 0) - self._first_dts)
                 self._container.mux(packet)
             if self._sound:
                 self._sound.mux_until(until)
