@@ -11,6 +11,8 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from av.filter import Graph
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 import difftalk
@@ -50,6 +52,44 @@ def draw_clip(
         for number, frame in enumerate(frames):
             writer.write(frame, times[number] if times is not None else None)
     return path
+
+
+def encode(
+    path: Path, images: Sequence[Image], codec: str, pixels: str = "yuv420p", *, times: list[int] | None = None,
+    turn: tuple[float, bool] | None = None, color: tuple[int, int] | None = None, options: dict[str, str] | None = None,
+    fields: str = "",
+) -> Path:  # fmt: skip
+    """A file that `Writer` does not make; `times` in 1/100 s; `color` = matrix and range, converted and tagged;
+    `fields` = tff or bff, interlaced."""
+    height, width = images[0].shape[:2]
+    with av.open(path, "w") as out:
+        options = {**(options or {}), **({"flags": "+ilme+ildct"} if fields else {})}
+        stream = out.add_stream(codec, rate=25, width=width, height=height, pix_fmt=pixels, options=options)
+        assert isinstance(stream, VideoStream)
+        if turn:
+            stream.set_display_rotation(turn[0], hflip=turn[1])
+        if times:
+            stream.codec_context.time_base = Fraction(1, 100)
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgba" if image.shape[2] == 4 else "rgb24")
+            if color:
+                stream.codec_context.colorspace, stream.codec_context.color_range = color
+                frame = frame.reformat(format=pixels, dst_colorspace=color[0], dst_color_range=color[1])
+            if fields:
+                frame = marked(frame.reformat(format=pixels, interpolation="POINT"), fields)
+            frame.pts, frame.time_base = times[number] if times else 4 * number, Fraction(1, 100)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+def marked(frame: av.VideoFrame, fields: str) -> av.VideoFrame:
+    """The frame as an interlaced one; fields: tff or bff."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 100))
+    graph.link_nodes(source, graph.add("setfield", fields), graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
 
 
 def without_face(image: Image) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -95,6 +96,18 @@ def test_results_survive_the_next_call(graph_path: Path, name: str) -> None:
     np.testing.assert_array_equal(first, kept)
     first[:] = 0  # the caller's own
     np.testing.assert_array_equal(graph(a=a, b=b)["out"], kept)
+
+
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_threads_share_a_graph(graph_path: Path, name: str) -> None:
+    graph, (a, b) = load(graph_path, name), example(400)
+
+    def work(number: int) -> bool:
+        given = a * np.float32(number)
+        return all(np.allclose(graph(a=given, b=b)["out"], expected(given, b), atol=2e-5) for _ in range(200))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
 
 
 @pytest.mark.parametrize("name", engine.ENGINES)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from difftalk import audio, footage, video
+from difftalk import audio, footage, marks, video
 from difftalk.align import Alignment, Pose
+from difftalk.audio import Damage, decode
 from difftalk.errors import InputError
 from difftalk.face import UPPER, Image
 from difftalk.footage import Shot, shots
 from difftalk.identity import Identity, Tracked
 from difftalk.talker import Talker
-from drawn import draw_clip, moving, packets, write_wav
+from difftalk.timeline import timeline
+from drawn import draw_clip, encode, moving, packets, write_wav
 
 COUNT = 20
 TIMES = [0, 0.04, 0.10, 0.11, 0.2, 0.28, 0.32, 0.40, 0.5, 0.52]  # of a variable rate
@@ -32,7 +38,7 @@ def tracked(number: int, *, x: float = 100) -> Tracked:
 
 def grey(count: int) -> list[video.Image]:
     """Each frame's grey says its number."""
-    return [np.full((64, 64, 3), 20 + 10 * number, np.uint8) for number in range(count)]
+    return [np.full((64, 64, 3), 20 + 10 * (number % 20), np.uint8) for number in range(count)]
 
 
 def number_of(shot: Shot) -> int:
@@ -41,10 +47,10 @@ def number_of(shot: Shot) -> int:
 
 def identity_of(clip: Path, identity: Identity) -> Identity:
     """An identity that tracked every frame of a clip of greys."""
-    info = video.probe(clip)
-    return dataclasses.replace(
-        identity, path=clip, image=None, info=info, frames=[tracked(n) for n in range(info.frame_count)]
-    )
+    info, found = video.probe(clip), [frame.mark for frame in video.read(clip)]
+    times = timeline(info, [mark.seconds for mark in found])
+    frames: list[Tracked | None] = [tracked(n) for n in range(len(found))]
+    return dataclasses.replace(identity, path=clip, image=None, info=info, frames=frames, marks=found, times=times)
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +93,15 @@ def test_times_go_on_evenly(constant: Identity, fit: str) -> None:
 
 
 def test_times_of_a_variable_rate_are_mirrored(variable: Identity) -> None:
-    seconds = [shot.seconds for shot in taken(variable, "bounce", 2 * len(TIMES))]
-    np.testing.assert_allclose(seconds[: len(TIMES)], TIMES, atol=1e-4)
-    np.testing.assert_allclose(np.diff(seconds[len(TIMES) :]), np.diff(TIMES)[::-1], atol=1e-4)
+    count = sum(map(len, variable.times))
+    found = taken(variable, "bounce", 2 * count)
+    seconds = np.array([shot.seconds for shot in found])
+    forward, backward = seconds[:count], seconds[count:]
+    assert all(np.abs(forward - time).min() < 1e-4 for time in TIMES)  # every frame comes in its own time
+    np.testing.assert_allclose(np.diff(backward), np.diff(forward)[::-1], atol=1e-4)
     assert (np.diff(seconds) > 0).all()
+    assert np.diff(seconds).max() <= 0.06 + 1e-4
+    assert [number_of(shot) for shot in found[count:]] == [number_of(shot) for shot in found[:count]][::-1]
 
 
 def test_only_upper_points_are_carried(constant: Identity) -> None:
@@ -116,6 +127,25 @@ def test_cuts_are_marked(constant: Identity) -> None:
     assert [n for n, shot in enumerate(taken(constant, "loop", 3 * COUNT)) if shot.cut] == [COUNT, 2 * COUNT]
     assert not any(shot.cut for shot in taken(constant, "bounce", 3 * COUNT))
     assert not any(shot.cut for shot in taken(constant, "hold", 2 * COUNT))
+
+
+def test_backwards_begins_at_key_frames(
+    still_identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the video, no more than two groups of pictures are decoded for a run."""
+    run, group, count, decoded = 8, 6, 90, list[int]()
+    one = identity_of(encode(tmp_path / "a.mp4", grey(count), "libx264", options={"g": str(group)}), still_identity)
+
+    def counted(container: InputContainer, stream: VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
+        for frame in decode(container, stream, damage):
+            decoded.append(1)
+            yield frame
+
+    monkeypatch.setattr(footage, "BACKWARD_BYTES", run * 64 * 64 * 3)
+    monkeypatch.setattr(marks, "decode", counted)
+    found = taken(one, "bounce", 2 * count)
+    assert [number_of(shot) for shot in found] == [number_of(shot) for shot in found[::-1]]
+    assert len(decoded) <= count + -(-count // run) * (run + 2 * group)
 
 
 def test_a_still_is_no_footage(still_identity: Identity) -> None:

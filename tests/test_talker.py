@@ -289,7 +289,7 @@ def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: 
 
 
 def test_variable_rate_keeps_its_times(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
-    times = np.cumsum([0, *([0.04, 0.03, 0.05, 0.09] * 8)])
+    times = np.cumsum([0, *([0.04, 0.03, 0.05, 0.02] * 8)])
     clip = draw_clip(tmp_path / "variable.mp4", moving(portrait, 33), times=times.tolist())
     result = talker.dub(clip, voice, tmp_path / "out.mp4")
     written = [frame.seconds for frame in video.read(result.path)]
@@ -310,8 +310,8 @@ def test_damaged_packets(talker: Talker, tmp_path: Path) -> None:
     broken = SHARED / "odd/broken_audio_packet.mpg"
     result = talker.dub(broken, DEMO / "voice.wav", tmp_path / "out.mp4", fit="hold")
     times, written = ([frame.seconds for frame in video.read(path)] for path in (broken, result.path))
-    np.testing.assert_allclose(written[: len(times)], times, atol=1e-3)
-    assert max(np.diff(times)) > 0.1
+    assert all(np.abs(np.array(written) - time).min() < 1e-3 for time in times)
+    assert max(np.diff(written)) < 0.06 < max(np.diff(times))
     assert result.seconds == pytest.approx(3.095, abs=0.05)
     assert result.passed_through == 0
 

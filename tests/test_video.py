@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.video.stream import VideoStream
 from PIL import Image
 
 from difftalk import audio, video
 from difftalk.errors import DifftalkError, MediaError, OutputError
+from drawn import encode
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 NTSC = Fraction(30_000, 1001)
@@ -33,30 +33,6 @@ def draw(path: Path, count: int = 12, rate: Fraction = Fraction(25), *, sound: P
     with video.Writer(path, width=96, height=64, frame_rate=rate, sound=sound) as writer:
         for number in range(count):
             writer.write(scene(number))
-    return path
-
-
-def encode(
-    path: Path, images: list[video.Image], codec: str, pixels: str, *, times: list[int] | None = None,
-    turn: tuple[float, bool] | None = None, color: tuple[int, int] | None = None,
-) -> Path:  # fmt: skip
-    """A file that `Writer` does not make; `times` in 1/100 s; `color` = matrix and range, converted and tagged."""
-    height, width = images[0].shape[:2]
-    with av.open(path, "w") as out:
-        stream = out.add_stream(codec, rate=25, width=width, height=height, pix_fmt=pixels)
-        assert isinstance(stream, VideoStream)
-        if turn:
-            stream.set_display_rotation(turn[0], hflip=turn[1])
-        if times:
-            stream.codec_context.time_base = Fraction(1, 100)
-        for number, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, "rgba" if image.shape[2] == 4 else "rgb24")
-            if color:
-                stream.codec_context.colorspace, stream.codec_context.color_range = color
-                frame = frame.reformat(format=pixels, dst_colorspace=color[0], dst_color_range=color[1])
-            frame.pts, frame.time_base = times[number] if times else 4 * number, Fraction(1, 100)
-            out.mux(stream.encode(frame))
-        out.mux(stream.encode(None))
     return path
 
 
@@ -141,6 +117,19 @@ def test_variable_rate_is_found_and_its_time_stamps_kept(tmp_path: Path) -> None
     assert [frame.seconds for frame in video.read(path)] == pytest.approx([0, 0.04, 0.08, 0.20, 0.24, 0.28])
 
 
+@pytest.mark.parametrize("times", [[*(np.arange(26) / 25), 4.0], [0, 0.04, 0.1, 0.5, 0.51, 2.0, 2.03], [0.0]])
+def test_a_track_is_as_long_as_its_pictures_are_shown(tmp_path: Path, times: list[float]) -> None:
+    with video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+        for number, seconds in enumerate(times):
+            writer.write(scene(number), seconds=seconds)
+    with av.open(tmp_path / "a.mp4") as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        assert float(stream.duration * stream.time_base) == pytest.approx(times[-1] + 0.04, abs=1e-3)
+        assert (container.duration or 0) / av.time_base == pytest.approx(times[-1] + 0.04, abs=1e-3)
+
+
 def test_matroskas_milliseconds_are_a_constant_rate(tmp_path: Path) -> None:
     with av.open(draw(tmp_path / "a.mp4", 40, NTSC)) as old, av.open(tmp_path / "a.mkv", "w") as new:
         stream = new.add_stream_from_template(old.streams.video[0], opaque=True)
@@ -150,26 +139,6 @@ def test_matroskas_milliseconds_are_a_constant_rate(tmp_path: Path) -> None:
                 new.mux(packet)
     info = video.probe(tmp_path / "a.mkv")
     assert (info.frame_rate, info.constant_rate, info.frame_count) == (NTSC, True, 40)
-
-
-@pytest.mark.parametrize(
-    ("stamps", "shown"),
-    [
-        *[(stamps, [0, 0.04, 0.08]) for stamps in ([5.0, 5.04, 5.08], [0.0, None, 0.08], [None, None, None])],
-        ([0.0, 0.04, 0.04, 0.08], [0, 0.04, 0.06, 0.08]),  # a repeated stamp moves only itself
-        ([0.0, 0.04, -50.0, -49.96], [0, 0.04, 0.08, 0.12]),  # a clock that was reset
-    ],
-)
-def test_bad_time_stamps_are_mended(stamps: list[float | None], shown: list[float]) -> None:
-    clock = video._Clock(0.04)
-    assert [clock.shown(stamp) for stamp in stamps] == pytest.approx(shown)
-
-
-def test_times_always_increase() -> None:
-    clock, random = video._Clock(0.04), np.random.default_rng(1)
-    shown = [clock.shown(None if random.random() < 0.2 else float(random.normal(i / 25, 0.2))) for i in range(300)]
-    shown += [clock.shown(3.0) for _ in range(100)]
-    assert min(np.diff(shown)) > 0
 
 
 @pytest.mark.parametrize(("angle", "mirrored"), [(90, False), (-90, False), (180, False), (0, True), (90, True)])

@@ -16,6 +16,7 @@ from difftalk import video
 from difftalk.align import Alignment, Pose, steady
 from difftalk.errors import InputError
 from difftalk.face import POINTS, UPPER, Array, Image
+from difftalk.timeline import shown_rate
 
 if TYPE_CHECKING:
     from difftalk.identity import Identity, Tracked
@@ -46,7 +47,7 @@ class Shot:
 def seconds_beyond(info: VideoInfo, seconds: float) -> float:
     """By how much so many seconds of audio are longer than the video; negative: shorter, 0: by under half a frame."""
     beyond = seconds - info.seconds
-    return beyond if abs(beyond) > 0.5 / float(info.frame_rate) else 0.0
+    return beyond if abs(beyond) > 0.5 / float(shown_rate(info)) else 0.0
 
 
 def length_notes(info: VideoInfo, seconds: float, *, fit: str, keep_tail: bool) -> list[str]:
@@ -73,9 +74,9 @@ def shots(identity: Identity, fit: str) -> Generator[Shot, None, None]:
 
 
 def _in_order(identity: Identity, fit: str, info: VideoInfo) -> Iterator[Shot]:
-    step = float(1 / info.frame_rate)
+    step = float(1 / shown_rate(info))
     start, last = 0.0, None
-    for number, image, seconds in _forward(identity, 0):
+    for number, image, seconds in _forward(identity):
         last = _shot(identity, number, image, seconds, cut=False)
         yield last
     assert last is not None
@@ -86,14 +87,23 @@ def _in_order(identity: Identity, fit: str, info: VideoInfo) -> Iterator[Shot]:
     for turn in itertools.count(1):
         start += length
         if fit == "loop":
-            for number, image, seconds in _forward(identity, 0):
-                yield _shot(identity, number, image, start + seconds, cut=number == 0)
+            for count, (number, image, seconds) in enumerate(_forward(identity)):
+                yield _shot(identity, number, image, start + seconds, cut=count == 0)
         else:
             backward = turn % 2 == 1
-            frames = _backward(identity) if backward else _forward(identity, 0)
+            frames = _backward(identity) if backward else _forward(identity)
             for number, image, seconds in frames:
                 at = length - step - seconds if backward else seconds
                 yield _shot(identity, number, image, start + at, cut=False)
+
+
+def rest(identity: Identity, count: int) -> Iterator[tuple[Image, float]]:
+    """Pictures and times of the video's frames behind the first `count` that are shown."""
+    numbers = [number for number, times in enumerate(identity.times) for _ in times]
+    if count < len(numbers):
+        shown = _forward(identity, numbers[count])
+        for _, image, seconds in itertools.islice(shown, count - numbers.index(numbers[count]), None):
+            yield image, seconds
 
 
 def _later(shot: Shot, seconds: float) -> Shot:
@@ -109,10 +119,11 @@ def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut:
     return Shot(image, seconds, tracked.pose, tracked.alignment, upper, cut=cut)
 
 
-def _forward(identity: Identity, first: int, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:
-    frames = enumerate(video.read(identity.path, first=first), first)
-    for number, frame in itertools.islice(frames, None if stop is None else stop - first):
-        yield number, frame.image, frame.seconds
+def _forward(identity: Identity, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:
+    frames = video.read(identity.path, first=first, marks=identity.marks)
+    for frame in itertools.islice(frames, (len(identity.times) if stop is None else stop) - first):
+        for seconds in identity.times[frame.mark.number]:
+            yield frame.mark.number, frame.image, seconds
 
 
 def _backward(identity: Identity) -> Iterator[tuple[int, Image, float]]:

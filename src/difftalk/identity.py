@@ -21,9 +21,11 @@ from difftalk.composite import Reference
 from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError, MediaError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
+from difftalk.marks import Mark
 from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
 from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
+from difftalk.timeline import repeats_note, timeline
 from difftalk.voice import listened
 from difftalk.waveform import SAMPLE_RATE
 
@@ -70,6 +72,8 @@ class Identity:
     pose: Pose | None = None
     info: VideoInfo | None = None
     frames: list[Tracked | None] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)  # of the frames
+    times: list[list[float]] = field(default_factory=list)  # when each of the frames is shown
     notes: list[str] = field(default_factory=list)
     own_way: OwnWay | None = None  # where a video has its own sound, in sync
 
@@ -196,8 +200,9 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     distances: list[float] = []
     mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
     every = max(1, info.frame_count // NEUTRAL_FRAMES)
+    marks: list[Mark] = []
     damaged: list[float] = []
-    for frame in follow(ahead(_pictures(path, damaged)), tracker, model.geometry.canonical):
+    for frame in follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical):
         tracked.append(_tracked(frame))
         if tracked[-1] is not None and frame.pose is not None and frame.face is not None:
             free = frame.pose.remove(frame.face.points)
@@ -222,6 +227,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
+    times = timeline(info, [mark.seconds for mark in marks])
+    notes += repeats_note(info, times)
     neutral, opened = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
     own_way = _own_way(path, model, mouths, model.geometry.shape_of(neutral, model.geometry.canonical))
     return Identity(
@@ -234,6 +241,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         np.stack([mouth.turn for mouth in opened]),
         info=info,
         frames=_enlarged(tracked),
+        marks=marks,
+        times=times,
         notes=notes,
         own_way=own_way,
     )
@@ -254,9 +263,10 @@ def _own_way(path: Path, model: Model, mouths: list[tuple[float, Array]], rest: 
     return learn_aligned(listened(waveform, model), at_rate(seconds, shown), model.geometry)
 
 
-def _pictures(path: Path, damaged: list[float]) -> Generator[tuple[Image, float], None, None]:
-    """The video's frames; the times of damaged ones are put into `damaged`."""
+def _pictures(path: Path, marks: list[Mark], damaged: list[float]) -> Generator[tuple[Image, float], None, None]:
+    """The video's frames; their marks are put into `marks`, the times of damaged ones into `damaged`."""
     for frame in video.read(path):
+        marks.append(frame.mark)
         if frame.damaged:
             damaged.append(frame.seconds)
         yield frame.image, frame.seconds

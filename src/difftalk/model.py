@@ -13,6 +13,7 @@ import shutil
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from difftalk.errors import ModelError
@@ -65,7 +66,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model folder."""
+    """A loaded model folder. Threads may share it."""
 
     folder: Path
     graphs: dict[str, GraphEntry]
@@ -73,6 +74,7 @@ class Model:
     engine: str = "openvino"
     threads: int = 0
     _loaded: dict[str, Graph] = field(default_factory=dict, repr=False, compare=False)
+    _loading: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
     def load(cls, folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0) -> Model:
@@ -98,15 +100,18 @@ class Model:
 
     def graph(self, name: str) -> Graph:
         """The named graph, compiled at first use."""
-        if name not in self._loaded:
-            if name not in self.graphs:
-                raise ModelError(f"{self.folder} has no graph {name!r}; it has {', '.join(sorted(self.graphs))}")
-            from difftalk.engine import load
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = self._compiled(name)
+            return self._loaded[name]
 
-            entry = self.graphs[name]
-            path = self.folder / entry.file
-            self._loaded[name] = load(path, precision=entry.precision, threads=self.threads, engine=self.engine)
-        return self._loaded[name]
+    def _compiled(self, name: str) -> Graph:
+        if name not in self.graphs:
+            raise ModelError(f"{self.folder} has no graph {name!r}; it has {', '.join(sorted(self.graphs))}")
+        from difftalk.engine import load
+
+        entry = self.graphs[name]
+        return load(self.folder / entry.file, precision=entry.precision, threads=self.threads, engine=self.engine)
 
     @cached_property
     def geometry(self) -> Geometry:

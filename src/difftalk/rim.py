@@ -111,18 +111,14 @@ def _misfit(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> float:
 
 def _rim_flow(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> Array:
     """Median flow around every point of RIM, frame -> guess; inside the region the frame is taken for the guess."""
+    import cv2
+
     outside = now.copy()
     inside = slice(*REGION_Y), slice(*REGION_X)
     outside[inside] = guess[inside]
-    dense = _flow_finder().calc(outside, guess, None)  # type: ignore[attr-defined]
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # has buffers: not to be shared by threads
+    dense = finder.calc(outside, guess, None)  # type: ignore[call-overload]
     x, y = PATCH
     patches = [dense[max(0, b - y) : b + y + 1, max(0, a - x) : a + x + 1].reshape(-1, 2) for a, b in RIM.astype(int)]
     found = np.array([np.median(patch, 0) for patch in patches])
     return np.asarray(np.clip(found, -MAX_FLOW, MAX_FLOW), np.float32)
-
-
-@lru_cache(maxsize=1)
-def _flow_finder() -> object:
-    import cv2
-
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

@@ -28,7 +28,7 @@ from difftalk import __version__, audio, inputs, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
-from difftalk.footage import FITS, Shot, length_notes, seconds_beyond, shots
+from difftalk.footage import FITS, Shot, length_notes, rest, seconds_beyond, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
@@ -36,6 +36,7 @@ from difftalk.mouth import target_mesh
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
 from difftalk.sound import Tail
+from difftalk.timeline import shown_rate
 from difftalk.voice import Voice, look_ahead_of
 from difftalk.waveform import SAMPLE_RATE
 
@@ -91,7 +92,10 @@ class _Held:
 
 
 class Talker:
-    """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement."""
+    """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement.
+
+    Threads may share one: each iterates its own stream.
+    """
 
     def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
         check_renderer(model)
@@ -269,7 +273,7 @@ class Talker:
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Result:
-        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate.
+        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate (see `timeline`).
 
         own_way: see `stream`. sound: see `animate`. keep_tail: where the video is longer than the sound, the rest of
         it follows as it is, with its own sound.
@@ -282,15 +286,15 @@ class Talker:
         with inputs.heard(sound) as heard:
             inputs.check_kinds(path, heard, wanted="video")
             waveform, info = audio.read(heard), video.probe(path)
-            seconds = len(waveform) / SAMPLE_RATE
-            inputs.check_length(heard, seconds, info.frame_rate)
+            seconds, rate = len(waveform) / SAMPLE_RATE, shown_rate(info)
+            inputs.check_length(heard, seconds, rate)
             beyond = seconds_beyond(info, seconds)
             tail = Tail(path, seconds, info.seconds) if keep_tail and beyond < 0 and info.has_audio else None
             writer = video.Writer(
                 out,
                 width=info.width,
                 height=info.height,
-                frame_rate=info.frame_rate,
+                frame_rate=rate,
                 sound=heard,
                 tail=tail,
                 overwrite=overwrite,
@@ -307,10 +311,10 @@ class Talker:
                     )
                 identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))
                 frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
-                total = audio.frame_count(seconds, info.frame_rate)
+                total = audio.frame_count(seconds, rate)
                 if keep_tail and beyond <= 0:
-                    frames, total = _with_tail(frames, identity), info.frame_count
-                return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
+                    frames, total = _with_tail(frames, identity), sum(map(len, identity.times))
+                return self._write(writer, frames, identity, total, rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
         """`animate` for a picture, `dub` for a video."""
@@ -376,7 +380,7 @@ def _is_over(identity: Identity, number: int, seconds: float, heard: float, stil
     """Whether the audio has no frame of this number; at a variable rate, none at this time."""
     if identity.info is not None and not identity.info.constant_rate:
         return seconds >= heard
-    rate = still_rate if identity.info is None else identity.info.frame_rate
+    rate = still_rate if identity.info is None else shown_rate(identity.info)
     return number >= audio.frame_count(heard, rate)
 
 
@@ -386,5 +390,5 @@ def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[T
     for frame in frames:
         count += 1
         yield frame
-    for rest in video.read(identity.path, first=count):
-        yield TalkingFrame(rest.image, rest.seconds, drawn=False, tail=True)
+    for image, seconds in rest(identity, count):
+        yield TalkingFrame(image, seconds, drawn=False, tail=True)

@@ -11,7 +11,7 @@ leaves a gap in time, so go by a frame's `seconds`, never by its number. Knows n
 
 import io
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,12 +26,13 @@ from av.container import OutputContainer
 from av.sidedata.sidedata import SideData
 from av.stream import Discard
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from difftalk.audio import Damage, check_file, decode, open_media, packets, video_stream
+from difftalk.audio import Damage, check_file, open_media, packets, video_stream
+from difftalk.clock import RATE_DENOMINATOR, frame_rate, nominal_rate
 from difftalk.errors import MediaError, OutputError
+from difftalk.marks import Mark, marked, sought
 from difftalk.part import Part
 from difftalk.sound import Sound, Tail
 
@@ -41,10 +42,6 @@ CRF = 17  # x264's quality: 18 is taken for indistinguishable by eye
 # At 512², ms on one core, Mbit/s, PSNR: ultrafast 1.7, 1.9, 44.9; superfast 2.6, 1.1, 44.8; fast 6.6, 0.6, 44.6
 PRESET = "superfast"
 
-_USUAL_RATES = [Fraction(n, 1001 if n > 1000 else 1) for n in (24000, 24, 25, 30000, 30, 50, 60000, 60)]  # frames/s
-_RATE_DENOMINATOR = 1001  # no real rate needs a larger one
-_JITTER, _ROUNDING = 0.1, 0.0015  # of a frame; s: stamps this close to a grid are constant (Matroska keeps ms)
-_CLOCK_RESET = 0.5  # s; a longer step back is a clock that was reset, not a swapped frame
 _TICKS = 90_000  # 1/s at least, so that any source's time stamps survive
 
 # Anything less darkens every picture by one to two levels; decoded pictures go through planar RGB for the same reason.
@@ -79,8 +76,13 @@ class Frame:
     """One picture and when it is shown."""
 
     image: Image
-    seconds: float  # from the first frame
+    mark: Mark
     damaged: bool  # decoded from damaged data: parts may be wrong
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame."""
+        return self.mark.seconds
 
 
 def probe(path: Path | str) -> VideoInfo:
@@ -101,7 +103,7 @@ def probe(path: Path | str) -> VideoInfo:
         if first is None:
             raise MediaError(f"{path}: its video track holds no frame that can be decoded")
         times = np.sort([float(stamp * (stream.time_base or 0)) for stamp in stamps if stamp is not None])
-        rate, constant = _frame_rate(times if len(times) == len(stamps) else np.zeros(0), _nominal_rate(stream))
+        rate, constant = frame_rate(times if len(times) == len(stamps) else np.zeros(0), nominal_rate(stream))
         seconds = len(stamps) / rate if constant else times[-1] - times[0] + 1 / rate
         width, height, aspect = first.width, first.height, stream.sample_aspect_ratio or Fraction(1)
         if _transposes(_display_matrix(first)):
@@ -109,23 +111,33 @@ def probe(path: Path | str) -> VideoInfo:
     return VideoInfo(Path(path), width, height, rate, constant, len(stamps), float(seconds), has_audio, aspect)
 
 
-def read(path: Path | str, *, first: int = 0) -> Generator[Frame, None, None]:
-    """The video's frames from number `first` on, lazily: one in memory at a time, times strictly increasing."""
-    empty = True
+def read(path: Path | str, *, first: int = 0, marks: Sequence[Mark] = ()) -> Generator[Frame, None, None]:
+    """The video's frames from number `first` on, lazily: one in memory at a time, times strictly increasing.
+
+    marks: of all frames, from an earlier reading: then little before `first` is decoded, where the file can be sought.
+    """
+    if marks:
+        with open_media(path) as container:
+            frames = sought(container, video_stream(container, path), marks, first)
+            if frames is not None:
+                yield from _pictures(path, frames, first)
+                return
     with open_media(path) as container:
-        stream = video_stream(container, path)
-        convert, clock = _Converter(), _Clock(float(1 / _nominal_rate(stream)))
-        for number, frame in enumerate(decode(container, stream, Damage())):
-            empty, at = False, None if frame.pts is None else float(frame.pts * (stream.time_base or 0))
-            seconds = clock.shown(at)
-            if number < first:
-                continue
-            try:
-                image = convert(frame)
-            except (av.FFmpegError, ValueError) as error:
-                raise MediaError(f"{path}: pixels in the form {frame.format.name} cannot be read") from error
-            yield Frame(image=image, seconds=seconds, damaged=frame.is_corrupt)
-    if empty:
+        yield from _pictures(path, marked(container, video_stream(container, path)), first)
+
+
+def _pictures(path: Path | str, frames: Iterator[tuple[Mark, av.VideoFrame]], first: int) -> Iterator[Frame]:
+    convert: _Converter | None = None
+    for mark, frame in frames:
+        convert = convert or _Converter(frame)
+        if mark.number < first:
+            continue
+        try:
+            image = convert(frame)
+        except (av.FFmpegError, ValueError) as error:
+            raise MediaError(f"{path}: pixels in the form {frame.format.name} cannot be read") from error
+        yield Frame(image, mark, damaged=frame.is_corrupt)
+    if convert is None:
         raise MediaError(f"{path}: its video track holds no frame that can be decoded")
 
 
@@ -177,7 +189,7 @@ class Writer:
         self.path, self._frame_shape = Path(path), (height, width, 3)
         self.size = (width + width % 2, height + height % 2)  # as written
         self.padded = self.size != (width, height)  # H.264 needs even sizes: the last column or row is repeated
-        rate = frame_rate.limit_denominator(_RATE_DENOMINATOR)
+        rate = frame_rate.limit_denominator(RATE_DENOMINATOR)
         fine = -(-_TICKS // rate.numerator)
         self._tick, self._step, self._last = Fraction(1, rate.numerator * fine), rate.denominator * fine, -1
         _check_target(self.path, overwrite)
@@ -185,6 +197,7 @@ class Writer:
         self.sound_copied = self._sound is not None and self._sound.copied  # untouched; otherwise encoded to AAC
         self._part = Part(self.path.parent)
         self._container: OutputContainer | None = None
+        self._first_dts: int | None = None
         self._reformatter = VideoReformatter()
         try:
             self._part.make()
@@ -256,8 +269,14 @@ class Writer:
         """Encode a frame (None: the rest) and write it with the sound up to `until` (None: the rest)."""
         assert self._container is not None, "the writer is closed"
         try:
-            for packet in self._stream.encode(frame):
+            encoded = self._stream.encode(frame)
+            for packet in encoded:
                 packet.duration = self._step
+                if self._first_dts is None:
+                    self._first_dts = packet.dts or 0
+                if frame is None and packet is encoded[-1]:
+                    # A track is as long as the steps between its packets, as they are decoded, and its last packet.
+                    packet.duration += self._last - ((packet.dts or 0) - self._first_dts)
                 self._container.mux(packet)
             if self._sound:
                 self._sound.mux_until(until)
@@ -285,63 +304,14 @@ def _unwritable(path: Path, error: Exception) -> OutputError:
     return OutputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})")
 
 
-def _nominal_rate(stream: VideoStream) -> Fraction:
-    """What the container says, where that is believable."""
-    rate = stream.guessed_rate or stream.average_rate or Fraction(25)
-    return rate.limit_denominator(_RATE_DENOMINATOR) if 1 <= rate <= 1000 else Fraction(25)
-
-
-def _frame_rate(times: NDArray[np.float64], nominal: Fraction) -> tuple[Fraction, bool]:
-    """The rate on whose grid all times (sorted, s) lie, else their mean; and whether they fill it without a hole."""
-    count = len(times)
-    if count < 2 or times[-1] <= times[0]:  # raw streams have no time stamps
-        return nominal, True
-    times = times - times[0]
-    mean = Fraction((count - 1) / float(times[-1])).limit_denominator(_RATE_DENOMINATOR)
-    usual = sorted(_USUAL_RATES, key=lambda rate: abs(1 / float(rate) - float(np.median(np.diff(times)))))
-    for rate in [nominal] * (nominal.denominator in (1, 1001)) + usual + [nominal, mean]:
-        places = times * float(rate)
-        grid = np.rint(places)
-        close = np.ptp(places - grid) / 2 <= max(_JITTER, _ROUNDING * float(rate))
-        if close and np.diff(grid).min() > 0 and grid[-1] < 1.5 * count:
-            return rate, bool(grid[-1] == count - 1)
-    return mean, False
-
-
-class _Clock:
-    """Strictly increasing times from whatever time stamps there are."""
-
-    def __init__(self, step: float) -> None:
-        self._step = step
-        self._zero, self._last, self._sure = 0.0, -1.0, 0.0
-
-    def shown(self, at: float | None) -> float:
-        if self._last < 0:
-            self._zero, self._last = at or 0.0, 0.0
-            return 0.0
-        due = self._sure + self._step  # from the last time stamp that made sense
-        seconds = max(due, self._last + self._step) if at is None else at - self._zero
-        if seconds > self._last:
-            self._sure = seconds
-        elif self._last - seconds < _CLOCK_RESET and due - self._last > 0.01 * self._step:
-            seconds = (self._last + due) / 2  # a repeated time stamp: leave room for the next one
-        else:
-            seconds = self._sure = self._last + self._step
-            self._zero = (at or 0.0) - seconds
-        self._last = seconds
-        return seconds
-
-
 class _Converter:
     """Decoded frames to upright RGB, all of the first one's size and orientation."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: av.VideoFrame) -> None:
         self._reformatter = VideoReformatter()
-        self._size, self._turn = (0, 0), np.eye(2, dtype=np.int32)
+        self._size, self._turn = (first.width, first.height), _display_matrix(first)
 
     def __call__(self, frame: av.VideoFrame) -> Image:
-        if self._size == (0, 0):
-            self._size, self._turn = (frame.width, frame.height), _display_matrix(frame)
         form = "gbrap" if any(part.is_alpha for part in frame.format.components) else "gbrp"
         usual = Colorspace.ITU709 if min(self._size) >= _HD else Colorspace.ITU601
         matrix = None if frame.format.is_rgb or frame.colorspace in _MATRICES else usual

@@ -4,7 +4,7 @@
     features = graph(mel=mel)["features"]
 
 Knows nothing of what a graph computes. The precision is named for every graph: an engine that chose for itself would
-run bf16 unasked where the processor has it. A graph keeps one request and is not to be called from two threads at once.
+run bf16 unasked where the processor has it. A graph may be called from several threads at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ENGINES: Final = ("openvino", "onnxruntime")
 
 
 class Graph(Protocol):
-    """A compiled graph. Arrays go in and come out by their ONNX names; what comes out is the caller's to keep."""
+    """A compiled graph, for any thread. Arrays go in and come out by their ONNX names; results are the caller's own."""
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]: ...
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from functools import cache as remember
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,11 +90,11 @@ def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path
 
 
 class _Compiled:
-    """One compiled model with its one request."""
+    """One compiled model with its one request, which threads take in turns."""
 
     def __init__(self, path: Path, graph: Model, model: CompiledModel) -> None:
         self._path = path
-        self._request = model.create_infer_request()
+        self._request, self._turn = model.create_infer_request(), Lock()
         # Names are the graph's as it was read: compiling folds operations away and leaves several names on one port.
         self._inputs = {
             read.any_name: Port(
@@ -107,5 +108,6 @@ class _Compiled:
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         given = checked(inputs, self._inputs, self._path)
         # Inputs are read where they lie; outputs are copied out, because the next call writes over the request's own.
-        results = self._request.infer(given, share_inputs=True, share_outputs=False)
+        with self._turn:
+            results = self._request.infer(given, share_inputs=True, share_outputs=False)
         return {name: results[index] for index, name in enumerate(self._outputs)}
