@@ -6,7 +6,7 @@ within 0.42 of their clip's mean, and 99.9 % of other people's beyond 0.53. Know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -88,6 +88,18 @@ class Run:
     def add(self, look: NDArray[np.float64]) -> None:
         self.total, self.looks = self.total + look, self.looks + 1
 
+    def join(self, other: Run) -> None:
+        self.total, self.looks = self.total + other.total, self.looks + other.looks
+
+    def copy(self) -> Run:
+        return Run(self.total, self.looks)
+
+    def nearest(self, others: Sequence[Run]) -> int | None:
+        """Number of the one that shows the same person; None where it is not clear that one does."""
+        apart = [_distance(self.mean, other.mean) for other in others]
+        near = int(np.argmin(apart)) if apart else None
+        return near if near is not None and apart[near] < SAME else None
+
     def shows(self, look: NDArray[np.float64]) -> bool:
         return _distance(look, self.mean) < CHANGED
 
@@ -125,7 +137,15 @@ class _Watch:
             yield from self._given(None if self._changing is not None else self._run)
 
     def finish(self) -> Iterator[tuple[Followed, Run | None]]:
-        yield from self._given(None if self._changing is not None else self._run)
+        """What is held, after a look at the last of it."""
+        last = next((frame for frame in reversed(self._held) if seen_well(frame)), None)
+        look = self._embedded(last) if last is not None else None
+        if look is None or (self._changing is None and self._run is not None and self._run.shows(look)):
+            yield from self._given(self._run)
+        else:
+            new = Run()
+            new.add(look)
+            yield from self._parted(self._run, new)
 
     def _due(self, frame: Followed) -> bool:
         """Whether it is time to see who it is: at once where place or picture jumps."""
