@@ -25,7 +25,7 @@ def speaking(model: Model, waveform: Wave) -> Performance:
     talker = Talker(model)
     identity = of_still(DEMO / "portrait.jpg", model, size=512)
     frames = [frame.image for frame in talker.stream(identity, [waveform], head_motion=0)]
-    return of_frames(frames, model, identity.references[0].alignment)
+    return of_frames(frames, model, identity.people[0].references[0].alignment)
 
 
 @pytest.fixture(scope="module")

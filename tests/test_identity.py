@@ -13,14 +13,17 @@ import pytest
 from PIL import Image as Pillow
 
 from difftalk import identity as identities
-from difftalk.align import REGION_Y, Followed, follow
+from difftalk import person as persons
+from difftalk.align import REGION_Y, Followed, align, follow
 from difftalk.errors import FaceError, InputError
 from difftalk.face import UPPER, Array, Face, Image
-from difftalk.identity import JAW_MARGIN, MAX_REFERENCES, Identity, of_still, of_video
+from difftalk.identity import JAW_MARGIN, Identity, of_still, of_video
 from difftalk.model import Model
 from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LOWER_LIP, UPPER_LIP, opening
 from difftalk.mouth_bank import TURN_STAY
-from drawn import draw_clip, moving, without_face
+from difftalk.person import MAX_REFERENCES
+from difftalk.recognition import Recogniser
+from drawn import SHARED, draw_clip, moving, without_face
 
 
 def save(path: Path, image: Image) -> Path:
@@ -39,10 +42,10 @@ def test_of_a_still(still_identity: Identity, portrait: Image, face: Face) -> No
     assert one.info is None
     np.testing.assert_array_equal(one.image, portrait)
     np.testing.assert_allclose(one.points, face.points, atol=0.01)
-    assert one.references == one.mouths
-    assert one.mouth_shapes.shape == (1, 16)
+    assert one.people[0].references == one.people[0].mouths
+    assert one.people[0].mouth_shapes.shape == (1, 16)
     assert one.notes == []
-    assert opening(one.neutral) < 0.15  # she smiles with open lips
+    assert opening(one.people[0].neutral) < 0.15  # she smiles with open lips
 
 
 def test_large_picture_is_shrunk_and_that_is_said(model: Model, still: Path) -> None:
@@ -106,8 +109,8 @@ def test_of_a_video(clip_identity: Identity, face: Face) -> None:
     assert one.image is None
     assert one.info is not None
     assert len(one.frames) == one.info.frame_count == 28
-    assert 1 <= len(one.references) <= MAX_REFERENCES
-    assert one.turns.shape == (len(one.references), 2)
+    assert 1 <= len(one.people[0].references) <= MAX_REFERENCES
+    assert one.people[0].turns.shape == (len(one.people[0].references), 2)
     assert one.notes == []
     for number, tracked in enumerate(one.frames):
         assert tracked is not None
@@ -169,9 +172,9 @@ def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkey
             yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
 
     monkeypatch.setattr(identities, "follow", turning)
-    monkeypatch.setattr(identities, "MAX_REFERENCES", 4)
+    monkeypatch.setattr(persons, "MAX_REFERENCES", 4)
     one = of_video(clip, model)
-    np.testing.assert_allclose(one.turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
+    np.testing.assert_allclose(one.people[0].turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
 
 
 def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +190,7 @@ def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: py
             yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
     monkeypatch.setattr(identities, "follow", pressing)
-    reference = of_video(clip, model).references[0]
+    reference = of_video(clip, model).people[0].references[0]
     middle = float(reference.alignment.inverse[0, 2])
     closed = of_video(clip, model).frames[5]
     assert closed is not None
@@ -213,7 +216,7 @@ def test_a_picture_is_no_video(model: Model, still: Path) -> None:
 
 
 def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> None:
-    one = still_identity
+    one = still_identity.people[0]
     turns = dataclasses.replace(one, references=one.references * 3, turns=np.array([[0.0, 0], [12, 0], [-24, 5]]))
     assert turns.reference_for(np.array([11, 0]), before=0) == 1
     assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
@@ -225,3 +228,61 @@ def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> Non
 def test_a_face_that_comes_late_has_no_way_to_learn(clip: Path, painter_model: Model) -> None:
     """After the minute from which it would be learnt."""
     assert identities._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None
+
+
+@pytest.fixture(scope="module")
+def two(portrait: Image, media: Path) -> Path:
+    """One face, then one with other colours in its place, then the first again: 14, 14 and 8 frames."""
+    first, second = moving(portrait, 36), moving(np.ascontiguousarray(portrait[..., ::-1]), 36)
+    return draw_clip(media / "two.mp4", [*first[:14], *second[14:28], *first[28:]])
+
+
+def bluer(self: object, picture: Image, points: Array) -> Array:
+    """In place of the identity net: faces are told apart by their colour."""
+    x, y = points[1, :2].astype(int)
+    red, _, blue = picture[y - 20 : y + 20, x - 20 : x + 20].mean((0, 1))
+    return np.full(128, float(blue > red) / np.sqrt(128), np.float32)
+
+
+def test_everybody_is_drawn_from_their_own_frames(two: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recogniser, "embed", bluer)
+    found = of_video(two, model)
+    assert [t.person if t is not None else None for t in found.frames] == [0] * 14 + [1] * 14 + [0] * 8
+    assert len(found.people) == 2
+    for number, person in enumerate(found.people):
+        for reference in [*person.references, *person.mouths]:
+            red, _, blue = reference.image.mean((0, 1))
+            assert (blue > red) == bool(number)
+    assert any("2 people one after the other" in note for note in found.notes)
+    assert found.own_way is None
+
+
+def test_one_person_is_nobody_else(clip: Path, model: Model) -> None:
+    found = of_video(clip, model)
+    assert len(found.people) == 1
+    assert all(t is None or t.person == 0 for t in found.frames)
+    assert not any("people" in note for note in found.notes)
+
+
+def test_nobody_is_drawn_while_one_face_becomes_another(model: Model, tmp_path: Path) -> None:
+    """With the net itself: one face, a dissolve, another."""
+    other = SHARED.parent / "assets" / "portraits"
+    if not other.is_dir():
+        pytest.skip("needs two portraits of ../shared/assets")
+    one, another = (aligned_face(other / name, model) for name in ("grace_hopper.jpg", "astronaut.png"))
+    shares = np.linspace(0, 1, 14)[1:-1]
+    blend = [np.asarray(cv2.addWeighted(one, 1 - share, another, share, 0), np.uint8) for share in shares]
+    path = draw_clip(tmp_path / "dissolve.mp4", [*[one] * 16, *blend, *[another] * 16])
+    found = of_video(path, model)
+    whose = [t.person if t is not None else None for t in found.frames]
+    assert whose[:16] == [0] * 16
+    assert set(whose[-14:]) == {1}
+    assert None in whose[16:28]
+
+
+def aligned_face(path: Path, model: Model) -> Image:
+    """(256, 256, 3): the picture's face where the others' are."""
+    found = of_still(path, model, size=1080)
+    assert found.image is not None
+    assert found.pose is not None
+    return align(found.pose).crop(found.image)

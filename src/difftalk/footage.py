@@ -32,7 +32,7 @@ class Shot:
 
     pose, upper: source pixels, None where it is passed through. upper: (478, 3), only UPPER is set. alignment: of the
     reference's space. placed: where the region is pasted, when that differs (a still's head motion).
-    cut: the frame does not follow the one before.
+    cut: the frame does not follow the one before. person: number in the identity's people.
     """
 
     image: Image
@@ -42,6 +42,7 @@ class Shot:
     upper: Array | None
     placed: Alignment | None = None
     cut: bool = False
+    person: int = 0
 
 
 def seconds_beyond(info: VideoInfo, seconds: float) -> float:
@@ -69,7 +70,8 @@ def shots(identity: Identity, fit: str) -> Generator[Shot, None, None]:
         raise InputError(f"{identity.path} is not a video; use animate")
     before: Shot | None = None
     for shot in _in_order(identity, fit, identity.info):
-        yield shot if before is None or steady(before.pose, shot.pose) else replace(shot, cut=True)
+        follows = before is None or (steady(before.pose, shot.pose) and before.person == shot.person)
+        yield shot if follows else replace(shot, cut=True)
         before = shot
 
 
@@ -107,7 +109,7 @@ def rest(identity: Identity, count: int) -> Iterator[tuple[Image, float]]:
 
 
 def _later(shot: Shot, seconds: float) -> Shot:
-    return Shot(shot.image, seconds, shot.pose, shot.alignment, shot.upper)
+    return replace(shot, seconds=seconds, cut=False)
 
 
 def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut: bool) -> Shot:
@@ -116,7 +118,7 @@ def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut:
         return Shot(image, seconds, None, None, None, cut=True)
     upper = np.zeros((POINTS, 3), np.float32)
     upper[UPPER] = tracked.upper
-    return Shot(image, seconds, tracked.pose, tracked.alignment, upper, cut=cut)
+    return Shot(image, seconds, tracked.pose, tracked.alignment, upper, cut=cut, person=tracked.person)
 
 
 def _forward(identity: Identity, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:

@@ -1,8 +1,9 @@
 """Who speaks: what is found once of a portrait or a video, before any audio.
 
 A still gives one reference and a neutral that does not depend on what its mouth does. A video is read once from end to
-end: every frame's pose and alignment, references at different turns of the head, and the mouth bank: references that
-show the inside of the mouth, opened in different ways. Pictures of the video itself are not kept.
+end: every frame's pose and alignment, who is in it, and for each person references at different turns of the head and
+the mouth bank: references that show the inside of the mouth, opened in different ways. Pictures of the video itself
+are not kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from difftalk import audio, video
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
@@ -22,9 +22,10 @@ from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError, MediaError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
 from difftalk.marks import Mark
-from difftalk.mouth import CHIN, LIPS, Geometry, lip_height, neutral_of_clip, opening
-from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
+from difftalk.mouth import CHIN, LIPS, Geometry
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
+from difftalk.person import People, Person
+from difftalk.recognition import Recogniser, Run, runs
 from difftalk.timeline import repeats_note, timeline
 from difftalk.voice import listened
 from difftalk.waveform import SAMPLE_RATE
@@ -33,12 +34,11 @@ if TYPE_CHECKING:
     from difftalk.model import Model
     from difftalk.video import VideoInfo
 
-TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
-MAX_REFERENCES: Final = 8
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6
 OWN_SECONDS: Final = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
+SEEN_FRAMES: Final = 6  # from which somebody is spoken of
 ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
 MOUTH: Final = np.concatenate([LIPS, CHIN])
 
@@ -54,19 +54,15 @@ class Tracked:
     alignment: Alignment
     upper: Array
     zoom: float
+    person: int = 0  # number in the identity's people
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A portrait (`image` is set) or a video (`info` and `frames` are)."""
+    """A portrait (`image` is set) or a video (`info` and `frames` are). people: one of a portrait, or more."""
 
     path: Path
-    neutral: Array  # (478, 3) pose-free
-    references: list[Reference]
-    turns: NDArray[np.float64]  # (n, 2) degrees, of the references
-    mouths: list[Reference]
-    mouth_shapes: Array  # (n, 16), of the mouths
-    mouth_turns: NDArray[np.float64]  # (n, 2) degrees
+    people: list[Person]
     image: Image | None = None
     points: Array | None = None  # (478, 3) source pixels, of the image
     pose: Pose | None = None
@@ -75,15 +71,7 @@ class Identity:
     marks: list[Mark] = field(default_factory=list)  # of the frames
     times: list[list[float]] = field(default_factory=list)  # when each of the frames is shown
     notes: list[str] = field(default_factory=list)
-    own_way: OwnWay | None = None  # where a video has its own sound, in sync
-
-    def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
-        """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
-        return staying(np.linalg.norm(self.turns - turn, axis=1), before, TURN_STAY)
-
-    def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None) -> int:
-        """Number of the mouth nearest to a mouth shape (16,); as above, the one used before is hard to leave."""
-        return nearest(self.mouth_shapes, self.mouth_turns, shape, turn, before)
+    own_way: OwnWay | None = None  # where a video has its own sound, in sync, and one person
 
 
 def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
@@ -115,9 +103,8 @@ def portrayed(
     pose = geometry.pose(points)
     reference, turn = Reference.of(image, align(pose), points), pose.turn[None]
     shape = geometry.shape_of(pose.remove(points), neutral)[None]
-    return Identity(
-        path, neutral, [reference], turn, [reference], shape, turn, image, points, pose, notes=list(notes or [])
-    )
+    person = Person(neutral, [reference], turn, [reference], shape, turn)
+    return Identity(path, [person], image, points, pose, notes=list(notes or []))
 
 
 def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
@@ -137,115 +124,59 @@ def _check_size(path: Path, eye_distance: float) -> None:
         raise FaceError(f"{path}: the eyes are {eye_distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
 
 
-Bin = tuple[int, int]  # of yaw and pitch
-
-
-@dataclass(frozen=True)
-class _Mouth:
-    """away: degrees by which the head is turned away. free: (478, 3) pose-free points."""
-
-    away: float
-    turn: NDArray[np.float64]
-    free: Array
-    reference: Reference
-
-
-@dataclass
-class _Candidates:
-    """The frame of each turn of the head with the fullest closed lips, and of each way of opening the mouth one.
-
-    Not the most closed one: lips that are pressed together are rolled in, and their colour is gone.
-    """
-
-    closed: dict[Bin, tuple[float, NDArray[np.float64], Reference]] = field(default_factory=dict)  # rank, turn
-    counts: dict[Bin, int] = field(default_factory=dict)
-    opened: dict[Way, _Mouth] = field(default_factory=dict)
-    openings: dict[Way, int] = field(default_factory=dict)  # how many frames are like it
-
-    def offer(self, frame: Followed, free: NDArray[np.floating]) -> None:
-        """free: (478, 3) pose-free points."""
-        assert frame.face is not None
-        assert frame.pose is not None
-        assert frame.alignment is not None
-        yaw, pitch = (round(angle / TURN_BIN) for angle in frame.pose.turn)
-        self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
-        best, wide = self.closed.get((yaw, pitch)), float(opening(free))
-        rank = wide - lip_height(free)
-        if best is None or rank < best[0]:
-            self.closed[yaw, pitch] = (rank, frame.pose.turn, self._reference(frame))
-        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn))
-        self.openings[way] = self.openings.get(way, 0) + 1
-        if way not in self.opened or away < self.opened[way].away:
-            self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), self._reference(frame))
-
-    def mouths(self) -> list[_Mouth]:
-        """Of the commonest ways of opening the mouth."""
-        return [self.opened[way] for way in sorted(self.openings, key=lambda w: -self.openings[w])[:MAX_MOUTHS]]
-
-    @staticmethod
-    def _reference(frame: Followed) -> Reference:
-        assert frame.face is not None
-        assert frame.alignment is not None
-        return Reference.of(frame.image, frame.alignment, frame.face.points).kept()
-
-
 def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Identity:
     """The identity of a video, read once. progress: frames done, frames in all."""
     if video.is_still(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
-    tracker, candidates = Tracker(model.face_finder), _Candidates()
-    tracked: list[Tracked | None] = []
-    shapes: list[Array] = []
+    tracker, people = Tracker(model.face_finder), People()
+    tracked: list[tuple[Tracked | None, Run | None]] = []
     distances: list[float] = []
     mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
     every = max(1, info.frame_count // NEUTRAL_FRAMES)
     marks: list[Mark] = []
     damaged: list[float] = []
-    for frame in follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical):
-        tracked.append(_tracked(frame))
-        if tracked[-1] is not None and frame.pose is not None and frame.face is not None:
-            free = frame.pose.remove(frame.face.points)
-            candidates.offer(frame, free)
+    followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
+    for frame, run in runs(followed, Recogniser(model.graph("face_identity"))):
+        found = _tracked(frame) if run is not None else None
+        tracked.append((found, run))
+        if found is not None and run is not None and frame.face is not None:
+            free = found.pose.remove(frame.face.points)
+            people.of(run).offer(frame, free, for_neutral=len(tracked) % every == 0)
             distances.append(frame.face.eye_distance)
             if frame.seconds < OWN_SECONDS:
                 mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
-            if len(tracked) % every == 0 or len(shapes) < 8:
-                shapes.append(free.astype(np.float32))
         if progress is not None:
             progress(len(tracked), max(info.frame_count, len(tracked)))
-    if not shapes:
+    if not distances:
         raise FaceError(
             f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
         )
     _check_size(path, float(np.median(distances)))
-    turns = sorted(candidates.counts, key=lambda turn: -candidates.counts[turn])[:MAX_REFERENCES]
-    chosen = [candidates.closed[turn] for turn in turns]
-    notes = [f"up to {tracker.faces_seen} faces: took the largest"] if tracker.faces_seen > 1 else []
+    people.finish()
+    seen = [candidates.person(model.geometry) for _, candidates in people.known]
+    frames = [None if found is None else replace(found, person=people.numbers[id(run)]) for found, run in tracked]
+    own_way = None
+    if len(seen) == 1:
+        own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
+    times = timeline(info, [mark.seconds for mark in marks])
+    notes = [*_notes(people, tracker.faces_seen, frames, damaged), *repeats_note(info, times)]
+    return Identity(
+        path, seen, info=info, frames=_enlarged(frames), marks=marks, times=times, notes=notes, own_way=own_way
+    )
+
+
+def _notes(people: People, faces: int, frames: list[Tracked | None], damaged: list[float]) -> list[str]:
+    notes = [f"up to {faces} faces: took the largest"] if faces > 1 else []
+    several = sum(1 for _, candidates in people.known if candidates.count >= SEEN_FRAMES)
+    if several > 1:
+        notes.append(f"{several} people one after the other: each is drawn from their own frames, all of them speak")
     if damaged:
         notes.append(f"{len(damaged)} frames come from damaged data, the first at {damaged[0]:.2f} s; they are kept")
-    outside = sum(1 for t in tracked if t is not None and t.zoom < 1)
+    outside = sum(1 for t in frames if t is not None and t.zoom < 1)
     if outside:
         notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
-    times = timeline(info, [mark.seconds for mark in marks])
-    notes += repeats_note(info, times)
-    neutral, opened = model.geometry.closed(neutral_of_clip(np.stack(shapes))), candidates.mouths()
-    own_way = _own_way(path, model, mouths, model.geometry.shape_of(neutral, model.geometry.canonical))
-    return Identity(
-        path,
-        neutral,
-        [c[2] for c in chosen],
-        np.stack([c[1] for c in chosen]),
-        [mouth.reference for mouth in opened],
-        model.geometry.shape_of(np.stack([mouth.free for mouth in opened]), neutral),
-        np.stack([mouth.turn for mouth in opened]),
-        info=info,
-        frames=_enlarged(tracked),
-        marks=marks,
-        times=times,
-        notes=notes,
-        own_way=own_way,
-    )
+    return notes
 
 
 def _own_way(path: Path, model: Model, mouths: list[tuple[float, Array]], rest: Array) -> OwnWay | None:

@@ -85,8 +85,9 @@ class Result:
 
 @dataclass
 class _Held:
-    """Numbers of the references used last."""
+    """Numbers of the person drawn last, and of their references."""
 
+    person: int = 0
     reference: int = 0
     mouth: int | None = None
 
@@ -192,12 +193,14 @@ class Talker:
             renderer.reset()
         elif voice.silent(shot.seconds):
             renderer.forget()
-        geometry, conditions = self.model.geometry, voice.at(shot.seconds)
-        held.reference = identity.reference_for(shot.pose.turn, held.reference)
-        held.mouth = identity.mouth_for(conditions.shape, shot.pose.turn, held.mouth)
-        chosen, mouth = identity.references[held.reference], identity.mouths[held.mouth]
+        geometry, conditions, person = self.model.geometry, voice.at(shot.seconds), identity.people[shot.person]
+        if shot.person != held.person:
+            held.person, held.reference, held.mouth = shot.person, 0, None
+        held.reference = person.reference_for(shot.pose.turn, held.reference)
+        held.mouth = person.mouth_for(conditions.shape, shot.pose.turn, held.mouth)
+        chosen, mouth = person.references[held.reference], person.mouths[held.mouth]
         mesh = shot.alignment.points(
-            target_mesh(geometry, pose=shot.pose, neutral=identity.neutral, shape=conditions.shape, upper=shot.upper)
+            target_mesh(geometry, pose=shot.pose, neutral=person.neutral, shape=conditions.shape, upper=shot.upper)
         )
         scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
         drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
@@ -208,7 +211,7 @@ class Talker:
     ) -> Generator[Shot, None, None]:
         assert identity.image is not None
         assert identity.points is not None
-        alignment = identity.references[0].alignment
+        alignment = identity.people[0].references[0].alignment
         life = Life(alignment, identity.points, head_motion, self._seed)
         for number in itertools.count():
             seconds = float(number / frame_rate)
@@ -348,7 +351,9 @@ class Talker:
         if writer.padded:
             notes.append(f"padded to the even size {writer.size[0]} x {writer.size[1]} by one repeated row or column")
         if passed:
-            notes.append(f"{passed} frames passed through untouched: no face, or turned away")
+            notes.append(
+                f"{passed} frames passed through untouched: no face, turned away, or one face becoming another"
+            )
         if tail:
             notes.append(f"{tail} frames kept after the end of the audio")
         return Result(

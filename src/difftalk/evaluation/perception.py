@@ -19,24 +19,14 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from difftalk.errors import DataError
+from difftalk.model import SHIPPED
+from difftalk.recognition import face_chip
 from difftalk.training.losses import LPIPS
 
 Array = NDArray[np.float32]
 Distance = Callable[[Sequence[Array], Sequence[Array]], NDArray[np.float64]]  # pictures (h, w, 3) in [-1, 1]
 
 BATCH: Final = 16  # pictures at once
-CHIP: Final = 150  # px
-CHIP_PADDING: Final = 0.25
-_CHIP_POINTS: Final = np.array(
-    [
-        [0.8595674595992, 0.2134981538014],
-        [0.6460604764104, 0.2289674387677],
-        [0.1205750620789, 0.2137274526848],
-        [0.3340850613712, 0.2290642403242],
-        [0.4901123135679, 0.6277975316475],
-    ]
-)  # dlib's five: outer and inner corners of both eyes, base of the nose
-_MESH_POINTS: Final = np.array([263, 362, 33, 133, 2])  # the same in the mesh
 _LAYERS: Final = tuple(
     f"{width}_{block}"
     for width, blocks in (("32", "1 2 3"), ("64", "down 1 2 3"), ("128", "down 1 2"), ("256", "down 1 2 down_out"))
@@ -94,7 +84,7 @@ class IdentityNet:
     @classmethod
     @lru_cache(maxsize=1)
     def shipped(cls) -> IdentityNet:
-        return cls(Path(__file__).parent / "identity_net.safetensors")
+        return cls(SHIPPED / "face_identity.safetensors")
 
     def embed(self, picture: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.float64]:
         """RGB picture (h, w, 3) and its mesh (478, 3) -> (128,)."""
@@ -133,25 +123,6 @@ class IdentityNet:
         x = F.conv2d(x, w[f"{name}/conv/filters"], w[f"{name}/conv/bias"], stride, pad)
         x = x * w[f"{name}/scale/weights"].view(1, -1, 1, 1) + w[f"{name}/scale/biases"].view(1, -1, 1, 1)
         return F.relu(x) if relu else x
-
-
-def face_chip(picture: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(150, 150, 3): the face as dlib's nets see it, placed by five points."""
-    import cv2
-
-    there = (CHIP_PADDING + _CHIP_POINTS) / (2 * CHIP_PADDING + 1) * CHIP
-    here = np.asarray(points)[_MESH_POINTS, :2].astype(np.float64)
-    a, b = here - here.mean(0), there - there.mean(0)
-    size = (a**2).sum()
-    k, r = (a * b).sum() / size, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / size
-    matrix = np.array([[k, -r], [r, k]])
-    shift = there.mean(0) - matrix @ here.mean(0)
-    scale = float(np.hypot(k, r))
-    if scale < 0.5:  # shrink first, else the warp aliases
-        picture = cv2.resize(picture, None, fx=2 * scale, fy=2 * scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-        matrix = matrix / (2 * scale)
-    placed = np.concatenate([matrix, shift[:, None]], 1)
-    return cv2.warpAffine(picture, placed, (CHIP, CHIP), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def _tensor(pictures: Sequence[Array]) -> torch.Tensor:

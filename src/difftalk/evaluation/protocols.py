@@ -95,7 +95,7 @@ def held_from(performance: Performance, index: int = 0) -> Performance:
 def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
     """The subject's still speaking a waveform, rendered and tracked again."""
     frames = Talker(model).stream(subject.identity, [waveform], head_motion=0)
-    return of_frames((frame.image for frame in frames), model, subject.identity.references[0].alignment)
+    return of_frames((frame.image for frame in frames), model, subject.identity.people[0].references[0].alignment)
 
 
 def sync_figures(made: Performance, bench: Bench, waveform: Array) -> Figures:
@@ -189,7 +189,7 @@ def cross(clip: Clip, bench: Bench) -> Outcome:
 def silence(clip: Clip, bench: Bench) -> Outcome:
     """The still under digital silence, noise at -55 dBFS, and a pause inside speech, beside itself in speech."""
     subject = subject_of(clip, bench.model, 0, bench.seconds)
-    neutral, heard = float(opening(subject.identity.neutral)), quiet_waveforms(subject.waveform)
+    neutral, heard = float(opening(subject.identity.people[0].neutral)), quiet_waveforms(subject.waveform)
     start = len(subject.waveform) // 2 / SAMPLE_RATE
     inside = slice(
         round((start + PAUSE_SETTLE) * MOTION_RATE), round((start + PAUSE_SECONDS - PAUSE_EARLY) * MOTION_RATE)

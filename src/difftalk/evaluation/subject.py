@@ -86,7 +86,7 @@ def sharpness(model: Model, subject: Subject) -> dict[str, float]:
     image = subject.identity.image
     if image is None or subject.eye_distance < SHARP_EYES:
         return {}
-    alignment = subject.identity.references[0].alignment
+    alignment = subject.identity.people[0].references[0].alignment
     weight = _source_weight(alignment, image.shape[:2])
     frames = list(Talker(model).stream(subject.identity, [subject.waveform[: SAMPLE_RATE // 2]], head_motion=0))
     before = gradient_energy(image, weight)

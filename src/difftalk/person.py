@@ -1,0 +1,171 @@
+"""A person as seen: the references that are drawn from, and how they are chosen from the frames of a video.
+
+Frames are offered one by one; of each turn of the head the one with the fullest closed lips is kept, and of each way of
+opening the mouth one. Knows nothing of files, nor of who is who.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.align import Followed
+from difftalk.composite import Reference
+from difftalk.face import Array
+from difftalk.mouth import Geometry, lip_height, neutral_of_clip, opening
+from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
+
+if TYPE_CHECKING:
+    from difftalk.recognition import Run
+
+TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
+MAX_REFERENCES: Final = 8
+FIRST_SHAPES: Final = 8  # frames, all of which count for the neutral
+
+Bin = tuple[int, int]  # of yaw and pitch
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whose lower face is drawn, and from what."""
+
+    neutral: Array  # (478, 3) pose-free
+    references: list[Reference]
+    turns: NDArray[np.float64]  # (n, 2) degrees, of the references
+    mouths: list[Reference]
+    mouth_shapes: Array  # (n, 16), of the mouths
+    mouth_turns: NDArray[np.float64]  # (n, 2) degrees
+
+    def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
+        """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
+        return staying(np.linalg.norm(self.turns - turn, axis=1), before, TURN_STAY)
+
+    def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None) -> int:
+        """Number of the mouth nearest to a mouth shape (16,); as above, the one used before is hard to leave."""
+        return nearest(self.mouth_shapes, self.mouth_turns, shape, turn, before)
+
+
+@dataclass(frozen=True)
+class _Closed:
+    """A frame with closed lips. rank: how far from full."""
+
+    rank: float
+    turn: NDArray[np.float64]
+    reference: Reference
+
+
+@dataclass(frozen=True)
+class _Mouth:
+    """away: degrees by which the head is turned away. free: (478, 3) pose-free points."""
+
+    away: float
+    turn: NDArray[np.float64]
+    free: Array
+    reference: Reference
+
+
+@dataclass
+class Candidates:
+    """What a person may be drawn from, of the frames seen so far. count: of these.
+
+    Not the most closed lips: lips that are pressed together are rolled in, and their colour is gone.
+    """
+
+    count: int = 0
+    shapes: list[Array] = field(default_factory=list)  # (478, 3) pose-free, for the neutral
+    closed: dict[Bin, _Closed] = field(default_factory=dict)
+    counts: dict[Bin, int] = field(default_factory=dict)
+    opened: dict[Way, _Mouth] = field(default_factory=dict)
+    openings: dict[Way, int] = field(default_factory=dict)  # how many frames are like it
+
+    def offer(self, frame: Followed, free: NDArray[np.floating], *, for_neutral: bool) -> None:
+        """free: (478, 3) pose-free points. for_neutral: whether they count for the neutral."""
+        assert frame.pose is not None
+        if for_neutral or len(self.shapes) < FIRST_SHAPES:
+            self.shapes.append(free.astype(np.float32))
+        self.count += 1
+        yaw, pitch = (round(angle / TURN_BIN) for angle in frame.pose.turn)
+        self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
+        best, wide = self.closed.get((yaw, pitch)), float(opening(free))
+        rank = wide - lip_height(free)
+        if best is None or rank < best.rank:
+            self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame))
+        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn))
+        self.openings[way] = self.openings.get(way, 0) + 1
+        if way not in self.opened or away < self.opened[way].away:
+            self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), _reference(frame))
+
+    def merge(self, other: Candidates) -> None:
+        """As if the other's frames had been offered as well."""
+        self.count += other.count
+        self.shapes += other.shapes
+        for turn, closed in other.closed.items():
+            self.counts[turn] = self.counts.get(turn, 0) + other.counts[turn]
+            if turn not in self.closed or closed.rank < self.closed[turn].rank:
+                self.closed[turn] = closed
+        for way, mouth in other.opened.items():
+            self.openings[way] = self.openings.get(way, 0) + other.openings[way]
+            if way not in self.opened or mouth.away < self.opened[way].away:
+                self.opened[way] = mouth
+
+    def person(self, geometry: Geometry) -> Person:
+        """From the commonest turns of the head and ways of opening the mouth."""
+        turns = sorted(self.counts, key=lambda turn: -self.counts[turn])[:MAX_REFERENCES]
+        ways = sorted(self.openings, key=lambda way: -self.openings[way])[:MAX_MOUTHS]
+        neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes)))
+        return Person(
+            neutral,
+            [self.closed[turn].reference for turn in turns],
+            np.stack([self.closed[turn].turn for turn in turns]),
+            [self.opened[way].reference for way in ways],
+            geometry.shape_of(np.stack([self.opened[way].free for way in ways]), neutral),
+            np.stack([self.opened[way].turn for way in ways]),
+        )
+
+
+def _reference(frame: Followed) -> Reference:
+    assert frame.face is not None
+    assert frame.alignment is not None
+    return Reference.of(frame.image, frame.alignment, frame.face.points).kept()
+
+
+@dataclass
+class People:
+    """Runs of frames become people: a run that shows somebody known goes to them, any other is somebody new.
+
+    So a run of which it is not clear whose it is has nothing but its own frames.
+    """
+
+    known: list[tuple[Run, Candidates]] = field(default_factory=list)
+    numbers: dict[int, int] = field(default_factory=dict)  # a run's id -> number of its person
+    _open: list[tuple[Run, Candidates]] = field(
+        default_factory=list
+    )  # at most two: frames between them may be either's
+
+    def of(self, run: Run) -> Candidates:
+        """Where the run's frames are to be offered."""
+        for one, candidates in self._open:
+            if one is run:
+                return candidates
+        if len(self._open) > 1:
+            self._settle(*self._open.pop(0))
+        self._open.append((run, Candidates()))
+        return self._open[-1][1]
+
+    def finish(self) -> None:
+        for run, candidates in self._open:
+            self._settle(run, candidates)
+        self._open = []
+
+    def _settle(self, run: Run, candidates: Candidates) -> None:
+        number = run.nearest([known for known, _ in self.known])
+        if number is None:
+            self.numbers[id(run)] = len(self.known)
+            self.known.append((run.copy(), candidates))
+        else:
+            self.numbers[id(run)] = number
+            self.known[number][0].join(run)
+            self.known[number][1].merge(candidates)
