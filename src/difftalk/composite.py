@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment
 from difftalk.face import Array, Image
 from difftalk.interior import Interior
+from difftalk.lips import INNER_LIPS, filled
 from difftalk.rim import field, spread
 
 RINGS: Final = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
@@ -29,9 +30,6 @@ OVAL: Final = np.array(
     [10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365,
      397, 288, 361, 323, 454, 356, 389, 251, 284, 332, 297, 338]
 )  # fmt: skip
-INNER_LIPS: Final = np.array(
-    [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
-)
 MESH_POINTS: Final = 468
 FACE_MARGIN: Final = 64  # aligned px around the aligned space that a kept reference holds
 _SUBPIXEL_BITS: Final = 4
@@ -65,6 +63,10 @@ class Reference:
         high = np.clip(np.ceil(placed.max(0)).astype(int), low + 1, [width, height])
         part = self.image[low[1] : high[1], low[0] : high[0]].copy()
         return replace(self, image=part, origin=(int(low[0]), int(low[1])))
+
+    def small(self) -> Reference:
+        """What the networks see of it."""
+        return replace(self, image=self.aligned, alignment=Alignment(np.eye(2, 3)), origin=(0, 0))
 
 
 @dataclass(frozen=True)
@@ -189,13 +191,7 @@ def _grid() -> tuple[Array, Array]:
 
 def inner_mouth(points: Array) -> Array:
     """(144, 176) soft mask in [0, 1] of the inner-lip polygon of an aligned mesh."""
-    import cv2
-
-    height, width = REGION_SIZE
-    polygon = points[INNER_LIPS, :2] - np.array([REGION_X[0], REGION_Y[0]]) + 0.5
-    mask = np.zeros((height * 4, width * 4), np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
-    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+    return filled(points[INNER_LIPS, :2] - np.array([REGION_X[0], REGION_Y[0]]), REGION_SIZE)
 
 
 def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interior) -> Array:

@@ -7,7 +7,7 @@ Outside the mask the frame's own bytes stay. Knows nothing of audio or files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +29,7 @@ from difftalk.composite import Reference, Warp, compose, warp
 from difftalk.errors import ModelError
 from difftalk.face import UPPER, Array, Image
 from difftalk.interior import Interior, interior
+from difftalk.lips import Lips, filled
 from difftalk.published import BEFORE, CONTEXT
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sampler import euler
@@ -76,7 +77,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, and its warp.
+    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, its warp, its target mesh.
 
     inside, mouth: what the composite's inner mouth was filled with. colour: (144, 176, 3) that was added to the
     references', [-1, 1] units.
@@ -85,6 +86,7 @@ class Drawn:
     picture: Array
     composite: Array
     warp: Warp
+    mesh: Array
     inside: Interior
     mouth: Reference
     colour: Array | None = None
@@ -134,7 +136,7 @@ class Renderer:
             if self._kind == "painter"
             else self._denoise(composite, mouth, mesh, conditions)
         )
-        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, inside, mouth, colour)
+        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, mesh, inside, mouth, colour)
 
     def _compose(
         self, reference: Reference, mouth: Reference, inside: Interior, mesh: Array, scene: Scene | None
@@ -253,11 +255,10 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
     change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
     if drawn.colour is not None:
         change = change + drawn.colour * 127.5 * _known(drawn.warp, drawn.inside)[..., None]
-    layers = np.concatenate([change, drawn.warp.inner[..., None]], 2)
-    layers = cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    _put_mouth(sharp, change, reference, drawn, to_box, alignment.scale)
+    changed = cv2.warpAffine(change, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     weight = cv2.warpAffine(region_mask(), to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
-    inner = np.asarray(layers[..., 3:], np.float32)
-    picture = sharp * (1 - inner) + _inside(drawn, to_box, inner) + layers[..., :3]
+    picture = sharp + changed
     out = frame.copy()
     old = out[y0:y1, x0:x1].astype(np.float32)
     # not old + weight * (picture - old): its rounding would let the frame's bytes through where the weight is 1
@@ -279,18 +280,55 @@ def _enlarged(
     return np.asarray(pixels, np.float32)
 
 
-def _inside(drawn: Drawn, to_box: NDArray[np.float64], inner: Array) -> Array:
-    """What the composite has in the inner mouth (h, w, 1), for every pixel of the box: 0 elsewhere."""
-    share, out = np.float32(drawn.inside.share), 127.5 * np.repeat(inner, 3, axis=2)
-    rows, columns = np.flatnonzero(inner.any((1, 2))), np.flatnonzero(inner.any((0, 2)))
-    if share == 0 or not len(rows):
-        return out
-    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    shifted = to_box - np.array([[0, 0, columns[0]], [0, 0, rows[0]]])
-    size = (int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
-    sharp = _enlarged(drawn.mouth, drawn.inside.map, shifted, size)
-    out[part] = inner[part] * (127.5 + share * (sharp - 127.5))
-    return out
+def _put_mouth(
+    sharp: Array, change: Array, reference: Reference, drawn: Drawn, to_box: NDArray[np.float64], pixel: float
+) -> None:
+    """Puts lips and inner mouth into the box's picture, and what the networks change about them into the region's.
+
+    pixel: aligned px for one of the box.
+    """
+    import cv2
+
+    lips = Lips.of(reference.points, drawn.mesh, drawn.warp.map, drawn.inside)
+    if lips is None:
+        return
+    seen = replace(drawn, mouth=drawn.mouth.small())
+    coarse = _mouth(reference.small(), seen, lips, np.eye(2, 3), lips.inner, 1.0)
+    picture = (drawn.picture[lips.part] + 1) * 127.5
+    change[lips.part] = lips.joined(np.where(lips.near[..., None], picture - coarse, change[lips.part]))
+    shift = to_box[:, :2] @ np.array([lips.part[1].start, lips.part[0].start]) + to_box[:, 2]
+    low, high = _covered(to_box[:, :2], shift, lips.near.shape, sharp.shape)
+    if not (high > low).all():
+        return
+    to_part, size = np.concatenate([to_box[:, :2], (shift - low)[:, None]], 1), (high - low).tolist()
+    fine, known = filled(_apply(to_part, lips.opening), size[::-1]), np.float32(drawn.inside.share)
+    mask = known * fine + (1 - known) * cv2.warpAffine(lips.inner, to_part, size, flags=cv2.INTER_LINEAR)
+    found = _mouth(reference, drawn, lips, to_part, mask, pixel)
+    near = cv2.warpAffine(lips.near.astype(np.float32), to_part, size, flags=cv2.INTER_LINEAR) > 0
+    box = np.s_[low[1] : high[1], low[0] : high[0]]
+    sharp[box] = np.where(near[..., None], found, sharp[box])
+
+
+def _mouth(
+    reference: Reference, drawn: Drawn, lips: Lips, to_part: NDArray[np.float64], mask: Array, pixel: float
+) -> Array:
+    """Lips and inner mouth (h, w, 3) of the references' own pixels, in [0, 255].
+
+    What no reference shows of the inner mouth is as the networks drew it. to_part: (2, 3), from the part of the region
+    to what is wanted of it. mask: (h, w) of the inner mouth. pixel: aligned px for one of these.
+    """
+    import cv2
+
+    height, width = mask.shape
+    size, known, sides = (width, height), np.float32(drawn.inside.share), []
+    layers = np.concatenate([(drawn.picture[lips.part] + 1) * 127.5, lips.depth[..., None]], 2)
+    layers = cv2.warpAffine(layers, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    own, depth, inner = layers[..., :3], layers[..., 3:], lips.apart * mask[..., None]
+    for lip, inside in zip(lips.lips, lips.inside, strict=True):
+        shown = own + known * (_enlarged(drawn.mouth, inside, to_part, size) - own) if known > 0 else own
+        sides.append(_enlarged(reference, lip, to_part, size) * (1 - inner) + shown * inner)
+    upper = np.clip(0.5 - depth / pixel, 0, 1)
+    return np.asarray(sides[0] * upper + sides[1] * (1 - upper), np.float32)
 
 
 def _apply(matrix: NDArray[np.float64], points: Array) -> Array:
@@ -300,17 +338,23 @@ def _apply(matrix: NDArray[np.float64], points: Array) -> Array:
 
 def _box(frame: Image, alignment: Alignment) -> tuple[tuple[int, int, int, int] | None, NDArray[np.float64]]:
     """The frame's pixels that the region covers, and the (2, 3) map from the region to that box."""
-    height, width = REGION_SIZE
-    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
     inverse = alignment.inverse
-    corners += np.array([REGION_X[0], REGION_Y[0]])
-    placed = corners @ inverse[:, :2].T + inverse[:, 2]
-    low, high = np.floor(placed.min(0)).astype(int), np.ceil(placed.max(0)).astype(int) + 1
-    x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
-    x1, y1 = min(frame.shape[1], int(high[0])), min(frame.shape[0], int(high[1]))
-    shift = inverse[:, :2] @ np.array([REGION_X[0], REGION_Y[0]]) + inverse[:, 2] - np.array([x0, y0])
-    to_box = np.concatenate([inverse[:, :2], shift[:, None]], 1)
+    shift = inverse[:, :2] @ np.array([REGION_X[0], REGION_Y[0]]) + inverse[:, 2]
+    low, high = _covered(inverse[:, :2], shift, REGION_SIZE, frame.shape)
+    to_box = np.concatenate([inverse[:, :2], (shift - low)[:, None]], 1)
+    x0, y0, x1, y1 = (int(edge) for edge in (*low, *high))
     return ((x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None), to_box
+
+
+def _covered(
+    turn: NDArray[np.float64], shift: NDArray[np.float64], size: tuple[int, int], within: tuple[int, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The pixels of a picture of shape `within` that one of `size` covers when it is put there: first, end; x, y."""
+    height, width = size
+    placed = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]) @ turn.T + shift
+    low, high = np.floor(placed.min(0)).astype(int), np.ceil(placed.max(0)).astype(int) + 1
+    limits = np.array([within[1], within[0]])
+    return np.clip(low, 0, limits), np.clip(high, 0, limits)
 
 
 def rim_colour(scene: Scene, reference: Reference) -> Array:
