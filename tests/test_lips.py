@@ -13,7 +13,8 @@ from difftalk.interior import interior
 from difftalk.lips import INNER_LIPS, Lips, filled
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
-from difftalk.renderer import Drawn, Scene, compose_in, paste
+from difftalk.paste import paste
+from difftalk.renderer import Drawn, Scene, compose_in
 from difftalk.rim import RimFollower
 
 FINE = 4  # pixels of the source for one of the aligned space

@@ -32,6 +32,8 @@ OVAL: Final = np.array(
 )  # fmt: skip
 MESH_POINTS: Final = 468
 FACE_MARGIN: Final = 64  # aligned px around the aligned space that a kept reference holds
+STRAY: Final = 0.5  # px, aligned: so far from the median of those around it a pixel of a map may look
+TEAR: Final = 5.0  # px, aligned, that three pixels in a row may span; where nothing moves they span 2
 _SUBPIXEL_BITS: Final = 4
 _TOPOLOGY: Final = Path(__file__).parent / "weights" / "mesh_topology.json"
 
@@ -76,6 +78,26 @@ class Warp:
     map: Array
     inner: Array
     coverage: Array
+
+    def steady(self) -> Array:
+        """The map without single pixels that look elsewhere than those around them.
+
+        Beside a turned face's outline triangles are thinner than a pixel; a pixel that is next to one is far beyond it
+        in the reference.
+        """
+        import cv2
+
+        median = np.stack([cv2.medianBlur(axis, 3) for axis in cv2.split(self.map)], -1)
+        strays = (np.abs(median - self.map) > STRAY).any(-1, keepdims=True)
+        return np.where(strays, median, self.map)
+
+    def torn(self) -> NDArray[np.bool_]:
+        """(144, 176): where pixels side by side look so far apart that what lies between is not to be seen."""
+        import cv2
+
+        around = np.ones((3, 3), np.uint8)
+        spans = [cv2.dilate(axis, around) - cv2.erode(axis, around) for axis in cv2.split(self.map)]
+        return np.asarray(np.maximum(*spans) > TEAR)
 
 
 @dataclass(frozen=True)
@@ -204,6 +226,11 @@ def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interio
     colour = colour * (1 - inner) + filled * inner
     coverage = moved.coverage * (1 - moved.inner) + np.float32(inside.share) * moved.inner
     return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], coverage[None]]).astype(np.float32)
+
+
+def known(moved: Warp, inside: Interior) -> Array:
+    """(144, 176) in [0, 1]: where the composite has pixels of a reference."""
+    return np.asarray(1 - np.float32(1 - inside.share) * moved.inner, np.float32)
 
 
 def _sampled(reference: Reference, where: Array) -> Array:
