@@ -19,7 +19,7 @@ import difftalk
 from difftalk import video
 from difftalk.align import Alignment, region_mask
 from difftalk.face import Image
-from difftalk.renderer import _box
+from difftalk.paste import _box
 from difftalk.waveform import SAMPLE_RATE
 
 DEMO = Path(difftalk.__file__).parent / "demo"

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region
-from difftalk.composite import INNER_LIPS, OVAL, Reference, compose, inner_mouth, warp
+from difftalk.composite import OVAL, Reference, compose, inner_mouth, warp
 from difftalk.face import Array, Face, Image
 from difftalk.interior import Interior, interior
+from difftalk.lips import INNER_LIPS
 from difftalk.model import Model
 from difftalk.mouth import CHIN, LIP_BOTTOM, Geometry, target_mesh
 
@@ -62,7 +63,8 @@ def test_same_mesh_moves_nothing(reference: Reference) -> None:
 
 
 def test_channels(reference: Reference, wide: Array) -> None:
-    moved, nothing = warp(reference.points, wide), Interior(np.zeros((*REGION_SIZE, 2), np.float32), 0.0)
+    row = np.zeros(REGION_SIZE, np.float32)
+    moved, nothing = warp(reference.points, wide), Interior(np.stack([row, row], -1), row, row, 0.0)
     composite = compose(reference, moved, reference, nothing)
     assert composite.shape == (5, *REGION_SIZE)
     assert composite.dtype == np.float32

@@ -7,7 +7,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from difftalk.composite import INNER_LIPS
 from difftalk.evaluation.metrics import (
     gradient_energy,
     inner_mouth_box,
@@ -16,6 +15,7 @@ from difftalk.evaluation.metrics import (
     psnr,
     ssim,
 )
+from difftalk.lips import INNER_LIPS
 from difftalk.training.losses import LPIPS
 
 

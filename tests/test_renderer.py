@@ -15,6 +15,7 @@ from difftalk.errors import ModelError
 from difftalk.face import Array, Face, Image
 from difftalk.model import Model
 from difftalk.mouth import COMPONENTS, target_mesh
+from difftalk.paste import _box, paste
 from difftalk.renderer import (
     CONTEXT_FEATURES,
     LATENT_SHAPE,
@@ -24,9 +25,7 @@ from difftalk.renderer import (
     Drawn,
     Renderer,
     Scene,
-    _box,
     check_renderer,
-    paste,
     rim_colour,
 )
 from difftalk.speech import FEATURE_SIZE

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment
 from difftalk.face import Array, Image
 from difftalk.interior import Interior
+from difftalk.lips import INNER_LIPS, filled
 from difftalk.rim import field, spread
 
 RINGS: Final = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
@@ -29,11 +30,10 @@ OVAL: Final = np.array(
     [10, 109, 67, 103, 54, 21, 162, 127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365,
      397, 288, 361, 323, 454, 356, 389, 251, 284, 332, 297, 338]
 )  # fmt: skip
-INNER_LIPS: Final = np.array(
-    [78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191]
-)
 MESH_POINTS: Final = 468
 FACE_MARGIN: Final = 64  # aligned px around the aligned space that a kept reference holds
+STRAY: Final = 0.5  # px, aligned: so far from the median of those around it a pixel of a map may look
+TEAR: Final = 5.0  # px, aligned, that three pixels in a row may span; where nothing moves they span 2
 _SUBPIXEL_BITS: Final = 4
 _TOPOLOGY: Final = Path(__file__).parent / "weights" / "mesh_topology.json"
 
@@ -66,6 +66,10 @@ class Reference:
         part = self.image[low[1] : high[1], low[0] : high[0]].copy()
         return replace(self, image=part, origin=(int(low[0]), int(low[1])))
 
+    def small(self) -> Reference:
+        """What the networks see of it."""
+        return replace(self, image=self.aligned, alignment=Alignment(np.eye(2, 3)), origin=(0, 0))
+
 
 @dataclass(frozen=True)
 class Warp:
@@ -74,6 +78,26 @@ class Warp:
     map: Array
     inner: Array
     coverage: Array
+
+    def steady(self) -> Array:
+        """The map without single pixels that look elsewhere than those around them.
+
+        Beside a turned face's outline triangles are thinner than a pixel; a pixel that is next to one is far beyond it
+        in the reference.
+        """
+        import cv2
+
+        median = np.stack([cv2.medianBlur(axis, 3) for axis in cv2.split(self.map)], -1)
+        strays = (np.abs(median - self.map) > STRAY).any(-1, keepdims=True)
+        return np.where(strays, median, self.map)
+
+    def torn(self) -> NDArray[np.bool_]:
+        """(144, 176): where pixels side by side look so far apart that what lies between is not to be seen."""
+        import cv2
+
+        around = np.ones((3, 3), np.uint8)
+        spans = [cv2.dilate(axis, around) - cv2.erode(axis, around) for axis in cv2.split(self.map)]
+        return np.asarray(np.maximum(*spans) > TEAR)
 
 
 @dataclass(frozen=True)
@@ -189,13 +213,7 @@ def _grid() -> tuple[Array, Array]:
 
 def inner_mouth(points: Array) -> Array:
     """(144, 176) soft mask in [0, 1] of the inner-lip polygon of an aligned mesh."""
-    import cv2
-
-    height, width = REGION_SIZE
-    polygon = points[INNER_LIPS, :2] - np.array([REGION_X[0], REGION_Y[0]]) + 0.5
-    mask = np.zeros((height * 4, width * 4), np.uint8)
-    cv2.fillPoly(mask, [np.round(polygon * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
-    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+    return filled(points[INNER_LIPS, :2] - np.array([REGION_X[0], REGION_Y[0]]), REGION_SIZE)
 
 
 def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interior) -> Array:
@@ -208,6 +226,11 @@ def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interio
     colour = colour * (1 - inner) + filled * inner
     coverage = moved.coverage * (1 - moved.inner) + np.float32(inside.share) * moved.inner
     return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], coverage[None]]).astype(np.float32)
+
+
+def known(moved: Warp, inside: Interior) -> Array:
+    """(144, 176) in [0, 1]: where the composite has pixels of a reference."""
+    return np.asarray(1 - np.float32(1 - inside.share) * moved.inner, np.float32)
 
 
 def _sampled(reference: Reference, where: Array) -> Array:

@@ -26,11 +26,14 @@ THIN: Final = 0.5  # px: an opening under this is none
 class Interior:
     """Where each pixel between the lips comes from.
 
-    map: (144, 176, 2) aligned px of the reference; means nothing outside the inner mouth. share: in [0, 1], how far the
-    reference's mouth is open enough to be looked into.
+    map: (144, 176, 2) aligned px of the reference; means nothing outside the inner mouth. above, below: (144, 176) its
+    y as counted from the upper lip and from the lower one. share: in [0, 1], how far the reference's mouth is open
+    enough to be looked into.
     """
 
     map: Array
+    above: Array
+    below: Array
     share: float
 
 
@@ -45,12 +48,12 @@ def interior(reference: Array, target: Array) -> Interior:
     (top, bottom), (reference_top, reference_bottom) = _edges(target, columns), _edges(reference, across)
     wanted, seen = np.maximum(bottom - top, 0), np.maximum(reference_bottom - reference_top, 0)
     stretch = np.minimum(scale, seen / np.maximum(wanted, THIN))
-    upper = rows - top <= wanted / 2
-    down = np.where(upper, reference_top + (rows - top) * stretch, reference_bottom - (bottom - rows) * stretch)
+    above, below = reference_top + (rows - top) * stretch, reference_bottom - (bottom - rows) * stretch
+    down = np.where(rows - top <= wanted / 2, above, below)
     where = np.stack(np.broadcast_arrays(across, down), -1).astype(np.float32)
     open_share = np.minimum(seen, scale * wanted).sum() / max(float(scale * wanted.sum()), THIN)
     share = np.clip((open_share - SHOWS_LITTLE) / (SHOWS_ENOUGH - SHOWS_LITTLE), 0, 1)
-    return Interior(where, float(share))
+    return Interior(where, above, below, float(share))
 
 
 def _edges(mesh: Array, columns: NDArray[np.floating]) -> tuple[Array, Array]:

@@ -1,8 +1,6 @@
 """The renderer: a target mesh and its conditions -> the frame with the region drawn anew.
 
-Composes at 256, lets the denoiser (or the painter) draw what the composite lacks, and pastes at the source's own
-resolution: the composite is made again from the reference's full pixels, and only the network's difference is enlarged.
-Outside the mask the frame's own bytes stay. Knows nothing of audio or files.
+Composes at 256 and lets the denoiser (or the painter) draw what the composite lacks. Knows nothing of audio or files.
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ from difftalk.align import (
     REGION_Y,
     Alignment,
     crop_region,
-    region_mask,
 )
-from difftalk.composite import Reference, Warp, compose, warp
+from difftalk.composite import Reference, Warp, compose, known, warp
 from difftalk.errors import ModelError
 from difftalk.face import UPPER, Array, Image
 from difftalk.interior import Interior, interior
+from difftalk.paste import paste
 from difftalk.published import BEFORE, CONTEXT
 from difftalk.rim import RimFollower, still_scene
 from difftalk.sampler import euler
@@ -76,7 +74,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, and its warp.
+    """A region as drawn: picture (144, 176, 3) in [-1, 1], the composite it started from, its warp, its target mesh.
 
     inside, mouth: what the composite's inner mouth was filled with. colour: (144, 176, 3) that was added to the
     references', [-1, 1] units.
@@ -85,6 +83,7 @@ class Drawn:
     picture: Array
     composite: Array
     warp: Warp
+    mesh: Array
     inside: Interior
     mouth: Reference
     colour: Array | None = None
@@ -134,7 +133,7 @@ class Renderer:
             if self._kind == "painter"
             else self._denoise(composite, mouth, mesh, conditions)
         )
-        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, inside, mouth, colour)
+        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, mesh, inside, mouth, colour)
 
     def _compose(
         self, reference: Reference, mouth: Reference, inside: Interior, mesh: Array, scene: Scene | None
@@ -191,13 +190,8 @@ def compose_in(
     rim = follower(scene.aligned, reference.aligned, still_scene(scene.alignment, reference.alignment))
     moved = warp(reference.points, mesh, rim)
     composite, colour = compose(reference, moved, mouth, inside), rim_colour(scene, reference)
-    composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * _known(moved, inside), -1, 1)
+    composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * known(moved, inside), -1, 1)
     return composite, moved, colour
-
-
-def _known(moved: Warp, inside: Interior) -> Array:
-    """(144, 176) in [0, 1]: where the composite has pixels of a reference."""
-    return np.asarray(1 - np.float32(1 - inside.share) * moved.inner, np.float32)
 
 
 def restrained(picture: Array, composite: Array) -> Array:
@@ -234,83 +228,6 @@ def check_renderer(model: Model) -> None:
     missing = [name for name in [*needed, model.settings.motion, "speech_encoder"] if name not in model.graphs]
     if missing:
         raise ModelError(f"{model.folder} lacks {', '.join(missing)}; export the model again")
-
-
-def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn) -> Image:
-    """The frame (h, w, 3) with the drawn region in it, at the frame's own resolution.
-
-    The composite is sampled anew from the references' own pixels; the network's picture minus its composite is enlarged
-    and added. Bytes where the mask is 0 are the frame's.
-    """
-    import cv2
-
-    box, to_box = _box(frame, alignment)
-    if box is None:
-        return frame
-    x0, y0, x1, y1 = box
-    size = (x1 - x0, y1 - y0)
-    sharp = _enlarged(reference, drawn.warp.map, to_box, size)
-    change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
-    if drawn.colour is not None:
-        change = change + drawn.colour * 127.5 * _known(drawn.warp, drawn.inside)[..., None]
-    layers = np.concatenate([change, drawn.warp.inner[..., None]], 2)
-    layers = cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    weight = cv2.warpAffine(region_mask(), to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
-    inner = np.asarray(layers[..., 3:], np.float32)
-    picture = sharp * (1 - inner) + _inside(drawn, to_box, inner) + layers[..., :3]
-    out = frame.copy()
-    old = out[y0:y1, x0:x1].astype(np.float32)
-    # not old + weight * (picture - old): its rounding would let the frame's bytes through where the weight is 1
-    mixed = np.clip(np.rint((1 - weight) * old + weight * picture), 0, 255).astype(np.uint8)
-    out[y0:y1, x0:x1] = np.where(weight > 0, mixed, out[y0:y1, x0:x1])
-    return out
-
-
-def _enlarged(
-    reference: Reference, where: Array, to_box: NDArray[np.float64], size: tuple[int, int]
-) -> NDArray[np.float32]:
-    """The reference's own pixels at a map of the region, for every pixel of the box; size: its width and height."""
-    import cv2
-
-    edge = cv2.BORDER_REPLICATE
-    source = _apply(reference.alignment.inverse, where) - np.array(reference.origin, np.float32)
-    places = cv2.warpAffine(source, to_box, size, flags=cv2.INTER_LINEAR, borderMode=edge)
-    pixels = cv2.remap(reference.image, places, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
-    return np.asarray(pixels, np.float32)
-
-
-def _inside(drawn: Drawn, to_box: NDArray[np.float64], inner: Array) -> Array:
-    """What the composite has in the inner mouth (h, w, 1), for every pixel of the box: 0 elsewhere."""
-    share, out = np.float32(drawn.inside.share), 127.5 * np.repeat(inner, 3, axis=2)
-    rows, columns = np.flatnonzero(inner.any((1, 2))), np.flatnonzero(inner.any((0, 2)))
-    if share == 0 or not len(rows):
-        return out
-    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    shifted = to_box - np.array([[0, 0, columns[0]], [0, 0, rows[0]]])
-    size = (int(columns[-1] - columns[0] + 1), int(rows[-1] - rows[0] + 1))
-    sharp = _enlarged(drawn.mouth, drawn.inside.map, shifted, size)
-    out[part] = inner[part] * (127.5 + share * (sharp - 127.5))
-    return out
-
-
-def _apply(matrix: NDArray[np.float64], points: Array) -> Array:
-    out = points @ matrix[:, :2].T.astype(np.float32) + matrix[:, 2].astype(np.float32)
-    return out.astype(np.float32)
-
-
-def _box(frame: Image, alignment: Alignment) -> tuple[tuple[int, int, int, int] | None, NDArray[np.float64]]:
-    """The frame's pixels that the region covers, and the (2, 3) map from the region to that box."""
-    height, width = REGION_SIZE
-    corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]])
-    inverse = alignment.inverse
-    corners += np.array([REGION_X[0], REGION_Y[0]])
-    placed = corners @ inverse[:, :2].T + inverse[:, 2]
-    low, high = np.floor(placed.min(0)).astype(int), np.ceil(placed.max(0)).astype(int) + 1
-    x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
-    x1, y1 = min(frame.shape[1], int(high[0])), min(frame.shape[0], int(high[1]))
-    shift = inverse[:, :2] @ np.array([REGION_X[0], REGION_Y[0]]) + inverse[:, 2] - np.array([x0, y0])
-    to_box = np.concatenate([inverse[:, :2], shift[:, None]], 1)
-    return ((x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None), to_box
 
 
 def rim_colour(scene: Scene, reference: Reference) -> Array:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.align import REGION_SIZE, REGION_X, REGION_Y
-from difftalk.composite import INNER_LIPS, inner_mouth
+from difftalk.composite import inner_mouth
+from difftalk.lips import INNER_LIPS
 
 Array = NDArray[np.float32]
 

@@ -1,0 +1,130 @@
+"""Lips as they are pasted: no crack between lips that close, edges as sharp as the source, dots evened."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from difftalk.align import FEATHER, REGION_X, REGION_Y, Alignment, crop_region
+from difftalk.composite import Reference, warp
+from difftalk.face import Array, Face, Image
+from difftalk.interior import interior
+from difftalk.lips import INNER_LIPS, Lips, filled
+from difftalk.model import Model
+from difftalk.mouth import target_mesh
+from difftalk.paste import paste
+from difftalk.renderer import Drawn, Scene, compose_in
+from difftalk.rim import RimFollower
+
+FINE = 4  # pixels of the source for one of the aligned space
+SKIN, DARK = 200, 10
+
+
+@pytest.fixture(scope="module")
+def meshes(model: Model, face: Face, alignment: Alignment) -> dict[float, Array]:
+    """Aligned meshes by how far the drawn mouth is opened beyond its neutral, eye distances."""
+    geometry, pose = model.geometry, model.geometry.pose(face.points)
+    neutral, row = geometry.closed(pose.remove(face.points).astype(np.float32)), geometry.opening_row()
+    shapes = {by: row * by / (row @ row) for by in (0.0, 0.05, 0.1, 0.3)}
+    return {
+        by: alignment.points(target_mesh(geometry, pose=pose, neutral=neutral, shape=shape.astype(np.float32)))
+        for by, shape in shapes.items()
+    }
+
+
+def face_of(mesh: Array) -> Image:
+    """(1024, 1024, 3): plain skin with a dark mouth, four times the aligned space."""
+    image = np.full((256 * FINE * 4, 256 * FINE * 4, 3), SKIN, np.uint8)
+    polygon = (mesh[INNER_LIPS, :2] * FINE + 0.5) * 4 - 0.5
+    cv2.fillPoly(image, [np.round(polygon * 16).astype(np.int32)], (DARK,) * 3, cv2.LINE_8, 4)
+    return np.asarray(cv2.resize(image, (256 * FINE, 256 * FINE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def pasted(shown: Array, wanted: Array, truth: Image, turn: float = 0.0) -> Image:
+    """The mouth of `wanted` pasted from a picture of `shown`, where the networks draw what `truth` has in the region.
+
+    turn: radians by which the pictures are turned about the corner.
+    """
+    linear = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / FINE
+    placed = Alignment(np.concatenate([linear, np.zeros((2, 1))], 1))
+    image, truth = (turned(picture, placed) for picture in (face_of(shown), truth))
+    reference = Reference(image, placed, shown, placed.crop(image))
+    inside, scene = interior(shown, wanted), Scene(reference.aligned, placed)
+    composite, moved, _ = compose_in(scene, reference, wanted, RimFollower(), reference, inside)
+    picture = crop_region(placed.crop(truth)).astype(np.float32) / 127.5 - 1
+    drawn = Drawn(picture, composite, moved, wanted, inside, reference)
+    return turned(paste(image, placed, reference, drawn), placed, back=True)
+
+
+def turned(image: Image, placed: Alignment, *, back: bool = False) -> Image:
+    how = cv2.INTER_LINEAR if back else cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = image.shape[1::-1]
+    return np.asarray(
+        cv2.warpAffine(image, FINE * placed.matrix, size, flags=how, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.2])
+def test_lips_that_meet_leave_no_crack(meshes: dict[float, Array], turn: float) -> None:
+    plain = np.full((256 * FINE, 256 * FINE, 3), SKIN, np.uint8)
+    out = pasted(meshes[0.3], meshes[0.0], plain, turn)[region()].astype(int)
+    assert np.abs(out - SKIN).max() < 40
+    assert (np.abs(out - SKIN) > 20).mean() < 1e-4
+
+
+@pytest.mark.parametrize("wide", [0.05, 0.1])
+def test_edges_lie_where_they_belong(meshes: dict[float, Array], wide: float) -> None:
+    truth = face_of(meshes[wide])
+    wrong = np.abs(pasted(meshes[0.3], meshes[wide], truth)[region()].astype(int) - truth[region()]).max(2)
+    assert (wrong > 80).sum() < 20
+
+
+def test_a_mouth_as_it_was_stays(meshes: dict[float, Array]) -> None:
+    truth = face_of(meshes[0.3])
+    wrong = np.abs(pasted(meshes[0.3], meshes[0.3], truth)[region()].astype(int) - truth[region()])
+    assert wrong.mean() < 0.1
+
+
+def region() -> tuple[slice, slice]:
+    """Where the mask is 1, of a picture that is not turned."""
+    return tuple(slice((a + FEATHER) * FINE, (b - FEATHER) * FINE) for a, b in (REGION_Y, REGION_X))  # type: ignore[return-value]
+
+
+def test_change_is_even_along_lips_that_meet(meshes: dict[float, Array]) -> None:
+    def found(wanted: Array) -> Lips:
+        lips = Lips.of(meshes[0.3], wanted, warp(meshes[0.3], wanted).map, interior(meshes[0.3], wanted))
+        assert lips is not None
+        return lips
+
+    shut, opened = found(meshes[0.0]), found(meshes[0.3])
+    dots = np.zeros((*shut.near.shape, 3), np.float32)
+    dots[:, ::4] = 1
+    middle = shut.shut == 1
+    assert middle.sum() > 50
+    assert dots[middle].std() > 0.4
+    assert shut.joined(dots)[middle].std() < 0.1
+    np.testing.assert_array_equal(shut.joined(dots)[~shut.near], dots[~shut.near])
+    assert opened.apart == 1
+
+
+def test_filled_is_what_of_a_pixel_is_covered() -> None:
+    corners = np.array([[2.25, 3.0], [7.5, 3.0], [7.5, 5.5], [2.25, 5.5]], np.float32) - np.float32(0.5)
+    mask = filled(corners, (9, 10))
+    assert mask[4, 5] == 1
+    assert mask[0].max() == 0
+    assert mask.sum() == pytest.approx(5.25 * 2.5, rel=0.16)
+
+
+def test_what_no_reference_shows_is_as_the_networks_drew_it(meshes: dict[float, Array]) -> None:
+    """Lips that were shut open on what is drawn, without an outline."""
+    truth = face_of(meshes[0.3])
+    wrong = np.abs(pasted(meshes[0.0], meshes[0.3], truth)[region()].astype(int) - truth[region()]).max(2)
+    inside = cv2.erode((truth[region()][..., 0] == DARK).astype(np.uint8), np.ones((9, 9))) > 0
+    assert inside.sum() > 1000
+    assert wrong[inside].max() < 12
+
+
+def test_lips_beyond_the_region(meshes: dict[float, Array]) -> None:
+    away = meshes[0.1] + np.array([400, 0, 0], np.float32)
+    assert Lips.of(meshes[0.3], away, warp(meshes[0.3], away).map, interior(meshes[0.3], away)) is None
