@@ -207,6 +207,25 @@ def test_progress_is_told(model: Model, clip: Path) -> None:
     assert told == [(number, 28) for number in range(1, 29)]
 
 
+@pytest.fixture(scope="module")
+def moving_picture(portrait: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("moving") / "moving.gif"
+    first, *others = [Pillow.fromarray(image) for image in moving(portrait, 6)]
+    first.save(path, save_all=True, append_images=others, duration=80)
+    return path
+
+
+def test_a_moving_picture_is_a_video(model: Model, moving_picture: Path) -> None:
+    one = of_video(moving_picture, model)
+    assert len(one.frames) == 6
+    assert None not in one.frames
+
+
+def test_a_moving_picture_as_a_portrait(model: Model, moving_picture: Path) -> None:
+    one = of_still(moving_picture, model, size=None)
+    assert one.notes == ["a moving picture: took its first frame; dub takes them all"]
+
+
 def test_a_picture_is_no_video(model: Model, still: Path) -> None:
     with pytest.raises(InputError, match="use animate"):
         of_video(still, model)

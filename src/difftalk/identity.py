@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import audio, video
+from difftalk import audio, picture, video
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
 from difftalk.composite import Reference
 from difftalk.conveyor import ahead
@@ -84,7 +84,7 @@ class Identity:
 
 def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
     """The identity of a portrait. size: long side to which a larger picture is shrunk; None keeps it."""
-    image = video.read_still(path)
+    image = picture.read(path)
     image, notes = _shrunk(image, size)
     boxes = model.face_finder.detect(image)
     faces = [(box, model.face_finder.from_box(image, box)) for box in boxes]
@@ -93,6 +93,8 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
         raise FaceError(f"{path}: no face found; give a picture of a face that looks towards the camera")
     face = faces[0][1]
     _check_size(path, face.eye_distance)
+    if picture.moves(path):
+        notes.append("a moving picture: took its first frame; dub takes them all")
     if len(faces) > 1:
         x, y = (round(v) for v in faces[0][0].centre)
         notes.append(f"{len(faces)} faces: took the largest, at x {x}, y {y}")
@@ -187,7 +189,7 @@ class _Candidates:
 
 def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Identity:
     """The identity of a video, read once. progress: frames done, frames in all."""
-    if video.is_still(path):
+    if picture.is_picture(path) and not picture.moves(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
     tracker, candidates = Tracker(model.face_finder), _Candidates()

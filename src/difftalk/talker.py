@@ -24,7 +24,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import __version__, audio, video
+from difftalk import __version__, audio, picture, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
@@ -128,14 +128,12 @@ class Talker:
     ) -> Identity:
         """Who speaks, from a portrait or a video. Raises FaceError.
 
-        size: long side to which a larger portrait is shrunk.
+        size: long side to which a larger portrait is shrunk, unless its face is small.
         """
         path = Path(source)
         audio.check_file(path)
         return (
-            of_still(path, self.model, size=size)
-            if video.is_still(path)
-            else of_video(path, self.model, progress=progress)
+            of_still(path, self.model, size=size) if _is_still(path) else of_video(path, self.model, progress=progress)
         )
 
     def stream(
@@ -232,7 +230,7 @@ class Talker:
             raise InputError(f"head motion was {head_motion}; allowed are 0 (off) to 2, 1 is natural")
         path = Path(portrait)
         audio.check_file(path)
-        if not video.is_still(path):
+        if not picture.is_picture(path):
             raise InputError(f"{path} is not a picture; use dub for videos")
         waveform = audio.read(sound)
         identity = of_still(path, self.model, size=size)
@@ -269,7 +267,7 @@ class Talker:
         path = Path(footage)
         audio.check_file(path)
         waveform = audio.read(sound)
-        if video.is_still(path):
+        if _is_still(path):
             raise InputError(f"{path} is a picture; use animate for pictures")
         info = video.probe(path)
         seconds = len(waveform) / SAMPLE_RATE
@@ -303,9 +301,9 @@ class Talker:
             return self._write(writer, frames, identity, total, info.frame_rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
-        """`animate` for a picture, `dub` for a video."""
+        """`animate` for a picture, `dub` for a video or a picture that moves."""
         audio.check_file(Path(source))
-        work = self.animate if video.is_still(Path(source)) else self.dub
+        work = self.animate if _is_still(Path(source)) else self.dub
         return work(source, sound, out, overwrite=overwrite)
 
     def _write(
@@ -350,6 +348,10 @@ class Talker:
             self.model.hash,
             notes,
         )
+
+
+def _is_still(path: Path) -> bool:
+    return picture.is_picture(path) and not picture.moves(path)
 
 
 def check_share(own_way: float) -> None:
