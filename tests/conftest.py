@@ -87,7 +87,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="session")
 def face(model: Model, portrait: Image) -> Face:
-    return model.face_finder.from_box(portrait, model.face_finder.detect(portrait)[0])
+    return model.face_finder.find(portrait)[0].face
 
 
 @pytest.fixture(scope="session")
