@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from difftalk import audio, cli, video
+from difftalk import audio, cli, picture
 from difftalk.align import Alignment, align
 from difftalk.face import Face, Image
 from difftalk.identity import Identity
@@ -42,7 +42,7 @@ CORNER = (98, 10)  # x, y of the drawn clip in the demo portrait
 def portrait() -> Image:
     """(256, 256, 3): the demo portrait's head, eyes 42 px apart."""
     x, y = CORNER
-    return np.ascontiguousarray(video.read_still(DEMO / "portrait.jpg")[y : y + SIDE, x : x + SIDE])
+    return np.ascontiguousarray(picture.read(DEMO / "portrait.jpg")[y : y + SIDE, x : x + SIDE])
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +87,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="session")
 def face(model: Model, portrait: Image) -> Face:
-    return model.face_finder.from_box(portrait, model.face_finder.detect(portrait)[0])
+    return model.face_finder.find(portrait)[0].face
 
 
 @pytest.fixture(scope="session")

@@ -184,6 +184,14 @@ def test_jitter_is_smoothed_and_even_motion_kept(canonical: Points) -> None:
     np.testing.assert_allclose(even[5:-5], 100 + np.arange(40)[5:-5], atol=1e-3)
 
 
+def test_an_upside_down_head_is_smoothed_over_its_whole_turn(canonical: Points) -> None:
+    """Its roll is 179 degrees in one frame and -179 in the next."""
+    frames = followed([turned(0, roll) for roll in (179, -179) * 5], canonical)
+    for frame in frames:
+        assert frame.alignment is not None
+        assert frame.alignment.matrix[0, 0] / frame.alignment.scale == pytest.approx(-1, abs=1e-3)
+
+
 def test_smoothing_stops_at_cuts_and_gaps(canonical: Points) -> None:
     cut = middles(followed([at(100)] * 6 + [at(160)] * 6, canonical))
     np.testing.assert_allclose(cut, [100] * 6 + [160] * 6, atol=1e-3)

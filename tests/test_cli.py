@@ -55,6 +55,15 @@ def test_dub_prints_one_object(run: Run, clip: Path, voice: Path, model_folder: 
     assert video.probe(out).frame_count == 28
 
 
+def test_dub_of_a_moving_picture(run: Run, portrait: Image, voice: Path, model_folder: Path, tmp_path: Path) -> None:
+    first, *others = [Pillow.fromarray(image) for image in moving(portrait, 6)]
+    first.save(tmp_path / "a.gif", save_all=True, append_images=others, duration=80)
+    code, said, err = run("dub", tmp_path / "a.gif", voice, "-o", tmp_path / "out.mp4", "--model", model_folder)
+    assert (code, err) == (0, "")
+    assert "passed through" not in said
+    assert video.probe(tmp_path / "out.mp4").frame_rate == 12.5
+
+
 def test_options_reach_the_talker(run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
     """Without articulation and head motion the picture stands still."""
     out, options = tmp_path / "out.mp4", ("--articulation", 0, "--head-motion", 0, "--steps", 2)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from difftalk import picture
 from difftalk.contact_sheet import CAPTION_HEIGHT, Image, sheet, write_sheet
-from difftalk.video import read_still
 
 
 def tile(value: int, *, height: int = 20, width: int = 30) -> Image:
@@ -41,4 +41,4 @@ def test_any_caption() -> None:
 def test_written_as_png(tmp_path: Path) -> None:
     rows = [[tile(10), tile(250)]]
     write_sheet(tmp_path / "new" / "sheet.png", rows)
-    np.testing.assert_array_equal(read_still(tmp_path / "new" / "sheet.png"), sheet(rows))
+    np.testing.assert_array_equal(picture.read(tmp_path / "new" / "sheet.png"), sheet(rows))

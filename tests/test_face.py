@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from difftalk.face import MIN_SCORE, POINTS, Box, Face, Image, Tracker, roi_of
+from difftalk.face import HURRIED_FRAMES, MIN_EYE_DISTANCE, MIN_SCORE, POINTS, Box, Face, Found, Image, Tracker, roi_of
 from difftalk.model import Model
 from drawn import without_face
 
@@ -29,12 +29,11 @@ def placed(picture: Image, x: int, y: int, *, size: int, on: Image) -> Image:
 
 @pytest.fixture(scope="module")
 def find(model: Model) -> Callable[[Image], Face]:
-    finder = model.face_finder
-    return lambda image: finder.from_box(image, finder.detect(image)[0])
+    return lambda image: model.face_finder.find(image)[0].face
 
 
 def test_one_face_with_its_eyes(model: Model, portrait: Image, face: Face) -> None:
-    boxes = model.face_finder.detect(portrait)
+    boxes = [found.box for found in model.face_finder.find(portrait)]
     assert len(boxes) == 1
     assert face.points.shape == (POINTS, 3)
     assert face.score > MIN_SCORE
@@ -50,17 +49,44 @@ def test_mesh_follows_the_picture(face: Face, portrait: Image, find: Callable[[I
     np.testing.assert_allclose(twice.points[:, :2] / 2, face.points[:, :2], atol=1.5)
 
 
-def test_tilted_face(face: Face, portrait: Image, find: Callable[[Image], Face]) -> None:
-    turn = cv2.getRotationMatrix2D((128, 128), -25, 1.0)
-    tilted = cv2.warpAffine(portrait, turn, (256, 256), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+@pytest.mark.parametrize("angle", [-25, 60, 90, 120, 150, 180, 210, 240, 270])
+def test_turned_face(face: Face, portrait: Image, find: Callable[[Image], Face], angle: float) -> None:
+    turn = cv2.getRotationMatrix2D((128, 128), angle, 1.0)
+    turn[:, 2] += 32
+    tilted = cv2.warpAffine(portrait, turn, (320, 320), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
     expected = face.points[:, :2] @ turn[:, :2].T + turn[:, 2]
     assert np.abs(find(tilted).points[:, :2] - expected).mean() < 1.5
 
 
+def test_an_upright_mesh_on_an_upside_down_face_is_not_believed(model: Model, portrait: Image) -> None:
+    box = model.face_finder.find(portrait)[0].box
+    assert model.face_finder._confirmed(portrait, box) is not None
+    assert model.face_finder._confirmed(np.ascontiguousarray(portrait[::-1]), box) is None
+
+
+def test_blendshapes_of_a_turned_face(model: Model, portrait: Image, face: Face) -> None:
+    upside_down = model.face_finder.find(np.ascontiguousarray(np.rot90(portrait, 2)))[0].face
+    scores, expected = (model.face_finder.blendshapes(one.points) for one in (upside_down, face))
+    np.testing.assert_allclose(scores, expected, atol=0.15)
+
+
+@pytest.mark.parametrize("quarters", [0, 2])
+def test_eyes_as_near_as_promised_in_a_large_picture(model: Model, portrait: Image, quarters: int) -> None:
+    size = round(256 * (MIN_EYE_DISTANCE + 2) / 42)
+    small = placed(portrait, 0, 0, size=size, on=grey(size, size))
+    picture = grey(1200, 1600)
+    picture[700 : 700 + size, 900 : 900 + size] = np.rot90(small, quarters)
+    found = model.face_finder.find(picture)
+    assert [MIN_EYE_DISTANCE < one.face.eye_distance < MIN_EYE_DISTANCE + 4 for one in found] == [True]
+    x, y = found[0].face.points[:, :2].mean(0)
+    assert 900 < x < 900 + size
+    assert 700 < y < 700 + size
+
+
 def test_small_face_is_found_in_tiles(model: Model, portrait: Image) -> None:
     picture = placed(portrait, 700, 600, size=120, on=grey(1000, 1200))
-    assert not model.face_finder._detect_once(picture, 0, 0)
-    boxes = model.face_finder.detect(picture)
+    assert not model.face_finder._detect_once(picture)
+    boxes = [found.box for found in model.face_finder.find(picture)]
     assert len(boxes) == 1
     x, y = boxes[0].centre
     assert 700 < x < 820
@@ -69,14 +95,14 @@ def test_small_face_is_found_in_tiles(model: Model, portrait: Image) -> None:
 
 def test_largest_first(model: Model, portrait: Image) -> None:
     picture = placed(portrait, 0, 0, size=180, on=placed(portrait, 200, 0, size=256, on=grey(256, 456)))
-    boxes = model.face_finder.detect(picture)
+    boxes = [found.box for found in model.face_finder.find(picture)]
     assert [box.centre[0] > 200 for box in boxes] == [True, False]
     assert boxes[0].size > boxes[1].size
 
 
 @pytest.mark.parametrize("shape", [(256, 256), (1, 1), (1, 4000), (3000, 2)])
 def test_no_face(model: Model, shape: tuple[int, int]) -> None:
-    assert model.face_finder.detect(grey(*shape)) == []
+    assert model.face_finder.find(grey(*shape)) == []
 
 
 def test_tracker_gives_none_without_a_face(model: Model, portrait: Image) -> None:
@@ -110,14 +136,29 @@ def test_tracker_takes_the_largest_and_holds_its_place(model: Model, portrait: I
     assert tracker.faces_seen == 2
 
 
-def test_tracker_follows_without_detecting(model: Model, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_follows_without_searching(model: Model, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker = Tracker(model.face_finder)
     first = tracker(portrait)
-    monkeypatch.setattr(type(model.face_finder), "detect", lambda *_: pytest.fail("detected again"))
+    monkeypatch.setattr(type(model.face_finder), "find", lambda *_, **__: pytest.fail("searched again"))
     second = tracker(np.roll(portrait, 4, axis=1))
     assert first is not None
     assert second is not None
     np.testing.assert_allclose((second.points - first.points)[:, :2].mean(0), [4, 0], atol=0.5)
+
+
+def test_tracker_is_patient_once_in_a_while(model: Model, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long stretch without a face must not be searched thoroughly in every frame."""
+    looks = list[bool]()
+
+    def nothing(_: object, __: Image, *, patient: bool) -> list[Found]:
+        looks.append(patient)
+        return []
+
+    monkeypatch.setattr(type(model.face_finder), "find", nothing)
+    tracker = Tracker(model.face_finder)
+    for _ in range(HURRIED_FRAMES + 3):
+        tracker(portrait)
+    assert looks == [True] + [False] * HURRIED_FRAMES + [True, False]
 
 
 def test_tracker_finds_the_face_again_after_a_cut(model: Model, portrait: Image) -> None:
@@ -134,7 +175,7 @@ def test_tracker_believes_no_leap(model: Model, portrait: Image, face: Face, mon
     assert tracker(portrait) is not None
     shrunk = Face((points - points.mean(0)) / 2 + points.mean(0), 0.99)
     monkeypatch.setattr(type(model.face_finder), "mesh", lambda *_: shrunk)
-    monkeypatch.setattr(type(model.face_finder), "detect", lambda *_: [])
+    monkeypatch.setattr(type(model.face_finder), "find", lambda *_, **__: [])
     assert tracker(portrait) is None
 
 

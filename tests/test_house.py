@@ -89,6 +89,7 @@ def test_base_install_is_what_inference_needs() -> None:
         "opencv-python-headless",
         "openvino",
         "pillow",
+        "pillow-heif",
         "rich",
         "safetensors",
         "soxr",

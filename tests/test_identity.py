@@ -58,6 +58,40 @@ def test_large_picture_is_shrunk_and_that_is_said(model: Model, still: Path) -> 
     assert whole.image.shape == (256, 256, 3)
 
 
+def in_large_photo(portrait: Image, eyes: float) -> Image:
+    """(1500, 2000, 3): the portrait with its eyes so many px apart."""
+    small = scaled(portrait, eyes / 42)
+    return np.pad(
+        small, ((700, 800 - len(small)), (1100, 900 - len(small)), (0, 0)), mode="constant", constant_values=128
+    )
+
+
+@pytest.mark.parametrize(("eyes", "side", "after"), [(20, 2000, 20), (50, 1280, 32)])
+def test_a_small_face_in_a_large_photo_keeps_its_pixels(
+    model: Model, portrait: Image, tmp_path: Path, eyes: float, side: int, after: float
+) -> None:
+    one = of_still(save(tmp_path / "large.png", in_large_photo(portrait, eyes)), model, size=400)
+    assert one.image is not None
+    assert one.pose is not None
+    assert max(one.image.shape) == pytest.approx(side, rel=0.05)
+    assert one.pose.scale == pytest.approx(after, rel=0.1)
+    assert one.notes[-1].endswith("px apart; crop the picture for a closer view")
+
+
+def test_a_face_that_is_small_even_at_full_size(model: Model, portrait: Image, tmp_path: Path) -> None:
+    with pytest.raises(FaceError, match=r"no face found|px apart; at least 16 are needed; come"):
+        of_still(save(tmp_path / "large.png", in_large_photo(portrait, 13)), model, size=400)
+
+
+@pytest.mark.parametrize("name", ["some.png", "some.mp4"])
+def test_upside_down(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
+    one = found(shown(tmp_path / name, np.ascontiguousarray(np.rot90(portrait, 2))), model)
+    pose = one.pose if one.pose is not None else getattr(one.frames[0], "pose", None)
+    assert pose is not None
+    assert abs(pose.roll) > 165
+    assert opening(one.people[0].neutral) < 0.15
+
+
 def test_several_faces_in_a_still(model: Model, portrait: Image, tmp_path: Path) -> None:
     pair = np.concatenate([np.pad(scaled(portrait, 0.75), ((0, 64), (0, 0), (0, 0))), portrait], axis=1)
     one = of_still(save(tmp_path / "pair.png", pair), model, size=None)
@@ -208,6 +242,25 @@ def test_progress_is_told(model: Model, clip: Path) -> None:
     told = list[tuple[int, int]]()
     of_video(clip, model, progress=lambda done, total: told.append((done, total)))
     assert told == [(number, 28) for number in range(1, 29)]
+
+
+@pytest.fixture(scope="module")
+def moving_picture(portrait: Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("moving") / "moving.gif"
+    first, *others = [Pillow.fromarray(image) for image in moving(portrait, 6)]
+    first.save(path, save_all=True, append_images=others, duration=80)
+    return path
+
+
+def test_a_moving_picture_is_a_video(model: Model, moving_picture: Path) -> None:
+    one = of_video(moving_picture, model)
+    assert len(one.frames) == 6
+    assert None not in one.frames
+
+
+def test_a_moving_picture_as_a_portrait(model: Model, moving_picture: Path) -> None:
+    one = of_still(moving_picture, model, size=None)
+    assert one.notes == ["a moving picture: took its first frame; dub takes them all"]
 
 
 def test_a_picture_is_no_video(model: Model, still: Path) -> None:

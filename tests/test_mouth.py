@@ -54,7 +54,7 @@ def meshes_of(model: Model, clip: Path, *, every: int) -> Array:
     finder, found = model.face_finder, []
     for number, frame in enumerate(video.read(clip)):
         if number % every == 0:
-            found.append(finder.from_box(frame.image, finder.detect(frame.image)[0]).points)
+            found.append(finder.find(frame.image)[0].face.points)
     return np.stack(found)
 
 

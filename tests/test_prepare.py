@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 from numpy.typing import NDArray
 
-from difftalk import motion
+from difftalk import motion, picture
 from difftalk.align import Alignment
 from difftalk.errors import InputError, OutputError
 from difftalk.face import Face, Image
@@ -20,7 +20,6 @@ from difftalk.manifest import Clip, find_clips
 from difftalk.model import Model
 from difftalk.prepare import Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
 from difftalk.sample import SPEECH_EXTRA, Sample, load_samples
-from difftalk.video import read_still
 from drawn import draw_clip, moving, without_face
 
 ROWS = {
@@ -92,7 +91,7 @@ def test_index_report_and_sheet(report: Report, out: Path) -> None:
     summary = json.loads((out / "report.json").read_text())
     assert (summary["clips"], summary["kept"], summary["people"], summary["frames"]) == (6, 1, 1, 28)
     assert summary["dropped"].keys() == REASONS.keys()
-    sheet = read_still(out / "contact_sheet.png")
+    sheet = picture.read(out / "contact_sheet.png")
     assert sheet.shape == (14 + 96 + 5 * (14 + 1), 12 * 96, 3)
     assert sheet[14:110, :96].std() > 20
 

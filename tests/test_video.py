@@ -1,7 +1,6 @@
-"""Frames read and written, stills, the mp4's tags, and what happens to damaged or impossible files."""
+"""Frames read and written, the mp4's tags, and what happens to damaged or impossible files."""
 
 import logging
-import struct
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -319,51 +318,3 @@ def test_impossible_outputs_are_said_before_any_work(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
         video.Writer(tmp_path / "a.mp4", width=96, height=64)
-
-
-def test_stills_in_every_form(tmp_path: Path) -> None:
-    color = Image.fromarray(scene(5))
-    forms: list[tuple[str, Image.Image, Image.Image, float]] = [
-        ("a.png", color, color, 90), ("a.jpg", color, color, 35), ("a.webp", color, color, 30),
-        ("a.gif", color, color, 20), ("gray.png", color.convert("L"), color.convert("L"), 90),
-        ("palette.png", color.quantize(64), color, 25), ("cmyk.jpg", color.convert("CMYK"), color, 25),
-    ]  # fmt: skip
-    for name, image, truth, least in forms:
-        image.save(tmp_path / name)
-        assert video.is_still(tmp_path / name)
-        back = video.read_still(tmp_path / name)
-        assert back.shape == (64, 96, 3)
-        assert back.dtype == np.uint8
-        assert np.square(back - np.array(truth.convert("RGB"), float)).mean() < 255**2 / 10 ** (least / 10), name
-
-
-def test_stills_turned_clear_deep_or_of_several_frames(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a quarter turn
-    Image.fromarray(scene(1)).save(tmp_path / "turned.png", exif=exif)
-    np.testing.assert_array_equal(video.read_still(tmp_path / "turned.png"), np.rot90(scene(1), -1))
-    clear = np.array([[[10, 20, 30, 255], [0, 0, 0, 128], [10, 20, 30, 0]]], np.uint8)
-    Image.fromarray(clear).save(tmp_path / "clear.png")
-    assert video.read_still(tmp_path / "clear.png").tolist() == [[[10, 20, 30], [127] * 3, [255] * 3]]
-    Image.fromarray(np.array([[0, 32_768, 65_535], [9, 120, 200]], np.uint16)).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(video.read_still(tmp_path / "deep.png")[..., 1], [[0, 128, 255], [0, 0, 1]])
-    frames = [Image.fromarray(np.full((8, 8, 3), value, np.uint8)) for value in (50, 200)]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert video.read_still(tmp_path / "a.gif")[0, 0].tolist() == [50, 50, 50]
-
-
-def test_stills_that_are_none(tmp_path: Path) -> None:
-    Image.fromarray(scene(1, 300, 200)).save(tmp_path / "cut.jpg")
-    cut = (tmp_path / "cut.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(cut[: len(cut) // 2])
-    (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "empty.png").touch()
-    huge = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + huge)
-    draw(tmp_path / "video.mp4")
-    for name in ("cut.jpg", "text.png", "empty.png", "bomb.png", "video.mp4", "nowhere.png", "."):
-        with pytest.raises(MediaError) as caught:
-            video.read_still(tmp_path / name)
-        assert "\n" not in str(caught.value)
-    assert not video.is_still(tmp_path / "video.mp4")
-    assert not video.is_still(tmp_path / "text.png")

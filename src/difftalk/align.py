@@ -182,7 +182,9 @@ def _smoothed(held: Sequence[tuple[Followed, NDArray[np.float64]]], i: int) -> F
     while high + 1 < len(held) and high - i < SMOOTHING_REACH and steady(held[high][0].pose, held[high + 1][0].pose):
         high += 1
     weight = np.exp(-0.5 * ((np.arange(low, high + 1) - i) / SMOOTHING_SIGMA) ** 2)
-    row = (np.array([held[j][1] for j in range(low, high + 1)]) * weight[:, None]).sum(0) / weight.sum()
+    rows = np.array([held[j][1] for j in range(low, high + 1)])
+    rows[:, 1] = np.unwrap(rows[:, 1])  # an upside-down head's roll is 180 or -180 degrees
+    row = (rows * weight[:, None]).sum(0) / weight.sum()
     return replace(frame, alignment=_similarity(row[0], row[1], row[2:]))
 
 

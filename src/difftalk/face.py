@@ -6,7 +6,7 @@ picture as it was given. Knows nothing of alignment, mouths, audio or networks o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -23,6 +23,7 @@ MIN_SCORE: Final = 0.5
 MIN_EYE_DISTANCE: Final = 16.0  # px in the source
 MAX_YAW: Final = 45.0  # degrees: beyond it a frame is passed through
 POINTS: Final = 478
+HURRIED_FRAMES: Final = 50  # of a video searched without patience after a patient search found nothing
 
 # The points on which alignment and pose rest: eyes, brows, nose bridge, temples. Nothing that the jaw or lips move.
 UPPER: Final = np.array(
@@ -42,6 +43,11 @@ BLENDSHAPE_POINTS: Final = np.array(
 )  # fmt: skip
 _DETECTOR_SIDE: Final = 128
 _MESH_SIDE: Final = 256
+_FINEST_TILE: Final = 200  # px: in tiles between this and twice this, eyes of MIN_EYE_DISTANCE are seen
+_VIEW: Final = 1.4  # of the mesh's square: what the detector is shown to confirm a mesh
+_SEEN_SCORE: Final = 0.65
+_SURE_SCORE: Final = 0.85  # upside-down faces taken for upright ones have less
+_SEEN_APART: Final = 0.38  # eye distances between that view's eyes and the mesh's
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,15 @@ class Face:
         return float(np.linalg.norm(left - right))
 
 
+@dataclass(frozen=True)
+class Found:
+    """A detection and the mesh in it. score: mean of the detection's and of that of the view that confirmed it."""
+
+    box: Box
+    face: Face
+    score: float
+
+
 def _eye_centres(points: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     return points[list(RIGHT_EYE)].mean(0), points[list(LEFT_EYE)].mean(0)
 
@@ -101,22 +116,64 @@ class FaceFinder:
         self._detector, self._mesh, self._blendshapes = detector, mesh, blendshapes
         self._anchors = _anchors()
 
-    def detect(self, image: Image) -> list[Box]:
-        """Faces of an RGB picture, largest first. Looks at the whole, then at two scales of tiles."""
-        boxes = self._detect_once(image, 0, 0)
-        if boxes:
-            return sorted(boxes, key=lambda box: -box.size)
-        height, width = image.shape[:2]
-        for divisor in (2, 4):
-            side = max(_DETECTOR_SIDE, max(height, width) // divisor)
-            for y in _tile_starts(height, side):
-                for x in _tile_starts(width, side):
-                    boxes += self._detect_once(image[y : y + side, x : x + side], x, y)
-            if boxes:
-                return sorted(_merge(boxes), key=lambda box: -box.size)
-        return []
+    def find(self, image: Image, *, patient: bool = True) -> list[Found]:
+        """Faces of an RGB picture, turned by any angle, largest first: those of the first look that leaves no doubt.
 
-    def _detect_once(self, image: Image, x: int, y: int) -> list[Box]:
+        Looks at the whole in four orientations, then at ever finer tiles. patient: False leaves out the slow looks,
+        tiles under a quarter of the long side and turned tiles. A face with eyes under MIN_EYE_DISTANCE, or a doubtful
+        one, counts if there is no other.
+        """
+        height, width = image.shape[:2]
+        longest, doubtful = max(height, width), list[Found]()
+        for number, (side, turn) in enumerate(_looks(longest, patient)):
+            corners = [(x, y) for y in _tile_starts(height, side) for x in _tile_starts(width, side)]
+            found = self._look(image, corners, side, turn)
+            if _large(found) and found[0].score >= _SURE_SCORE:
+                return found
+            if found and side < longest:
+                found += self._around(image, found[0].box)
+            doubtful = _best([*doubtful, *found])
+            if number >= 3 and _large(doubtful):  # not before all orientations of the whole
+                break
+        return doubtful
+
+    def _around(self, image: Image, box: Box) -> list[Found]:
+        """What is confirmed in the surroundings of a detection, in four orientations."""
+        x, y = (max(0, round(centre - 1.5 * box.size)) for centre in box.centre)
+        return [one for turn in range(4) for one in self._look(image, [(x, y)], round(3 * box.size), turn)]
+
+    def _look(self, image: Image, corners: list[tuple[int, int]], side: int, turn: int) -> list[Found]:
+        """What is confirmed in tiles of `side` px, each turned left by so many quarters, largest first."""
+        boxes = list[Box]()
+        for x, y in corners:
+            tile = image[y : y + side, x : x + side]
+            seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
+            boxes += [_turned_back(box, turn, tile.shape[1], tile.shape[0], x, y) for box in seen]
+        if len(corners) > 1:
+            boxes = _merge(boxes)
+        found = [self._confirmed(image, box) for box in sorted(boxes, key=lambda box: -box.size)]
+        return [one for one in found if one is not None]
+
+    def _confirmed(self, image: Image, box: Box) -> Found | None:
+        """The mesh of a detection if the detector, shown the face upright and large, sees the eyes where the mesh has.
+
+        The mesh fits a face into any picture, and one the wrong way up into a face that is upside down.
+        """
+        face = self.from_box(image, box)
+        if face.score < MIN_SCORE:
+            return None
+        cx, cy, size, angle = roi_of(face.points)
+        view, matrix = _cut(image, (cx, cy, _VIEW * size, angle))
+        eyes = np.stack(_eye_centres(face.points))[:, :2]
+        for again in self._detect_once(view):
+            seen = np.array([again.right_eye, again.left_eye]) @ matrix[:, :2].T + matrix[:, 2]
+            apart = np.linalg.norm(seen - eyes, axis=1).max() / face.eye_distance
+            score = (box.score + again.score) / 2
+            if score >= _SEEN_SCORE and apart <= _SEEN_APART:
+                return Found(box, face, score)
+        return None
+
+    def _detect_once(self, image: Image) -> list[Box]:
         import cv2
 
         height, width = image.shape[:2]
@@ -139,28 +196,17 @@ class FaceFinder:
         eyes = rows[:, 4:8].reshape(-1, 2, 2) + anchors[:, None]
         flat = np.concatenate([centre - size / 2, centre + size / 2, eyes.reshape(-1, 4)], 1).reshape(-1, 4, 2)
         pad = np.array([(longest - width) / 2, (longest - height) / 2])
-        flat = flat * longest - pad + np.array([x, y])
+        flat = flat * longest - pad
         return _merge([_box(float(s), corners) for s, corners in zip(score[keep], flat, strict=True)])
 
     def mesh(self, image: Image, roi: tuple[float, float, float, float]) -> Face:
         """The mesh inside a rotated square `roi` = (centre x, centre y, side, angle in radians)."""
-        import cv2
-
-        cx, cy, size, angle = roi
-        c, s, k = np.cos(angle), np.sin(angle), size / _MESH_SIDE
-        half = _MESH_SIDE / 2
-        matrix = np.array([[c * k, -s * k, cx - half * k * (c - s)], [s * k, c * k, cy - half * k * (s + c)]])
-        crop = cv2.warpAffine(
-            image,
-            matrix,
-            (_MESH_SIDE, _MESH_SIDE),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        crop, matrix = _cut(image, roi)
         blob = np.ascontiguousarray(crop.astype(np.float32).transpose(2, 0, 1)[None] / 255)
         outputs = list(self._mesh(input=blob).values())
         points = next(o for o in outputs if o.size == POINTS * 3).reshape(POINTS, 3)
         score = 1 / (1 + np.exp(-float(outputs[1].reshape(-1)[0])))
+        k = roi[2] / _MESH_SIDE
         xy = points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
         return Face(np.concatenate([xy, points[:, 2:] * k], 1).astype(np.float32), score)
 
@@ -171,9 +217,29 @@ class FaceFinder:
         return self.mesh(image, roi_of(first.points)) if first.score >= MIN_SCORE else first
 
     def blendshapes(self, points: Array) -> Array:
-        """(52,) blendshape scores, 0 to 1, of a mesh."""
-        out = self._blendshapes(input=np.ascontiguousarray(points[BLENDSHAPE_POINTS, :2][None], dtype=np.float32))
+        """(52,) blendshape scores, 0 to 1, of a mesh; the net knows faces that are about upright."""
+        back = np.linalg.matrix_power(np.array([[0, 1], [-1, 0]]), round(roi_of(points)[3] / (np.pi / 2)) % 4)
+        upright = points[BLENDSHAPE_POINTS, :2] @ back.T.astype(np.float32)
+        out = self._blendshapes(input=np.ascontiguousarray(upright[None], dtype=np.float32))
         return next(iter(out.values())).reshape(-1).astype(np.float32)
+
+
+def _cut(image: Image, roi: tuple[float, float, float, float]) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
+    """A rotated square as (256, 256, 3), and the (2, 3) matrix from it to the picture."""
+    import cv2
+
+    cx, cy, size, angle = roi
+    c, s, k = np.cos(angle), np.sin(angle), size / _MESH_SIDE
+    half = _MESH_SIDE / 2
+    matrix = np.array([[c * k, -s * k, cx - half * k * (c - s)], [s * k, c * k, cy - half * k * (s + c)]])
+    crop = cv2.warpAffine(
+        image,
+        matrix,
+        (_MESH_SIDE, _MESH_SIDE),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(crop, np.uint8), matrix
 
 
 def roi_of(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
@@ -189,6 +255,14 @@ def _box(score: float, points: NDArray[np.floating]) -> Box:
     """points: (4, 2) upper left and lower right corner, right and left eye."""
     (x0, y0), (x1, y1), (rx, ry), (lx, ly) = points.tolist()
     return Box(score, x0, y0, x1, y1, (rx, ry), (lx, ly))
+
+
+def _looks(longest: int, patient: bool) -> Iterator[tuple[int, int]]:
+    """Sides of tiles in px and quarters by which the picture is turned, in the order in which they are worth it."""
+    yield from ((longest, turn) for turn in range(4))
+    divisors = [2, 4] + [d for d in (8, 16, 32) if patient and longest // d >= _FINEST_TILE]
+    for turn in range(4 if patient else 1):
+        yield from ((max(_DETECTOR_SIDE, longest // divisor), turn) for divisor in divisors)
 
 
 def _tile_starts(length: int, side: int) -> list[int]:
@@ -220,12 +294,36 @@ def _merge(boxes: Sequence[Box]) -> list[Box]:
     return out
 
 
+def _large(found: Sequence[Found]) -> bool:
+    return bool(found) and found[0].face.eye_distance >= MIN_EYE_DISTANCE
+
+
+def _best(found: Sequence[Found]) -> list[Found]:
+    """Of several faces in one place the one with the highest score; largest first."""
+    out: list[Found] = []
+    for one in sorted(found, key=lambda one: -one.score):
+        x, y = one.box.centre
+        if all(np.hypot(x - o.box.centre[0], y - o.box.centre[1]) > 0.5 * max(one.box.size, o.box.size) for o in out):
+            out.append(one)
+    return sorted(out, key=lambda one: -one.box.size)
+
+
+def _turned_back(box: Box, turn: int, width: int, height: int, x: int, y: int) -> Box:
+    """A box of a tile (width, height) that was turned left by so many quarters, in the picture; x, y: its corner."""
+    points = np.array([(box.x0, box.y0), (box.x1, box.y1), box.right_eye, box.left_eye])
+    for quarter in range(turn, 0, -1):
+        points = np.stack([(width if quarter % 2 else height) - points[:, 1], points[:, 0]], 1)
+    points += np.array([x, y])
+    return _box(box.score, np.stack([points[:2].min(0), points[:2].max(0), points[2], points[3]]))
+
+
 @dataclass
 class Tracker:
     """Follows one face over the frames of a video: the largest first, then the one that stays in its place."""
 
     finder: FaceFinder
     faces_seen: int = 0  # the most faces that one detection found
+    _hurried: int = 0  # searches to come without patience
     _last: Face | None = None
     _place: tuple[float, float, float] | None = None  # centre and size of the face last seen
 
@@ -245,16 +343,19 @@ class Tracker:
         return face if face.score >= MIN_SCORE and _plausible(face, self._last) else None
 
     def _search(self, image: Image) -> Face | None:
-        boxes = self.finder.detect(image)
-        self.faces_seen = max(self.faces_seen, len(boxes))
+        found = self.finder.find(image, patient=self._hurried == 0)
+        self.faces_seen = max(self.faces_seen, len(found))
+        if self._hurried:
+            self._hurried -= 1
+        elif not found:
+            self._hurried = HURRIED_FRAMES
         if self._place is not None:  # a face that left comes back near its place
             x, y, size = self._place
-            boxes = sorted(boxes, key=lambda b: np.hypot(b.centre[0] - x, b.centre[1] - y) / size - 0.5 * b.size / size)
-        for box in boxes:
-            face = self.finder.from_box(image, box)
-            if face.score >= MIN_SCORE:
-                return face
-        return None
+            found = sorted(
+                found,
+                key=lambda f: np.hypot(f.box.centre[0] - x, f.box.centre[1] - y) / size - 0.5 * f.box.size / size,
+            )
+        return found[0].face if found else None
 
 
 def _plausible(face: Face, last: Face) -> bool:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from difftalk import audio, video
+from difftalk import audio, picture, video
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
 from difftalk.composite import Reference
 from difftalk.conveyor import ahead
 from difftalk.errors import FaceError, InputError, MediaError
-from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, MIN_SCORE, UPPER, Array, Image, Tracker
+from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, UPPER, Array, Image, Tracker, roi_of
 from difftalk.marks import Mark
 from difftalk.mouth import CHIN, LIPS, Geometry
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from difftalk.model import Model
     from difftalk.video import VideoInfo
 
+SMALL_EYES: Final = 32.0  # px apart: a picture with a small face is shrunk to this
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6
@@ -75,19 +77,33 @@ class Identity:
 
 
 def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
-    """The identity of a portrait. size: long side to which a larger picture is shrunk; None keeps it."""
-    image = video.read_still(path)
-    image, notes = _shrunk(image, size)
-    boxes = model.face_finder.detect(image)
-    faces = [(box, model.face_finder.from_box(image, box)) for box in boxes]
-    faces = [(box, face) for box, face in faces if face.score >= MIN_SCORE]
-    if not faces:
-        raise FaceError(f"{path}: no face found; give a picture of a face that looks towards the camera")
-    face = faces[0][1]
-    _check_size(path, face.eye_distance)
-    if len(faces) > 1:
-        x, y = (round(v) for v in faces[0][0].centre)
-        notes.append(f"{len(faces)} faces: took the largest, at x {x}, y {y}")
+    """The identity of a portrait.
+
+    size: long side to which a larger picture is shrunk, but not so far that a small face is lost; None keeps it.
+    """
+    whole = picture.read(path)
+    image, notes = _shrunk(whole, size)
+    found = model.face_finder.find(image, patient=False)
+    if found and found[0].face.eye_distance >= MIN_EYE_DISTANCE:
+        face = found[0].face
+    else:
+        found = model.face_finder.find(whole)
+        if not found:
+            raise FaceError(
+                f"{path}: no face found; give a picture of a face that looks towards the camera, its eyes at least "
+                f"{MIN_EYE_DISTANCE:.0f} px apart"
+            )
+        face = found[0].face
+        _check_size(path, face.eye_distance)
+        image, notes = _shrunk(whole, ceil(max(whole.shape) * SMALL_EYES / face.eye_distance))
+        if image is not whole:
+            face = model.face_finder.mesh(image, roi_of(face.points * (image.shape[1] / whole.shape[1])))
+        notes.append(f"the face is small, eyes {face.eye_distance:.0f} px apart; crop the picture for a closer view")
+    if picture.moves(path):
+        notes.append("a moving picture: took its first frame; dub takes them all")
+    if len(found) > 1:
+        x, y = (round(v) for v in roi_of(face.points)[:2])
+        notes.append(f"{len(found)} faces: took the largest, at x {x}, y {y}")
     pose = model.geometry.pose(face.points)
     if abs(pose.yaw) > MAX_YAW:
         raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {MAX_YAW:.0f} are allowed")
@@ -121,12 +137,15 @@ def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
 
 def _check_size(path: Path, eye_distance: float) -> None:
     if eye_distance < MIN_EYE_DISTANCE:
-        raise FaceError(f"{path}: the eyes are {eye_distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
+        raise FaceError(
+            f"{path}: the eyes are {eye_distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed; "
+            "come nearer, or give more pixels"
+        )
 
 
 def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Identity:
     """The identity of a video, read once. progress: frames done, frames in all."""
-    if video.is_still(path):
+    if picture.is_still(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
     tracker, people = Tracker(model.face_finder), People()

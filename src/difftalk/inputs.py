@@ -19,7 +19,7 @@ from av.stream import Disposition
 from difftalk.audio import frame_count, open_media
 from difftalk.errors import InputError, MediaError, OutputError
 from difftalk.part import Part
-from difftalk.video import is_still
+from difftalk.picture import is_picture, moves
 
 Kind = Literal["picture", "video", "sound"]
 
@@ -29,7 +29,7 @@ STANDARD_INPUT: Final = "-"
 
 def kind_of(path: Path) -> Kind:
     """By its content; a sound's cover picture is no video. Raises MediaError where it is none of them."""
-    if is_still(path):
+    if is_picture(path):
         return "picture"
     with open_media(path) as container:
         tracks = [track for track in container.streams if getattr(track, "codec_context", None) is not None]
@@ -41,10 +41,10 @@ def kind_of(path: Path) -> Kind:
 
 
 def check_kinds(source: Path, sound: Path, *, wanted: Literal["picture", "video"]) -> None:
-    """Raises InputError unless `source` is what is wanted and `sound` may hold a sound."""
+    """Raises InputError unless `source` is what is wanted and `sound` may hold a sound. A moving picture is both."""
     if str(source) == STANDARD_INPUT:
         raise InputError(f"standard input was given for the {wanted}; give a file: a sound alone may be piped in")
-    given, second = kind_of(source), kind_of(sound)
+    given, second = wanted if moves(source) else kind_of(source), kind_of(sound)
     if given not in (wanted, "picture") and second == wanted:
         raise InputError(f"{source} is a {given} and {sound} a {second}: give the {wanted} first, then the sound")
     if given != wanted and given != "sound":

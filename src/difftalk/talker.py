@@ -24,7 +24,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk import __version__, audio, inputs, video
+from difftalk import __version__, audio, inputs, picture, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
@@ -134,13 +134,13 @@ class Talker:
     ) -> Identity:
         """Who speaks, from a portrait or a video. Raises FaceError.
 
-        size: long side to which a larger portrait is shrunk.
+        size: long side to which a larger portrait is shrunk, unless its face is small.
         """
         path = Path(source)
         audio.check_file(path)
         return (
             of_still(path, self.model, size=size)
-            if video.is_still(path)
+            if picture.is_still(path)
             else of_video(path, self.model, progress=progress)
         )
 
@@ -320,9 +320,9 @@ class Talker:
                 return self._write(writer, frames, identity, total, rate, began, progress)
 
     def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
-        """`animate` for a picture, `dub` for a video."""
+        """`animate` for a picture, `dub` for a video or a picture that moves."""
         audio.check_file(Path(source))
-        work = self.animate if video.is_still(Path(source)) else self.dub
+        work = self.animate if picture.is_still(Path(source)) else self.dub
         return work(source, sound, out, overwrite=overwrite)
 
     def _write(

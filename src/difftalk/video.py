@@ -1,4 +1,4 @@
-"""Pictures in and out: any video or still image to RGB frames, frames to an H.264 mp4 with the user's own sound.
+"""Frames in and out: any video or moving picture to RGB frames, frames to an H.264 mp4 with the user's own sound.
 
 Frames come one at a time, upright, with the time at which they are shown; a damaged packet loses only itself and
 leaves a gap in time, so go by a frame's `seconds`, never by its number. Knows no faces, features or models.
@@ -9,8 +9,6 @@ leaves a gap in time, so go by a frame's `seconds`, never by its number. Knows n
             writer.write(frame.image, seconds=frame.seconds)
 """
 
-import io
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,19 +19,19 @@ from typing import cast
 
 import av
 import numpy as np
-import PIL.Image
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.sidedata.sidedata import SideData
 from av.stream import Discard
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
-from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from difftalk.audio import Damage, check_file, open_media, packets, video_stream
+from difftalk.audio import Damage, open_media, packets, video_stream
 from difftalk.clock import RATE_DENOMINATOR, frame_rate, nominal_rate
 from difftalk.errors import MediaError, OutputError
 from difftalk.marks import Mark, marked, sought
 from difftalk.part import Part
+from difftalk.picture import HEIF_BRANDS, frames, moves, over_white
 from difftalk.sound import Sound, Tail
 
 Image = NDArray[np.uint8]  # (height, width, 3) RGB
@@ -51,9 +49,6 @@ _HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)  # PQ and HLG, the phones'
 _MATRIX, _RANGE, _TRC, _PRIMARIES = Colorspace.ITU709, ColorRange.MPEG, ColorTrc.BT709, ColorPrimaries.BT709  # written
 _MATRICES = frozenset({0, 1, 4, 5, 6, 7, 9, 10})  # AVCOL_SPC_* that swscale converts; others are taken as untagged
 _HD = 720  # lines; untagged video of this size and over is BT.709, below it is BT.601, as players do
-
-# Not every format that Pillow knows: EPS would start Ghostscript, and MPEG is video.
-_STILL_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "JPEG2000", "PPM", "TGA", "ICO")
 
 
 @dataclass(frozen=True)
@@ -87,9 +82,11 @@ class Frame:
 
 def probe(path: Path | str) -> VideoInfo:
     """Size, rate and length of a video, from its packets' time stamps; only the first frame is decoded."""
+    if moves(path):
+        return _probe_pictures(Path(path))
     first: av.VideoFrame | None = None
     with open_media(path) as container:
-        stream = video_stream(container, path)
+        stream = _track(container, path)
         has_audio = any(track.codec_context is not None for track in container.streams.audio)
         for other in container.streams:
             other.discard = other.discard if other is stream else Discard.all
@@ -116,19 +113,30 @@ def read(path: Path | str, *, first: int = 0, marks: Sequence[Mark] = ()) -> Gen
 
     marks: of all frames, from an earlier reading: then little before `first` is decoded, where the file can be sought.
     """
+    if moves(path):
+        yield from _moving(path, first)
+        return
     if marks:
         with open_media(path) as container:
-            frames = sought(container, video_stream(container, path), marks, first)
-            if frames is not None:
-                yield from _pictures(path, frames, first)
+            found = sought(container, _track(container, path), marks, first)
+            if found is not None:
+                yield from _pictures(path, found, first)
                 return
     with open_media(path) as container:
-        yield from _pictures(path, marked(container, video_stream(container, path)), first)
+        yield from _pictures(path, marked(container, _track(container, path)), first)
 
 
-def _pictures(path: Path | str, frames: Iterator[tuple[Mark, av.VideoFrame]], first: int) -> Iterator[Frame]:
+def _moving(path: Path | str, first: int) -> Iterator[Frame]:
+    seconds = 0.0
+    for number, (image, shown) in enumerate(frames(path)):
+        if number >= first:
+            yield Frame(image, Mark(number, seconds, None, key=False), damaged=False)
+        seconds += shown
+
+
+def _pictures(path: Path | str, found: Iterator[tuple[Mark, av.VideoFrame]], first: int) -> Iterator[Frame]:
     convert: _Converter | None = None
-    for mark, frame in frames:
+    for mark, frame in found:
         convert = convert or _Converter(frame)
         if mark.number < first:
             continue
@@ -141,27 +149,22 @@ def _pictures(path: Path | str, frames: Iterator[tuple[Mark, av.VideoFrame]], fi
         raise MediaError(f"{path}: its video track holds no frame that can be decoded")
 
 
-def is_still(path: Path | str) -> bool:
-    """Whether the file's content is an image; MediaError if there is no file. An animated GIF counts as an image."""
-    check_file(path)
-    try:
-        with PIL.Image.open(path, formats=_still_formats()):
-            return True
-    except Exception:  # image parsers raise all sorts of things
-        return False
+def _probe_pictures(path: Path) -> VideoInfo:
+    shown = [(image.shape, seconds) for image, seconds in frames(path)]
+    starts = np.cumsum([0.0, *(each for _, each in shown)])
+    ends = float(starts[-1])
+    mean = Fraction(len(shown) / ends).limit_denominator(RATE_DENOMINATOR)
+    rate, constant = frame_rate(starts[:-1], mean)
+    height, width = shown[0][0][:2]
+    return VideoInfo(path, width, height, rate, constant, len(shown), ends, has_audio=False, pixel_aspect=Fraction(1))
 
 
-def read_still(path: Path | str) -> Image:
-    """An image as (height, width, 3) RGB: upright, in sRGB, transparent parts white, the first frame of several."""
-    check_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # 100-megapixel photos are real
-            with PIL.Image.open(path, formats=_still_formats()) as picture:
-                return _upright_rgb(picture)
-    except Exception as error:  # image parsers raise all sorts of things
-        reason = "save it as JPEG or PNG" if isinstance(error, UnidentifiedImageError) else f"damaged: {error}"
-        raise MediaError(f"{path}: cannot be read as an image ({reason})") from error
+def _track(container: InputContainer, path: Path | str) -> VideoStream:
+    """The video track; of a picture that Pillow could not read FFmpeg would show one tile."""
+    name, brand = container.format.name, container.metadata.get("major_brand")
+    if name == "image2" or name.endswith("_pipe") or brand in HEIF_BRANDS:
+        raise MediaError(f"{path}: is a picture, and cannot be read; save it as JPEG or PNG and use animate")
+    return video_stream(container, path)
 
 
 class Writer:
@@ -320,7 +323,7 @@ class _Converter:
             frame, *self._size, form, matrix, interpolation=_INTO_RGB, dst_color_trc=trc, dst_color_primaries=primaries
         )
         image = np.asarray(flat.to_ndarray(), np.uint8)
-        return np.ascontiguousarray(_turned(_over_white(image) if image.shape[2] == 4 else image, self._turn))
+        return np.ascontiguousarray(_turned(over_white(image) if image.shape[2] == 4 else image, self._turn))
 
 
 def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32]:
@@ -339,31 +342,3 @@ def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
     if _transposes(matrix):
         image, matrix = image.transpose(1, 0, 2), matrix[::-1]
     return image[:: -1 if matrix[1, 1] < 0 else 1, :: -1 if matrix[0, 0] < 0 else 1]
-
-
-def _over_white(image: Image) -> Image:
-    alpha = image[..., 3:].astype(np.uint16)
-    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _still_formats() -> list[str]:
-    PIL.Image.init()
-    return [name for name in _STILL_FORMATS if name in PIL.Image.OPEN]
-
-
-def _upright_rgb(picture: PIL.Image.Image) -> Image:
-    picture.seek(0)
-    ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode.startswith("I") or picture.mode == "F":  # Pillow would clip 16 bits to 8
-        values = np.asarray(picture, np.float64)
-        wide = picture.mode.startswith("I;") or values.max() > 255
-        top = 65535 if wide else 1 if picture.mode == "F" and values.max() <= 1 else 255
-        return np.repeat(np.clip(values * (255 / top) + 0.5, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
-    if picture.has_transparency_data:
-        return _over_white(np.asarray(picture.convert("RGBA")))
-    profile = picture.info.get("icc_profile")
-    if profile and picture.mode in ("RGB", "CMYK"):  # phones write Display P3
-        with suppress(ImageCms.PyCMSError, OSError):
-            srgb = ImageCms.createProfile("sRGB")
-            picture = ImageCms.profileToProfile(picture, io.BytesIO(profile), srgb, outputMode="RGB") or picture
-    return np.array(picture.convert("RGB"))
