@@ -8,7 +8,6 @@ average pool and channels of zeros. face (1, 3, 150, 150), RGB in [0, 255] -> em
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from difftalk.model import GraphEntry, Model, write_index
+from difftalk.model import Model, entry_of, write_index
 
 NAME: Final = "face_identity"
 CHIP: Final = 150  # px
@@ -102,9 +101,7 @@ def net(weights: Path) -> onnx.ModelProto:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    parts = [folder / f"{NAME}.onnx", folder / f"{NAME}.safetensors"]
-    parts[0].write_bytes(net(parts[1]).SerializeToString())
-    digest = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
+    path = folder / f"{NAME}.onnx"
+    path.write_bytes(net(folder / f"{NAME}.onnx.data").SerializeToString())
     model = Model.load(folder)
-    entry = GraphEntry(parts[0].name, "f32", digest, parts[1].name)
-    write_index(folder, {**model.graphs, NAME: entry}, model.settings)
+    write_index(folder, {**model.graphs, NAME: entry_of(path, "f32")}, model.settings)

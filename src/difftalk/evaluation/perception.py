@@ -84,7 +84,7 @@ class IdentityNet:
     @classmethod
     @lru_cache(maxsize=1)
     def shipped(cls) -> IdentityNet:
-        return cls(SHIPPED / "face_identity.safetensors")
+        return cls(SHIPPED / "face_identity.onnx.data")
 
     def embed(self, picture: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.float64]:
         """RGB picture (h, w, 3) and its mesh (478, 3) -> (128,)."""
