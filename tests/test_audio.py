@@ -119,6 +119,38 @@ def test_downmix_hears_the_centre_and_not_the_bass(tmp_path: Path) -> None:
     assert abs(float(waveform.mean())) < 0.01
 
 
+@pytest.mark.parametrize(
+    ("layout", "gains"),
+    [
+        ("stereo", (1.0, -1.0)),
+        ("stereo", (1.0, -0.6)),
+        ("stereo", (0.0, 1.0)),
+        ("5.1", (0.5, -0.5, 0.0, 0.0, 0.0, 0.0)),
+        ("5.1", (0.0, 0.0, 0.0, 1.0, 0.0, 0.0)),  # a recorder's fourth track, called bass effects
+    ],
+)
+def test_channels_that_cancel_or_stand_alone_are_heard(tmp_path: Path, layout: str, gains: tuple[float, ...]) -> None:
+    planes = np.array(gains, np.float32)[:, None] * chirp(1.0)
+    waveform = audio.read(save(tmp_path / "a.wav", planes, 48_000, "pcm_s16le", layout))
+    assert likeness(waveform, chirp(1.0), 48_000) > 0.97
+    assert waveform.std() > 0.1 * chirp(1.0).std()
+
+
+def test_a_channel_that_turns_round_half_way(tmp_path: Path) -> None:
+    planes = np.tile(np.random.default_rng(0).normal(0, 0.1, 96_000).astype(np.float32), (2, 1))
+    planes[1, 48_000:] *= -1
+    waveform = audio.read(save(tmp_path / "a.wav", planes, 48_000, "pcm_s16le", "stereo"))
+    assert waveform[-8000:].std() == pytest.approx(waveform[:8000].std(), rel=0.1)
+
+
+def test_ordinary_stereo_is_the_mean(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    planes = (chirp(1.0) * 0.5 + rng.normal(0, 0.1, (2, 48_000))).astype(np.float32)
+    stereo = audio.read(save(tmp_path / "a.wav", planes, 48_000, "pcm_f32le", "stereo"))
+    mono = audio.read(save(tmp_path / "b.wav", planes.mean(0), 48_000, "pcm_f32le"))
+    np.testing.assert_allclose(stereo, mono, atol=1e-6)
+
+
 @pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
 def test_resampling_in_pieces_equals_one_go(rate: int) -> None:
     sound = np.random.default_rng(0).normal(0, 0.2, rate + 77).astype(np.float32)

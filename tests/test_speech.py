@@ -18,6 +18,7 @@ from difftalk.speech import (
     Array,
     SpeechStream,
     features_of,
+    gain_of,
     log_mel,
 )
 from difftalk.waveform import SAMPLE_RATE
@@ -124,3 +125,21 @@ def test_one_call_a_block(waveform: Array) -> None:
     encoder = Echo()
     features_of(waveform, encoder)
     assert encoder.calls == -(-50 // BLOCK)
+
+
+def test_only_a_soft_voice_is_made_louder(waveform: Array) -> None:
+    window, rng = np.resize(np.append(waveform, np.zeros(8000, np.float32)), 48_000), np.random.default_rng(0)
+    window += rng.normal(0, 1e-4, 48_000).astype(np.float32)
+    assert gain_of(window) == 1
+    assert 1 < gain_of(window * np.float32(0.05)) < gain_of(window * np.float32(0.01)) < 100
+    assert gain_of(rng.normal(0, 0.003, 48_000).astype(np.float32)) == 1  # steady hiss
+    assert gain_of(np.zeros(48_000, np.float32)) == 1
+
+
+def test_a_soft_voice_says_the_same(model: Model, waveform: Array) -> None:
+    encoder = model.graph("speech_encoder")
+    loud = features_of(waveform, encoder)
+    soft = (np.round(waveform * 0.01 * 32767) / 32767).astype(np.float32)
+    made = features_of(soft, encoder)
+    assert np.corrcoef(made.ravel(), loud.ravel())[0, 1] > 0.95
+    np.testing.assert_array_equal(in_pieces(soft, 777, SpeechStream(encoder)), made)

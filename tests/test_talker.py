@@ -254,6 +254,12 @@ def test_file_is_the_stream_run_to_its_end(
     assert np.abs(written.astype(int) - streamed).mean() < 2
 
 
+def test_a_sound_without_a_voice_is_said(talker: Talker, still: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.05, 16_000).astype(np.float32)
+    result = talker.animate(still, write_wav(tmp_path / "noise.wav", noise), tmp_path / "out.mp4")
+    assert result.notes == ["no voice was heard in the sound: the mouth stays closed"]
+
+
 def test_sound_is_copied_where_mp4_allows(talker: Talker, still: Path, clip: Path, tmp_path: Path) -> None:
     result = talker.animate(still, clip, tmp_path / "out.mp4")
     assert packets(result.path) == packets(clip)

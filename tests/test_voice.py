@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,11 +78,10 @@ def test_silence_of_half_a_second(painter_model: Model, waveform: Array) -> None
     ]  # fmt: skip
 
 
-def test_the_mouth_rests_where_nothing_is_heard(painter_model: Model) -> None:
+def test_the_mouth_rests_where_nothing_is_heard(painter_model: Model, waveform: Array) -> None:
     rng = np.random.default_rng(0)
-    sound = (0.1 * rng.standard_normal(SAMPLE_RATE)).astype(np.float32)
     hiss = (10 ** (-55 / 20) * rng.standard_normal(SAMPLE_RATE)).astype(np.float32)
-    voice = spoken(painter_model, np.concatenate([sound, hiss, sound]), piece=PIECE)
+    voice = spoken(painter_model, np.concatenate([waveform, hiss, waveform]), piece=PIECE)
     curve = [float(np.abs(voice.at(seconds).shape).max()) for seconds in np.arange(75) / 25]
     assert max(curve[31:42]) == 0  # 0.22 s after the sound ended, until 0.3 s before it begins again
     assert min(curve[5:25]) > 0
@@ -94,7 +94,7 @@ def test_memory_is_bounded(painter_model: Model) -> None:
     waveform = rng.normal(0, 0.1, 12 * SAMPLE_RATE).astype(np.float32)
     features = {"speech_encoder": lambda mel: {"features": np.resize(mel, (1, 150, FEATURE_SIZE))}}
     graphs: dict[str, Any] = {**features, "linear": painter_model.graph("linear")}
-    held = {"settings": painter_model.settings, "geometry": painter_model.geometry}
+    held = {"graphs": {}, "settings": painter_model.settings, "geometry": painter_model.geometry}
     quick = cast("Model", SimpleNamespace(graph=graphs.__getitem__, **held))
     voice, fresh = (spoken(quick, waveform, piece=SAMPLE_RATE) for _ in range(2))
     whole = len(fresh._features._rows)
@@ -148,3 +148,60 @@ def test_no_mouth_closes_between_words_and_soft_voices_are_heard(painter_model: 
     assert all(whole._awake(float(seconds)) == 1 for seconds in moments)
     soft = spoken(painter_model, (10 ** (-36 / 20) * words).astype(np.float32), piece=SAMPLE_RATE)
     assert all(soft._awake(float(seconds)) == 1 for seconds in moments)
+
+
+def speech_between(sound: Array, waveform: Array) -> Array:
+    """2 s of a sound, a second of voice over it, 2 s of it."""
+    out = np.resize(sound, 5 * SAMPLE_RATE).astype(np.float32)
+    out[2 * SAMPLE_RATE : 3 * SAMPLE_RATE] += waveform
+    return out
+
+
+def chords(seconds: float) -> Array:
+    """A triad, swelling four times a second, at about -15 dBFS."""
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    tones = sum(np.sin(2 * np.pi * hertz * time) for hertz in (220.0, 277.2, 329.6))
+    return np.asarray(0.15 * tones * (0.6 + 0.4 * np.sin(8 * np.pi * time)), np.float32)
+
+
+@pytest.mark.parametrize("sound", ["hiss -50", "hiss -45", "hiss -40", "chords"])
+def test_only_voices_move_the_mouth(painter_model: Model, waveform: Array, sound: str) -> None:
+    kind, _, level = sound.partition(" ")
+    noise = np.random.default_rng(0).standard_normal(5 * SAMPLE_RATE).astype(np.float32)
+    loud = waveform / np.abs(waveform).max()
+    heard = speech_between(chords(5) if kind == "chords" else 10 ** (float(level) / 20) * noise, loud)
+    voice = spoken(painter_model, heard, piece=PIECE)
+    curve = np.array([voice._awake(seconds) for seconds in np.arange(125) / 25])
+    assert curve[:38].mean() < 0.15
+    assert curve[55:72].min() > 0.9
+    assert curve[105:].mean() < 0.15
+    assert voice.heard is False  # nothing has been asked for yet
+    voice.at(2.5)
+    assert voice.heard
+
+
+def test_a_soft_voice_moves_the_mouth_as_much(model: Model, waveform: Array) -> None:
+    row = model.geometry.opening_row()
+
+    def opening(gain: float) -> Array:
+        sound = (np.round(waveform * gain * 32767) / 32767).astype(np.float32)
+        voice = spoken(model, sound, piece=SAMPLE_RATE)
+        return np.array([voice.at(seconds).shape @ row for seconds in np.arange(25) / 25])
+
+    usual, soft = opening(1.0), opening(0.01)
+    assert 0.8 < soft.std() / usual.std() < 1.2
+    assert np.corrcoef(usual, soft)[0, 1] > 0.95
+
+
+def test_a_soft_voice_is_not_silence(painter_model: Model, waveform: Array) -> None:
+    soft = 0.003 * waveform / np.abs(waveform).max()
+    assert not spoken(painter_model, soft.astype(np.float32), piece=PIECE).silent(0.8)
+
+
+def test_without_a_detector_the_level_alone_tells(painter_model: Model) -> None:
+    graphs = {name: entry for name, entry in painter_model.graphs.items() if name != "voice_detector"}
+    plain = dataclasses.replace(painter_model, graphs=graphs, _loaded={})
+    sound = np.concatenate([chords(1.0), np.zeros(SAMPLE_RATE, np.float32)])
+    voice = spoken(plain, sound, piece=PIECE)
+    assert (voice._awake(0.5), voice._awake(1.6)) == (1, 0)
+    assert spoken(painter_model, sound, piece=PIECE)._awake(0.5) < 1

@@ -36,6 +36,9 @@ from difftalk.waveform import SAMPLE_RATE
 _JITTER = 0.04  # s; time stamps of honest files wander by less, a lost stretch is longer
 JITTER_AFTER_LOSS = 0.005  # s; once a packet is known to be lost, its length is believed
 _CLOCK_RESET = 600.0  # s; a longer gap (or a step back) is a clock that was reset, not lost sound
+_PHASE_SECONDS = 0.25  # half-life of what is known of how channels go together
+_CANCELLED = 0.5  # of the power that channels have apart, left in their sum: they are against each other
+_LOST = 1e-4  # of the loudest channel's power
 _READ_ERRORS = 100  # errors in a row that the container may give before the file counts as ended
 
 _MOST_CHANNELS = 7  # PyAV 18.1 crashes on the samples of a planar frame with more
@@ -167,6 +170,7 @@ def read(path: Path | str, *, from_video_start: bool = False) -> NDArray[np.floa
     parts: list[NDArray[np.float32]] = []
     resampler: Resampler | None = None
     start: float | None = None
+    mono = _Mono()
     with open_media(path) as container:
         stream = audio_stream(container, path)
         for frame in gapless(container, stream):
@@ -175,7 +179,7 @@ def read(path: Path | str, *, from_video_start: bool = False) -> NDArray[np.floa
             if resampler is None or resampler.source_rate != frame.sample_rate:
                 parts += [resampler.finish()] if resampler else []
                 resampler = Resampler(frame.sample_rate)
-            parts.append(resampler.push(_mono(frame)))
+            parts.append(resampler.push(mono(frame)))
     parts += [resampler.finish()] if resampler else []
     if start is None or not any(part.size for part in parts):
         raise MediaError(f"{path}: its audio track holds no samples that can be decoded")
@@ -274,18 +278,47 @@ def _silence(samples: int, like: av.AudioFrame, pts: int) -> Iterator[av.AudioFr
         yield frame
 
 
-def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
-    """(samples,) in [-1, 1]; speech sits in the centre of a surround sound, so that leads."""
+class _Mono:
+    """Frames -> (samples,) in [-1, 1]; speech sits in the centre of a surround sound, so that leads.
+
+    Channels that cancel each other are turned the same way; where next to nothing is left, the loudest is taken.
+    """
+
+    def __init__(self) -> None:
+        self._channels: tuple[str, ...] = ()
+        self._products = np.zeros((0, 0), np.float32)  # of channel and channel, summed over the last moments
+
+    def __call__(self, frame: av.AudioFrame) -> NDArray[np.float32]:
+        channels, planes = tuple(channel.name for channel in frame.layout.channels), _planes(frame)
+        if channels != self._channels:
+            self._channels, self._products = channels, np.zeros((len(channels), len(channels)), np.float32)
+        kept = 0.5 ** (frame.samples / frame.sample_rate / _PHASE_SECONDS)
+        self._products = np.float32(kept) * self._products + planes @ planes.T
+        mixed: NDArray[np.float32] = np.clip(self._weights() @ planes, -1.0, 1.0)
+        return mixed
+
+    def _weights(self) -> NDArray[np.float32]:
+        weights: NDArray[np.float32] = _weights(self._channels)
+        power = self._products.diagonal()
+        alone = weights**2 * power
+        if weights @ self._products @ weights < _CANCELLED * alone.sum():
+            weights = weights * np.where(self._products[alone.argmax()] < 0, np.float32(-1), np.float32(1))
+        if weights @ self._products @ weights < _LOST * power.max():
+            weights = np.eye(len(weights), dtype=np.float32)[power.argmax()]
+        return weights
+
+
+def _planes(frame: av.AudioFrame) -> NDArray[np.float32]:
+    """(channels, samples) in [-1, 1]."""
     array: NDArray[Any] = frame.to_ndarray()
-    weights = _weights(tuple(channel.name for channel in frame.layout.channels))
-    planar = array if frame.format.is_planar else array.reshape(-1, len(weights)).T
+    planar = array if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels).T
     if planar.dtype == np.uint8:
         scaled = planar.astype(np.float32) / 128 - 1
     elif planar.dtype.kind == "i":
         scaled = planar.astype(np.float32) / 2 ** (8 * planar.dtype.itemsize - 1)
     else:
         scaled = np.nan_to_num(planar.astype(np.float32), posinf=1.0, neginf=-1.0)  # damaged float codecs
-    return np.clip(weights @ scaled, -1.0, 1.0)
+    return np.asarray(scaled, np.float32)
 
 
 @lru_cache

@@ -3,7 +3,7 @@
 A frozen Whisper-tiny encoder (Radford et al. 2022) looks at windows of 3.0 s, one every 160 ms; only the 8 features
 that end 200 ms before a window's right edge are kept, since features settle with what follows them. Feature i stands
 for the 20 ms that begin at i / 50 s. It is what three of the encoder's four blocks say, the second to the last: lips
-are heard better half-way up than at the top. Knows nothing of faces.
+are heard better half-way up than at the top. A soft voice is made louder, window by window. Knows nothing of faces.
 """
 
 from __future__ import annotations
@@ -33,6 +33,11 @@ BLOCK: Final = round(HOP_SECONDS * FEATURE_RATE)  # features a window gives
 _WINDOW: Final = round(WINDOW_SECONDS * SAMPLE_RATE)
 _HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)
 _SETTLE: Final = round(SETTLE_SECONDS * SAMPLE_RATE)
+LEVEL_SAMPLES: Final = SAMPLE_RATE // FEATURE_RATE  # a level is of 20 ms
+SOFT: Final = -35.0  # dBFS; a window whose loudest moment is under that is made louder
+RAISED: Final = -25.0  # dBFS at most to which
+SPEECH_RANGE: Final = 15.0  # dB at least between the loudest and the quiet moments of what is no steady noise
+_EMPTY: Final = -119.0  # dBFS, digital silence
 _FFT: Final = 400
 _MEL_HOP: Final = 160
 _MELS: Final = 80
@@ -68,9 +73,27 @@ class SpeechStream:
         return out[: max(0, wanted - (self._features - len(out)))]
 
     def _encode(self, window: Array) -> Array:
-        features = self._encoder(mel=log_mel(window)[None])["features"][0]
+        gain = gain_of(window)
+        heard = window if gain == 1 else window * np.float32(gain)
+        features = self._encoder(mel=log_mel(heard)[None])["features"][0]
         end = len(features) - round(SETTLE_SECONDS * FEATURE_RATE)
         return np.asarray(features[end - BLOCK : end], np.float32)
+
+
+def levels_of(waveform: Array) -> Array:
+    """(n,) samples -> (n // 320,) dBFS of every 20 ms."""
+    count = len(waveform) // LEVEL_SAMPLES
+    power = (waveform[: count * LEVEL_SAMPLES].reshape(count, LEVEL_SAMPLES) ** 2).mean(1)
+    return np.asarray(10 * np.log10(power + 1e-12), np.float32)
+
+
+def gain_of(window: Array) -> float:
+    """What makes a soft voice loud enough; 1 for a voice of ordinary level, and for steady noise."""
+    levels = levels_of(window)
+    top, sounding = float(levels.max()), levels[levels > _EMPTY]
+    if top >= SOFT or not len(sounding) or top - np.quantile(sounding, 0.1) < SPEECH_RANGE:
+        return 1.0
+    return float(10 ** (min(2 * (SOFT - top), RAISED - top) / 20))
 
 
 def features_of(waveform: Array, encoder: Graph, *, extra: int = 0) -> Array:

@@ -57,12 +57,14 @@ class TalkingFrame:
     """One frame of the output.
 
     drawn: False where the source's frame was passed through. tail: after the end of the audio, as the source has it.
+    heard: whether a voice has been heard by then.
     """
 
     image: Image  # (h, w, 3) RGB
     seconds: float
     drawn: bool
     tail: bool = False
+    heard: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,9 @@ class Talker:
         )
         scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
         drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
-        return TalkingFrame(drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.seconds, drawn=True)
+        return TalkingFrame(
+            drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.seconds, drawn=True, heard=voice.heard
+        )
 
     def _still_shots(
         self, identity: Identity, voice: Voice, head_motion: float, frame_rate: Fraction
@@ -336,7 +340,7 @@ class Talker:
         progress: Progress | None,
     ) -> Result:
         started, first, count, passed, tail = time.monotonic(), math.nan, 0, 0, 0
-        last = 0.0
+        last, heard = 0.0, False
         with Behind() as sink:
             for frame in frames:
                 sink.put(partial(writer.write, frame.image, frame.seconds))
@@ -344,12 +348,15 @@ class Talker:
                     first = time.monotonic() - began
                 count, tail, last = count + 1, tail + frame.tail, frame.seconds
                 passed += not frame.drawn and not frame.tail
+                heard |= frame.heard
                 if progress is not None:
                     progress("speaking", count, max(total, count))
         spent = time.monotonic() - started
         notes = list(identity.notes)
         if writer.padded:
             notes.append(f"padded to the even size {writer.size[0]} x {writer.size[1]} by one repeated row or column")
+        if count > passed + tail and not heard:
+            notes.append("no voice was heard in the sound: the mouth stays closed")
         if passed:
             notes.append(
                 f"{passed} frames passed through untouched: no face, turned away, or one face becoming another"
