@@ -25,7 +25,7 @@ from difftalk.model import Model
 from difftalk.renderer import Renderer
 from difftalk.talker import Talker, TalkingFrame
 from difftalk.waveform import SAMPLE_RATE
-from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face
+from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
 Wave = NDArray[np.float32]
 PIECE = SAMPLE_RATE // 50
