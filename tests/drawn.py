@@ -117,3 +117,19 @@ def weight_in(frame: Image, alignment: Alignment) -> NDArray[np.float32]:
     out = np.zeros(frame.shape[:2], np.float32)
     out[y0:y1, x0:x1] = cv2.warpAffine(region_mask(), to_box, (x1 - x0, y1 - y0), borderValue=(0.0,))
     return out
+
+
+def masked(image: Image, points: NDArray[np.floating]) -> Image:
+    """The picture with a cloth before mouth, chin and cheeks; points: (478, 3), of the face in it."""
+    out, outline = image.copy(), points[[5, 117, 132, 136, 152, 365, 361, 346], :2]
+    cv2.fillPoly(out, [np.round(outline).astype(np.int32)], (150, 190, 215))
+    return out
+
+
+def with_microphone(image: Image, points: NDArray[np.floating]) -> Image:
+    """The picture with a dark microphone before the chin, below the lips."""
+    out, eye = image.copy(), float(np.linalg.norm(points[263, :2] - points[33, :2]))
+    x, y = points[152, :2]
+    cv2.ellipse(out, ((float(x), float(y)), (0.5 * eye, 0.55 * eye), 0), (25, 25, 25), -1)
+    cv2.rectangle(out, (round(x - 0.1 * eye), round(y)), (round(x + 0.1 * eye), len(out)), (40, 40, 40), -1)
+    return out

@@ -108,8 +108,8 @@ class Alignment:
         shift = zoom * self.matrix[:, 2] + (1 - zoom) * middle
         return Alignment(np.concatenate([zoom * self.matrix[:, :2], shift[:, None]], 1))
 
-    def crop(self, image: Image) -> Image:
-        """Source picture (h, w, 3) -> aligned (256, 256, 3); an area filter where it shrinks by more than half."""
+    def crop(self, image: Image, size: int = ALIGNED_SIZE) -> Image:
+        """Source picture (h, w, 3) -> aligned (size, size, 3); an area filter where it shrinks by more than half."""
         import cv2
 
         matrix = self.matrix
@@ -120,8 +120,7 @@ class Alignment:
             # pixel centres: x = fx * (x' + 0.5) - 0.5
             shrink = np.array([[fx, 0, 0.5 * fx - 0.5], [0, fy, 0.5 * fy - 0.5], [0, 0, 1]])
             matrix = matrix @ shrink
-        size = (ALIGNED_SIZE, ALIGNED_SIZE)
-        return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
+        return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
 def align(pose: Pose) -> Alignment:

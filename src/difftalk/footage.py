@@ -14,6 +14,7 @@ import numpy as np
 
 from difftalk import video
 from difftalk.align import Alignment, Pose, steady
+from difftalk.cover import Cover
 from difftalk.errors import InputError
 from difftalk.face import POINTS, UPPER, Array, Image
 from difftalk.timeline import shown_rate
@@ -32,7 +33,8 @@ class Shot:
 
     pose, upper: source pixels, None where it is passed through. upper: (478, 3), only UPPER is set. alignment: of the
     reference's space. placed: where the region is pasted, when that differs (a still's head motion).
-    cut: the frame does not follow the one before. person: number in the identity's people.
+    cut: the frame does not follow the one before. person: number in the identity's people. cover: what lies before
+    the face. mouth_hidden: by that, so that the frame is passed through.
     """
 
     image: Image
@@ -43,6 +45,8 @@ class Shot:
     placed: Alignment | None = None
     cut: bool = False
     person: int = 0
+    cover: Cover | None = None
+    mouth_hidden: bool = False
 
 
 def seconds_beyond(info: VideoInfo, seconds: float) -> float:
@@ -62,6 +66,18 @@ def length_notes(info: VideoInfo, seconds: float, *, fit: str, keep_tail: bool) 
     if beyond < 0 and info.has_audio:
         return ["after the end of the audio the video's own sound is heard"]
     return []
+
+
+def passed_notes(passed: int, hidden: int, tail: int) -> list[str]:
+    """What of the frames was not drawn. hidden: so many of the `passed`, since the mouth is covered."""
+    notes, untouched = [], "frames passed through untouched"
+    if hidden:
+        notes.append(f"{hidden} {untouched}: something covers the mouth")
+    if passed > hidden:
+        notes.append(f"{passed - hidden} {untouched}: no face, turned away, or one face becoming another")
+    if tail:
+        notes.append(f"{tail} frames kept after the end of the audio")
+    return notes
 
 
 def shots(identity: Identity, fit: str) -> Generator[Shot, None, None]:
@@ -114,11 +130,13 @@ def _later(shot: Shot, seconds: float) -> Shot:
 
 def _shot(identity: Identity, number: int, image: Image, seconds: float, *, cut: bool) -> Shot:
     tracked: Tracked | None = identity.frames[number] if number < len(identity.frames) else None
-    if tracked is None:
-        return Shot(image, seconds, None, None, None, cut=True)
+    if tracked is None or tracked.mouth_hidden:
+        return Shot(image, seconds, None, None, None, cut=True, mouth_hidden=tracked is not None)
     upper = np.zeros((POINTS, 3), np.float32)
     upper[UPPER] = tracked.upper
-    return Shot(image, seconds, tracked.pose, tracked.alignment, upper, cut=cut, person=tracked.person)
+    return Shot(
+        image, seconds, tracked.pose, tracked.alignment, upper, cut=cut, person=tracked.person, cover=tracked.cover
+    )
 
 
 def _forward(identity: Identity, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, Image, float]]:

@@ -8,6 +8,7 @@ are not kept.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -20,6 +21,7 @@ from difftalk import audio, picture, video
 from difftalk.align import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y, Alignment, Followed, Pose, align, follow
 from difftalk.composite import Reference
 from difftalk.conveyor import ahead
+from difftalk.cover import Cover, Lookout, filled_in, mouth_hidden, settled
 from difftalk.errors import FaceError, InputError, MediaError
 from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, UPPER, Array, Image, Tracker, roi_of
 from difftalk.marks import Mark
@@ -40,6 +42,7 @@ NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6
 OWN_SECONDS: Final = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
+WARY: Final = 8  # frames for which what was before the face may not be quite gone
 SEEN_FRAMES: Final = 6  # from which somebody is spoken of
 ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
 MOUTH: Final = np.concatenate([LIPS, CHIN])
@@ -57,6 +60,8 @@ class Tracked:
     upper: Array
     zoom: float
     person: int = 0  # number in the identity's people
+    cover: Cover | None = None  # what lies before the face
+    mouth_hidden: bool = False  # by it, so that the frame is passed through
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Identity:
     marks: list[Mark] = field(default_factory=list)  # of the frames
     times: list[list[float]] = field(default_factory=list)  # when each of the frames is shown
     notes: list[str] = field(default_factory=list)
+    cover: Cover | None = None  # what lies before the face of the image
     own_way: OwnWay | None = None  # where a video has its own sound, in sync, and one person
 
 
@@ -109,7 +115,17 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
         raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {MAX_YAW:.0f} are allowed")
     free = pose.remove(face.points)
     neutral = model.geometry.neutral_of_still(free, model.face_finder.blendshapes(face.points))
-    return portrayed(path, image, face.points, neutral, model.geometry, notes)
+    lookout = lookout_of(model)
+    cover = lookout(image, align(pose), face.points) if lookout is not None else None
+    if cover is None or not cover.on_face:
+        return portrayed(path, image, face.points, neutral, model.geometry, notes)
+    notes.append(
+        "something covers the mouth and stays before it: little of the speech is seen; give a picture without it"
+        if cover.hides_mouth
+        else "something lies before the lower face; it stays there, and what is behind it is guessed"
+    )
+    one = portrayed(path, filled_in(image, cover), face.points, neutral, model.geometry, notes)
+    return replace(one, image=image, cover=cover)
 
 
 def portrayed(
@@ -143,6 +159,11 @@ def _check_size(path: Path, eye_distance: float) -> None:
         )
 
 
+def lookout_of(model: Model) -> Lookout | None:
+    """None where the model's folder has no net for it: then nothing is taken to lie before a face."""
+    return Lookout(model.graph("cover")) if "cover" in model.graphs else None
+
+
 def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Identity:
     """The identity of a video, read once. progress: frames done, frames in all."""
     if picture.is_still(path):
@@ -156,13 +177,17 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     marks: list[Mark] = []
     damaged: list[float] = []
     followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
+    lookout, lately = lookout_of(model), deque[Cover | None](maxlen=WARY)
     for frame, run in runs(followed, Recogniser(model.graph("face_identity"))):
-        found = _tracked(frame) if run is not None else None
+        found = _tracked(frame, lookout) if run is not None else None
         tracked.append((found, run))
-        if found is not None and run is not None and frame.face is not None:
-            free = found.pose.remove(frame.face.points)
-            people.of(run).offer(frame, free, for_neutral=len(tracked) % every == 0)
+        if found is not None and frame.face is not None:
             distances.append(frame.face.eye_distance)
+            lately.append(found.cover)
+        if found is not None and run is not None and frame.face is not None and not found.mouth_hidden:
+            free = found.pose.remove(frame.face.points)
+            cover = next((cover for cover in reversed(lately) if cover is not None), None)
+            people.of(run).offer(frame, free, for_neutral=len(tracked) % every == 0, cover=cover)
             if frame.seconds < OWN_SECONDS:
                 mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
         if progress is not None:
@@ -174,7 +199,9 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     _check_size(path, float(np.median(distances)))
     people.finish()
     seen = [candidates.person(model.geometry) for _, candidates in people.known]
-    frames = [None if found is None else replace(found, person=people.numbers[id(run)]) for found, run in tracked]
+    frames = _uncovered(
+        [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked]
+    )
     own_way = None
     if len(seen) == 1:
         own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
@@ -222,7 +249,7 @@ def _pictures(path: Path, marks: list[Mark], damaged: list[float]) -> Generator[
         yield frame.image, frame.seconds
 
 
-def _tracked(frame: Followed) -> Tracked | None:
+def _tracked(frame: Followed, lookout: Lookout | None) -> Tracked | None:
     """None for a frame that is passed through: no face, turned away, or the mouth outside the picture."""
     if frame.face is None or frame.pose is None or frame.alignment is None or abs(frame.pose.yaw) > MAX_YAW:
         return None
@@ -231,7 +258,22 @@ def _tracked(frame: Followed) -> Tracked | None:
     if (mouth < 0).any() or (mouth > np.array([width, height])).any():
         return None
     zoom = _zoom_needed(frame.alignment.points(frame.face.points)[MOUTH, :2])
-    return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], zoom)
+    cover = lookout(frame.image, frame.alignment, frame.face.points) if lookout is not None else None
+    hidden = cover is not None and cover.hides_mouth
+    return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], zoom, cover=cover, mouth_hidden=hidden)
+
+
+def _uncovered(frames: list[Tracked | None]) -> list[Tracked | None]:
+    """The frames with their covers as they last.
+
+    A person of number -1 was never seen with the mouth uncovered; it stays hidden.
+    """
+    found = [None if frame is None else frame.cover for frame in frames]
+    covers = settled(found, [None if frame is None else frame.alignment for frame in frames])
+    return [
+        None if frame is None else replace(frame, cover=cover, mouth_hidden=bool(hidden) or frame.person < 0)
+        for frame, cover, hidden in zip(frames, covers, mouth_hidden(found), strict=True)
+    ]
 
 
 def _zoom_needed(points: Array) -> float:

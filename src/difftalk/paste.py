@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from difftalk.align import REGION_SIZE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.composite import Reference, known
+from difftalk.cover import Cover
 from difftalk.face import Array, Image
 from difftalk.lips import Lips, filled
 
@@ -51,6 +52,20 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
     # not old + weight * (picture - old): its rounding would let the frame's bytes through where the weight is 1
     mixed = np.clip(np.rint((1 - weight) * old + weight * picture), 0, 255).astype(np.uint8)
     out[y0:y1, x0:x1] = np.where(weight > 0, mixed, out[y0:y1, x0:x1])
+    return out
+
+
+def put_before(drawn: Image, source: Image, cover: Cover | None) -> Image:
+    """The drawn frame (h, w, 3) with the cover before it, as the source's frame has it."""
+    if cover is None:
+        return drawn
+    box, to_box = _box(drawn, cover.alignment)
+    if box is None:
+        return drawn
+    x0, y0, x1, y1 = box
+    weight, out = cover.weight(to_box, (x1 - x0, y1 - y0))[..., None], drawn.copy()
+    below, above = out[y0:y1, x0:x1].astype(np.float32), source[y0:y1, x0:x1]
+    out[y0:y1, x0:x1] = np.rint(below + weight * (above - below))
     return out
 
 

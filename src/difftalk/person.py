@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from difftalk.align import Followed
 from difftalk.composite import Reference
+from difftalk.cover import Cover, filled_in
 from difftalk.face import Array
 from difftalk.mouth import Geometry, lip_height, neutral_of_clip, opening
 from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, Way, nearest, staying, way_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
 MAX_REFERENCES: Final = 8
+COVERED_RANK: Final = 1000.0  # behind any frame that has nothing before the face
 FIRST_SHAPES: Final = 8  # frames, all of which count for the neutral
 
 Bin = tuple[int, int]  # of yaw and pitch
@@ -81,8 +83,13 @@ class Candidates:
     opened: dict[Way, _Mouth] = field(default_factory=dict)
     openings: dict[Way, int] = field(default_factory=dict)  # how many frames are like it
 
-    def offer(self, frame: Followed, free: NDArray[np.floating], *, for_neutral: bool) -> None:
-        """free: (478, 3) pose-free points. for_neutral: whether they count for the neutral."""
+    def offer(
+        self, frame: Followed, free: NDArray[np.floating], *, for_neutral: bool, cover: Cover | None = None
+    ) -> None:
+        """free: (478, 3) pose-free points. for_neutral: whether they count for the neutral.
+
+        cover: what lies before the face; such a frame is taken where there is no other.
+        """
         assert frame.pose is not None
         if for_neutral or len(self.shapes) < FIRST_SHAPES:
             self.shapes.append(free.astype(np.float32))
@@ -90,13 +97,13 @@ class Candidates:
         yaw, pitch = (round(angle / TURN_BIN) for angle in frame.pose.turn)
         self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
         best, wide = self.closed.get((yaw, pitch)), float(opening(free))
-        rank = wide - lip_height(free)
+        rank = wide - lip_height(free) + (0 if cover is None else COVERED_RANK)
         if best is None or rank < best.rank:
-            self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame))
-        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn))
+            self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame, cover))
+        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn)) + (0 if cover is None else COVERED_RANK)
         self.openings[way] = self.openings.get(way, 0) + 1
         if way not in self.opened or away < self.opened[way].away:
-            self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), _reference(frame))
+            self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), _reference(frame, cover))
 
     def merge(self, other: Candidates) -> None:
         """As if the other's frames had been offered as well."""
@@ -113,8 +120,10 @@ class Candidates:
 
     def person(self, geometry: Geometry) -> Person:
         """From the commonest turns of the head and ways of opening the mouth."""
-        turns = sorted(self.counts, key=lambda turn: -self.counts[turn])[:MAX_REFERENCES]
-        ways = sorted(self.openings, key=lambda way: -self.openings[way])[:MAX_MOUTHS]
+        turns = [turn for turn in self.counts if self.closed[turn].rank < COVERED_RANK] or list(self.counts)
+        ways = [way for way in self.openings if self.opened[way].away < COVERED_RANK] or list(self.openings)
+        turns = sorted(turns, key=lambda turn: -self.counts[turn])[:MAX_REFERENCES]
+        ways = sorted(ways, key=lambda way: -self.openings[way])[:MAX_MOUTHS]
         neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes)))
         return Person(
             neutral,
@@ -126,10 +135,11 @@ class Candidates:
         )
 
 
-def _reference(frame: Followed) -> Reference:
+def _reference(frame: Followed, cover: Cover | None) -> Reference:
     assert frame.face is not None
     assert frame.alignment is not None
-    return Reference.of(frame.image, frame.alignment, frame.face.points).kept()
+    image = frame.image if cover is None else filled_in(frame.image, cover)
+    return Reference.of(image, frame.alignment, frame.face.points).kept()
 
 
 @dataclass

@@ -15,7 +15,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -28,11 +28,12 @@ from difftalk import __version__, audio, inputs, picture, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
-from difftalk.footage import FITS, Shot, length_notes, rest, seconds_beyond, shots
+from difftalk.footage import FITS, Shot, length_notes, passed_notes, rest, seconds_beyond, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
 from difftalk.mouth import target_mesh
+from difftalk.paste import put_before
 from difftalk.published_renderer import PublishedRenderer, renderer_of
 from difftalk.renderer import Renderer, Scene, check_renderer
 from difftalk.sound import Tail
@@ -56,13 +57,14 @@ COMMENT: Final = f"AI-generated: difftalk {__version__}"
 class TalkingFrame:
     """One frame of the output.
 
-    drawn: False where the source's frame was passed through. tail: after the end of the audio, as the source has it.
-    heard: whether a voice has been heard by then.
+    drawn: False where the source's frame was passed through. mouth_hidden: because something covers the mouth.
+    tail: after the end of the audio, as the source has it. heard: whether a voice has been heard by then.
     """
 
     image: Image  # (h, w, 3) RGB
     seconds: float
     drawn: bool
+    mouth_hidden: bool = False
     tail: bool = False
     heard: bool = False
 
@@ -190,7 +192,7 @@ class Talker:
     ) -> TalkingFrame:
         if shot.pose is None or shot.alignment is None or shot.upper is None:
             renderer.reset()
-            return TalkingFrame(shot.image, shot.seconds, drawn=False)
+            return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
         if shot.cut:
             renderer.reset()
         elif voice.silent(shot.seconds):
@@ -206,9 +208,8 @@ class Talker:
         )
         scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
         drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
-        return TalkingFrame(
-            drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.seconds, drawn=True, heard=voice.heard
-        )
+        image = put_before(drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.image, shot.cover)
+        return TalkingFrame(image, shot.seconds, drawn=True, heard=voice.heard)
 
     def _still_shots(
         self, identity: Identity, voice: Voice, head_motion: float, frame_rate: Fraction
@@ -223,7 +224,8 @@ class Talker:
             heard = float((number - DEPTH) / frame_rate) + look_ahead_of("denoiser") - HEARD_MARGIN
             emphasis = voice.emphasis(seconds, heard) if number > DEPTH else 0.0
             image, placed = life.frame(identity.image, seconds, emphasis * min(1.0, seconds / NOD_BEGINS))
-            yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed)
+            cover = None if identity.cover is None else replace(identity.cover, alignment=placed)
+            yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed, cover=cover)
 
     def animate(
         self,
@@ -339,7 +341,7 @@ class Talker:
         began: float,
         progress: Progress | None,
     ) -> Result:
-        started, first, count, passed, tail = time.monotonic(), math.nan, 0, 0, 0
+        started, first, count, passed, hidden, tail = time.monotonic(), math.nan, 0, 0, 0, 0
         last, heard = 0.0, False
         with Behind() as sink:
             for frame in frames:
@@ -349,6 +351,7 @@ class Talker:
                 count, tail, last = count + 1, tail + frame.tail, frame.seconds
                 passed += not frame.drawn and not frame.tail
                 heard |= frame.heard
+                hidden += frame.mouth_hidden
                 if progress is not None:
                     progress("speaking", count, max(total, count))
         spent = time.monotonic() - started
@@ -357,12 +360,7 @@ class Talker:
             notes.append(f"padded to the even size {writer.size[0]} x {writer.size[1]} by one repeated row or column")
         if count > passed + tail and not heard:
             notes.append("no voice was heard in the sound: the mouth stays closed")
-        if passed:
-            notes.append(
-                f"{passed} frames passed through untouched: no face, turned away, or one face becoming another"
-            )
-        if tail:
-            notes.append(f"{tail} frames kept after the end of the audio")
+        notes.extend(passed_notes(passed, hidden, tail))
         return Result(
             writer.path,
             count,
