@@ -8,12 +8,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from difftalk import video
 from difftalk.align import Alignment, Pose, steady
+from difftalk.audio import frame_count
 from difftalk.cover import Cover
 from difftalk.errors import InputError
 from difftalk.face import POINTS, UPPER, Array, Image
@@ -78,6 +80,14 @@ def passed_notes(passed: int, hidden: int, tail: int) -> list[str]:
     if tail:
         notes.append(f"{tail} frames kept after the end of the audio")
     return notes
+
+
+def is_over(identity: Identity, number: int, seconds: float, heard: float, still_rate: Fraction) -> bool:
+    """Whether the audio has no frame of this number; at a variable rate, none at this time."""
+    if identity.info is not None and not identity.info.constant_rate:
+        return seconds >= heard
+    rate = still_rate if identity.info is None else shown_rate(identity.info)
+    return number >= frame_count(heard, rate)
 
 
 def shots(identity: Identity, fit: str) -> Generator[Shot, None, None]:

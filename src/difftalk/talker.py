@@ -28,7 +28,7 @@ from difftalk import __version__, audio, inputs, picture, video
 from difftalk.conveyor import DEPTH, Behind, ahead
 from difftalk.errors import InputError
 from difftalk.face import Image
-from difftalk.footage import FITS, Shot, length_notes, passed_notes, rest, seconds_beyond, shots
+from difftalk.footage import FITS, Shot, is_over, length_notes, passed_notes, rest, seconds_beyond, shots
 from difftalk.identity import Identity, of_still, of_video
 from difftalk.life import Life
 from difftalk.model import Model
@@ -183,7 +183,7 @@ class Talker:
                 else:
                     voice.push(np.asarray(piece, np.float32))
                     heard += len(piece)
-            if ended and _is_over(identity, number, shot.seconds, heard / SAMPLE_RATE, frame_rate):
+            if ended and is_over(identity, number, shot.seconds, heard / SAMPLE_RATE, frame_rate):
                 return
             yield self._frame(identity, shot, voice, renderer, held)
 
@@ -384,14 +384,6 @@ def check_share(own_way: float) -> None:
 
 def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     return (waveform[i : i + PIECE_SAMPLES] for i in range(0, len(waveform), PIECE_SAMPLES))
-
-
-def _is_over(identity: Identity, number: int, seconds: float, heard: float, still_rate: Fraction) -> bool:
-    """Whether the audio has no frame of this number; at a variable rate, none at this time."""
-    if identity.info is not None and not identity.info.constant_rate:
-        return seconds >= heard
-    rate = still_rate if identity.info is None else shown_rate(identity.info)
-    return number >= audio.frame_count(heard, rate)
 
 
 def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[TalkingFrame]:
