@@ -153,8 +153,13 @@ def test_a_still_is_no_footage(still_identity: Identity) -> None:
         next(shots(still_identity, "bounce"))
 
 
-ENDS = ["the video is longer than the audio (1.1 s, 0.5 s) and ends with it; --keep-tail keeps the rest"]
-GOES_ON = ["after the end of the audio the video's own sound is heard", "16 frames kept after the end of the audio"]
+SILENT = "no voice was heard in the sound: the mouth stays closed"
+ENDS = ["the video is longer than the audio (1.1 s, 0.5 s) and ends with it; --keep-tail keeps the rest", SILENT]
+GOES_ON = [
+    "after the end of the audio the video's own sound is heard",
+    SILENT,
+    "16 frames kept after the end of the audio",
+]
 
 
 @pytest.mark.parametrize(("keep", "frames", "notes"), [(False, 12, ENDS), (True, 28, GOES_ON)])
