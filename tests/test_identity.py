@@ -317,6 +317,13 @@ def test_one_person_is_nobody_else(clip: Path, model: Model) -> None:
     assert not any("people" in note for note in found.notes)
 
 
+def test_a_model_that_knows_no_faces_takes_all_for_one(two: Path, model: Model) -> None:
+    graphs = {name: entry for name, entry in model.graphs.items() if name != "face_identity"}
+    found = of_video(two, dataclasses.replace(model, graphs=graphs))
+    assert len(found.people) == 1
+    assert all(frame is not None for frame in found.frames)
+
+
 def test_nobody_is_drawn_while_one_face_becomes_another(model: Model, tmp_path: Path) -> None:
     """With the net itself: one face, a dissolve, another."""
     other = SHARED.parent / "assets" / "portraits"

@@ -178,7 +178,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     damaged: list[float] = []
     followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
     lookout, lately = lookout_of(model), deque[Cover | None](maxlen=WARY)
-    for frame, run in runs(followed, Recogniser(model.graph("face_identity"))):
+    recogniser = Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
+    for frame, run in runs(followed, recogniser):
         found = _tracked(frame, lookout) if run is not None else None
         tracked.append((found, run))
         if found is not None and frame.face is not None:

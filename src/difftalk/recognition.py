@@ -104,11 +104,15 @@ class Run:
         return _distance(look, self.mean) < CHANGED
 
 
-def runs(frames: Iterable[Followed], recogniser: Recogniser) -> Iterator[tuple[Followed, Run | None]]:
+def runs(frames: Iterable[Followed], recogniser: Recogniser | None) -> Iterator[tuple[Followed, Run | None]]:
     """Each frame with its run; None where no face is seen well, or one face is becoming another (a dissolve).
 
-    Holds up to MOST_HELD frames. A run's mean is whole once the next run begins.
+    Holds up to MOST_HELD frames. A run's mean is whole once the next run begins. Without a recogniser all is one run.
     """
+    if recogniser is None:
+        one = Run()
+        yield from ((frame, one if seen_well(frame) else None) for frame in frames)
+        return
     watch = _Watch(recogniser)
     for frame in frames:
         yield from watch.push(frame)
