@@ -78,6 +78,29 @@ def test_a_small_face_in_a_large_photo_keeps_its_pixels(
     assert one.notes[-1].endswith("px apart; crop the picture for a closer view")
 
 
+@pytest.mark.parametrize(("across", "width", "height"), [(False, 1920, 1440), (True, 1920, 1080)])
+def test_a_small_face_in_a_huge_photo_is_cut_to_its_surroundings(
+    model: Model, portrait: Image, tmp_path: Path, across: bool, width: int, height: int
+) -> None:
+    photo = in_large_photo(portrait, 20)
+    photo = np.pad(photo, ((0, 0 if across else 1350), (0, 1800), (0, 0)), mode="edge")
+    path = save(tmp_path / "huge.png", photo)
+    one = of_still(path, model, size=1080)
+    assert one.image is not None
+    assert one.pose is not None
+    assert one.image.shape == (height, width, 3)
+    assert one.pose.scale == pytest.approx(20, rel=0.1)  # its own pixels
+    x, y = one.pose.shift[:2]
+    assert 0.2 * width < x < 0.8 * width
+    assert 0.2 * height < y < 0.8 * height
+    assert one.notes[0] == (
+        f"cut to {width} x {height} px about the face; --size 3800 keeps more of the picture, and takes longer"
+    )
+    whole = of_still(path, model, size=3800)
+    assert whole.image is not None
+    assert whole.image.shape == photo.shape
+
+
 def test_a_face_that_is_small_even_at_full_size(model: Model, portrait: Image, tmp_path: Path) -> None:
     with pytest.raises(FaceError, match=r"no face found|px apart; at least 16 are needed; come"):
         of_still(save(tmp_path / "large.png", in_large_photo(portrait, 13)), model, size=400)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from difftalk.video import VideoInfo
 
 SMALL_EYES: Final = 32.0  # px apart: a picture with a small face is shrunk to this
+LARGEST: Final = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
 NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
 JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
 MIN_ZOOM: Final = 0.6
@@ -85,7 +86,8 @@ class Identity:
 def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
     """The identity of a portrait.
 
-    size: long side to which a larger picture is shrunk, but not so far that a small face is lost; None keeps it.
+    size: long side to which a larger picture is shrunk, but not so far that a small face is lost: it keeps up to
+    SMALL_EYES, and what is then longer than LARGEST and `size` is cut to the face's surroundings. None keeps it all.
     """
     whole = picture.read(path)
     image, notes = _shrunk(whole, size)
@@ -101,10 +103,7 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
             )
         face = found[0].face
         _check_size(path, face.eye_distance)
-        image, notes = _shrunk(whole, ceil(max(whole.shape) * SMALL_EYES / face.eye_distance))
-        if image is not whole:
-            face = model.face_finder.mesh(image, roi_of(face.points * (image.shape[1] / whole.shape[1])))
-        notes.append(f"the face is small, eyes {face.eye_distance:.0f} px apart; crop the picture for a closer view")
+        image, face, notes = _of_small_face(whole, face, model, size)
     if picture.moves(path):
         notes.append("a moving picture: took its first frame; dub takes them all")
     if len(found) > 1:
@@ -126,6 +125,38 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
     )
     one = portrayed(path, filled_in(image, cover), face.points, neutral, model.geometry, notes)
     return replace(one, image=image, cover=cover)
+
+
+def _of_small_face(whole: Image, face: Face, model: Model, size: int | None) -> tuple[Image, Face, list[str]]:
+    """As much of a picture as is worth drawing for its face, which a picture of `size` is too small for."""
+    if size is None:
+        return whole, face, []
+    image, notes = _shrunk(whole, max(size, ceil(max(whole.shape) * SMALL_EYES / face.eye_distance)))
+    points = face.points * (image.shape[1] / whole.shape[1])
+    height, width = image.shape[:2]
+    if max(height, width) > max(size, LARGEST):
+        image, corner = _around(image, points, max(size, LARGEST))
+        points = points - corner
+        notes = [
+            f"cut to {image.shape[1]} x {image.shape[0]} px about the face; --size {max(height, width)} keeps more of "
+            f"the picture, and takes longer"
+        ]
+    if image is not whole:
+        face = model.face_finder.mesh(image, roi_of(points))
+    if face.eye_distance < SMALL_EYES * 1.1:
+        notes.append(f"the face is small, eyes {face.eye_distance:.0f} px apart; crop the picture for a closer view")
+    return image, face, notes
+
+
+def _around(image: Image, points: Array, size: int) -> tuple[Image, Array]:
+    """A part of the picture about the middle of points (n, 3), and its corner (x, y, 0).
+
+    Its long side is `size` px; its shape is the picture's, but no longer than 16 to 9.
+    """
+    sides = np.array(image.shape[1::-1])
+    part = np.minimum(sides, np.maximum(sides * size // max(sides), size * 9 // 16))
+    x, y = np.clip(np.rint(points[:, :2].mean(0) - part / 2), 0, sides - part).astype(int)
+    return np.ascontiguousarray(image[y : y + part[1], x : x + part[0]]), np.array([x, y, 0], np.float32)
 
 
 def portrayed(
