@@ -8,7 +8,19 @@ import cv2
 import numpy as np
 import pytest
 
-from difftalk.face import HURRIED_FRAMES, MIN_EYE_DISTANCE, MIN_SCORE, POINTS, Box, Face, Found, Image, Tracker, roi_of
+from difftalk.face import (
+    HURRIED_FRAMES,
+    MIN_EYE_DISTANCE,
+    MIN_SCORE,
+    POINTS,
+    Box,
+    Face,
+    FaceFinder,
+    Found,
+    Image,
+    Tracker,
+    roi_of,
+)
 from difftalk.model import Model
 from drawn import without_face
 
@@ -81,6 +93,24 @@ def test_eyes_as_near_as_promised_in_a_large_picture(model: Model, portrait: Ima
     x, y = found[0].face.points[:, :2].mean(0)
     assert 900 < x < 900 + size
     assert 700 < y < 700 + size
+
+
+def test_a_picture_without_a_face_is_given_up_soon(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, once = list[int](), FaceFinder._detect_once
+
+    def counted(finder: FaceFinder, image: Image) -> list[Box]:
+        looks.append(max(image.shape))
+        return once(finder, image)
+
+    monkeypatch.setattr(FaceFinder, "_detect_once", counted)
+    picture = grey(1800, 2400)
+    assert model.face_finder.find(picture) == []
+    assert len(looks) <= 4  # plain tiles are not looked at
+    looks.clear()
+    stripes = np.arange(2400, dtype=np.float32)[None, :, None] * np.ones((1800, 1, 3), np.float32)
+    assert model.face_finder.find((stripes % 97).astype(np.uint8)) == []
+    assert len(looks) < 1100  # 1,760 in tiles that overlap by half
+    assert max(looks[4:]) == 128  # of a picture that is shrunk once, not tile by tile
 
 
 def test_small_face_is_found_in_tiles(model: Model, portrait: Image) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from difftalk import picture, video
 from difftalk.errors import MediaError
@@ -155,3 +155,21 @@ def test_a_moving_picture_that_ends_early(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-9000])
     with pytest.raises(MediaError, match="damaged"):
         list(video.read(tmp_path / "a.png"))
+
+
+def swapped_profile() -> bytes:
+    """sRGB's profile with red and green in each other's place."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    count = int.from_bytes(profile[128:132], "big")
+    entry = {bytes(profile[at : at + 4]): at + 4 for at in range(132, 132 + 12 * count, 12)}
+    red, green = entry[b"rXYZ"], entry[b"gXYZ"]
+    profile[red : red + 8], profile[green : green + 8] = profile[green : green + 8], profile[red : red + 8]
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_profile_holds_for_transparent_pictures_and_palettes_too(tmp_path: Path, mode: str) -> None:
+    path, colour = tmp_path / "profiled.png", Image.new("RGB", (8, 6), (60, 160, 30))
+    plain = colour.quantize(8) if mode == "P" else colour.convert(mode)
+    plain.save(path, icc_profile=swapped_profile())
+    np.testing.assert_allclose(picture.read(path)[2, 2], [160, 60, 30], atol=2)

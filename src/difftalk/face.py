@@ -44,6 +44,8 @@ BLENDSHAPE_POINTS: Final = np.array(
 _DETECTOR_SIDE: Final = 128
 _MESH_SIDE: Final = 256
 _FINEST_TILE: Final = 200  # px: in tiles between this and twice this, eyes of MIN_EYE_DISTANCE are seen
+_TILE_STEP: Final = 0.65  # of a tile's side from one to the next
+_PLAIN: Final = 16  # levels: a tile that spans fewer shows sky or wall
 _VIEW: Final = 1.4  # of the mesh's square: what the detector is shown to confirm a mesh
 _SEEN_SCORE: Final = 0.65
 _SURE_SCORE: Final = 0.85  # upside-down faces taken for upright ones have less
@@ -126,8 +128,7 @@ class FaceFinder:
         height, width = image.shape[:2]
         longest, doubtful = max(height, width), list[Found]()
         for number, (side, turn) in enumerate(_looks(longest, patient)):
-            corners = [(x, y) for y in _tile_starts(height, side) for x in _tile_starts(width, side)]
-            found = self._look(image, corners, side, turn)
+            found = self._look(image, side, turn)
             if _large(found) and found[0].score >= _SURE_SCORE:
                 return found
             if found and side < longest:
@@ -140,17 +141,30 @@ class FaceFinder:
     def _around(self, image: Image, box: Box) -> list[Found]:
         """What is confirmed in the surroundings of a detection, in four orientations."""
         x, y = (max(0, round(centre - 1.5 * box.size)) for centre in box.centre)
-        return [one for turn in range(4) for one in self._look(image, [(x, y)], round(3 * box.size), turn)]
-
-    def _look(self, image: Image, corners: list[tuple[int, int]], side: int, turn: int) -> list[Found]:
-        """What is confirmed in tiles of `side` px, each turned left by so many quarters, largest first."""
-        boxes = list[Box]()
-        for x, y in corners:
-            tile = image[y : y + side, x : x + side]
+        tile, found = image[y : y + round(3 * box.size), x : x + round(3 * box.size)], list[Found]()
+        for turn in range(4):
             seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
-            boxes += [_turned_back(box, turn, tile.shape[1], tile.shape[0], x, y) for box in seen]
-        if len(corners) > 1:
+            boxes = [_turned_back(one, turn, tile.shape[1], tile.shape[0], x, y) for one in seen]
+            found += self._all_confirmed(image, boxes)
+        return found
+
+    def _look(self, image: Image, side: int, turn: int) -> list[Found]:
+        """What is confirmed in tiles of `side` px, each turned left by so many quarters, largest first."""
+        whole, boxes = side >= max(image.shape), list[Box]()
+        small = image if whole else _shrunk(image, _DETECTOR_SIDE / side)
+        tile_side = side if whole else _DETECTOR_SIDE
+        for y in _tile_starts(small.shape[0], tile_side):
+            for x in _tile_starts(small.shape[1], tile_side):
+                tile = small[y : y + tile_side, x : x + tile_side]
+                if int(tile.max()) - int(tile.min()) < _PLAIN:
+                    continue
+                seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
+                boxes += [_turned_back(box, turn, tile.shape[1], tile.shape[0], x, y) for box in seen]
+        if not whole:
             boxes = _merge(boxes)
+        return self._all_confirmed(image, [_grown(box, image.shape[1] / small.shape[1]) for box in boxes])
+
+    def _all_confirmed(self, image: Image, boxes: list[Box]) -> list[Found]:
         found = [self._confirmed(image, box) for box in sorted(boxes, key=lambda box: -box.size)]
         return [one for one in found if one is not None]
 
@@ -178,10 +192,8 @@ class FaceFinder:
 
         height, width = image.shape[:2]
         longest = max(height, width)
-        scale = _DETECTOR_SIDE / longest
-        if scale < 0.5:  # an area filter first: a plain bilinear warp aliases
-            after = [max(1, round(side * 2 * scale)) for side in (width, height)]
-            image = np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8)
+        if longest > 2 * _DETECTOR_SIDE:  # a plain bilinear warp aliases
+            image = _shrunk(image, 2 * _DETECTOR_SIDE / longest)
         k = _DETECTOR_SIDE / max(image.shape[:2])
         matrix = np.array([[k, 0, (128 - image.shape[1] * k) / 2], [0, k, (128 - image.shape[0] * k) / 2]])
         square = cv2.warpAffine(image, matrix, (_DETECTOR_SIDE, _DETECTOR_SIDE), flags=cv2.INTER_LINEAR)
@@ -222,6 +234,16 @@ class FaceFinder:
         upright = points[BLENDSHAPE_POINTS, :2] @ back.T.astype(np.float32)
         out = self._blendshapes(input=np.ascontiguousarray(upright[None], dtype=np.float32))
         return next(iter(out.values())).reshape(-1).astype(np.float32)
+
+
+def _shrunk(image: Image, scale: float) -> Image:
+    """The picture at a scale, through an area filter; as it is where that is not smaller."""
+    import cv2
+
+    if scale >= 1:
+        return image
+    after = [max(1, round(length * scale)) for length in image.shape[1::-1]]
+    return np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _cut(image: Image, roi: tuple[float, float, float, float]) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
@@ -265,10 +287,15 @@ def _looks(longest: int, patient: bool) -> Iterator[tuple[int, int]]:
         yield from ((max(_DETECTOR_SIDE, longest // divisor), turn) for divisor in divisors)
 
 
+def _grown(box: Box, scale: float) -> Box:
+    points = np.array([(box.x0, box.y0), (box.x1, box.y1), box.right_eye, box.left_eye])
+    return _box(box.score, points * scale)
+
+
 def _tile_starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
-    count = int(np.ceil((length - side) / (side / 2))) + 1
+    count = int(np.ceil((length - side) / (_TILE_STEP * side))) + 1
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 

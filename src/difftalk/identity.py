@@ -23,7 +23,7 @@ from difftalk.composite import Reference
 from difftalk.conveyor import ahead
 from difftalk.cover import Cover, Lookout, filled_in, mouth_hidden, settled
 from difftalk.errors import FaceError, InputError, MediaError
-from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, UPPER, Array, Image, Tracker, roi_of
+from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, UPPER, Array, Face, Image, Tracker, roi_of
 from difftalk.marks import Mark
 from difftalk.mouth import CHIN, LIPS, Geometry
 from difftalk.own_way import OwnWay, at_rate, learn_aligned

@@ -115,10 +115,17 @@ def _upright_rgb(picture: PIL.Image.Image) -> Image:
         top = 65535 if wide else 1 if picture.mode == "F" and values.max() <= 1 else 255
         return np.repeat(np.clip(values * (255 / top) + 0.5, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
     if picture.has_transparency_data:
-        return over_white(np.asarray(picture.convert("RGBA")))
+        whole = picture.convert("RGBA")
+        alpha = np.asarray(whole.getchannel("A"))
+        return over_white(np.dstack([_in_srgb(whole.convert("RGB"), picture), alpha]))
+    return _in_srgb(picture.convert("RGB") if picture.mode == "P" else picture, picture)
+
+
+def _in_srgb(pixels: PIL.Image.Image, picture: PIL.Image.Image) -> Image:
+    """Pixels without transparency as sRGB, by the profile of the picture that they are of: phones write Display P3."""
     profile = picture.info.get("icc_profile")
-    if profile and picture.mode in ("RGB", "CMYK"):  # phones write Display P3
+    if profile and pixels.mode in ("RGB", "CMYK", "L"):
         with suppress(ImageCms.PyCMSError, OSError):
             srgb = ImageCms.createProfile("sRGB")
-            picture = ImageCms.profileToProfile(picture, io.BytesIO(profile), srgb, outputMode="RGB") or picture
-    return np.array(picture.convert("RGB"))
+            pixels = ImageCms.profileToProfile(pixels, io.BytesIO(profile), srgb, outputMode="RGB") or pixels
+    return np.array(pixels.convert("RGB"))
