@@ -95,6 +95,17 @@ def test_eyes_as_near_as_promised_in_a_large_picture(model: Model, portrait: Ima
     assert 700 < y < 700 + size
 
 
+def test_a_ball_with_spots_is_no_face(model: Model) -> None:
+    """Detector and mesh agree on one, but the mesh is another in every square."""
+    rng, ball = np.random.default_rng(248), np.full((240, 240), 20, np.float32)
+    cv2.circle(ball, (120, 120), 70, 150.0, -1)
+    for _ in range(5):
+        x, y = rng.integers(75, 165, 2)
+        cv2.circle(ball, (int(x), int(y)), int(rng.integers(4, 14)), float(rng.integers(60, 255)), -1)
+    ball = np.asarray(cv2.GaussianBlur(ball, (0, 0), 4), np.float32)
+    assert model.face_finder.find(np.repeat(ball.astype(np.uint8)[..., None], 3, axis=2)) == []
+
+
 def test_a_picture_without_a_face_is_given_up_soon(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     looks, once = list[int](), FaceFinder._detect_once
 

@@ -49,6 +49,8 @@ _PLAIN: Final = 16  # levels: a tile that spans fewer shows sky or wall
 _VIEW: Final = 1.4  # of the mesh's square: what the detector is shown to confirm a mesh
 _SEEN_SCORE: Final = 0.65
 _SURE_SCORE: Final = 0.85  # upside-down faces taken for upright ones have less
+_STEADY_SQUARES: Final = ((1.2, 0.25), (0.85, -0.25))  # how much larger, and turned by how many radians
+_STEADY: Final = 0.2  # eye distances by which the mesh of a doubtful face moves: 0.04 to 0.18 faces, from 0.23 others
 _SEEN_APART: Final = 0.38  # eye distances between that view's eyes and the mesh's
 
 
@@ -152,17 +154,15 @@ class FaceFinder:
         """What is confirmed in tiles of `side` px, each turned left by so many quarters, largest first."""
         whole, boxes = side >= max(image.shape), list[Box]()
         small = image if whole else _shrunk(image, _DETECTOR_SIDE / side)
-        tile_side = side if whole else _DETECTOR_SIDE
+        tile_side, scale = (side if whole else _DETECTOR_SIDE), image.shape[1] / small.shape[1]
         for y in _tile_starts(small.shape[0], tile_side):
             for x in _tile_starts(small.shape[1], tile_side):
                 tile = small[y : y + tile_side, x : x + tile_side]
                 if int(tile.max()) - int(tile.min()) < _PLAIN:
                     continue
                 seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
-                boxes += [_turned_back(box, turn, tile.shape[1], tile.shape[0], x, y) for box in seen]
-        if not whole:
-            boxes = _merge(boxes)
-        return self._all_confirmed(image, [_grown(box, image.shape[1] / small.shape[1]) for box in boxes])
+                boxes += [_turned_back(box, turn, tile.shape[1], tile.shape[0], x, y, scale) for box in seen]
+        return self._all_confirmed(image, boxes if whole else _merge(boxes))
 
     def _all_confirmed(self, image: Image, boxes: list[Box]) -> list[Found]:
         found = [self._confirmed(image, box) for box in sorted(boxes, key=lambda box: -box.size)]
@@ -171,7 +171,8 @@ class FaceFinder:
     def _confirmed(self, image: Image, box: Box) -> Found | None:
         """The mesh of a detection if the detector, shown the face upright and large, sees the eyes where the mesh has.
 
-        The mesh fits a face into any picture, and one the wrong way up into a face that is upside down.
+        The mesh fits a face into any picture, and one the wrong way up into a face that is upside down. A doubtful face
+        must be steady as well.
         """
         face = self.from_box(image, box)
         if face.score < MIN_SCORE:
@@ -184,8 +185,15 @@ class FaceFinder:
             apart = np.linalg.norm(seen - eyes, axis=1).max() / face.eye_distance
             score = (box.score + again.score) / 2
             if score >= _SEEN_SCORE and apart <= _SEEN_APART:
-                return Found(box, face, score)
+                return Found(box, face, score) if score >= _SURE_SCORE or self._steady(image, face) else None
         return None
+
+    def _steady(self, image: Image, face: Face) -> bool:
+        """Whether the mesh stays where it is when it is sought in other squares: what is no face gets another mesh."""
+        cx, cy, size, angle = roi_of(face.points)
+        others = [self.mesh(image, (cx, cy, size * k, angle + turn)).points for k, turn in _STEADY_SQUARES]
+        moved = [np.linalg.norm((other - face.points)[:, :2], axis=1).mean() / face.eye_distance for other in others]
+        return max(moved) <= _STEADY
 
     def _detect_once(self, image: Image) -> list[Box]:
         import cv2
@@ -287,11 +295,6 @@ def _looks(longest: int, patient: bool) -> Iterator[tuple[int, int]]:
         yield from ((max(_DETECTOR_SIDE, longest // divisor), turn) for divisor in divisors)
 
 
-def _grown(box: Box, scale: float) -> Box:
-    points = np.array([(box.x0, box.y0), (box.x1, box.y1), box.right_eye, box.left_eye])
-    return _box(box.score, points * scale)
-
-
 def _tile_starts(length: int, side: int) -> list[int]:
     if length <= side:
         return [0]
@@ -335,12 +338,15 @@ def _best(found: Sequence[Found]) -> list[Found]:
     return sorted(out, key=lambda one: -one.box.size)
 
 
-def _turned_back(box: Box, turn: int, width: int, height: int, x: int, y: int) -> Box:
-    """A box of a tile (width, height) that was turned left by so many quarters, in the picture; x, y: its corner."""
+def _turned_back(box: Box, turn: int, width: int, height: int, x: int, y: int, scale: float = 1.0) -> Box:
+    """A box of a tile (width, height) that was turned left by so many quarters, in the picture.
+
+    x, y: the tile's corner. scale: from the tile's pixels to the picture's.
+    """
     points = np.array([(box.x0, box.y0), (box.x1, box.y1), box.right_eye, box.left_eye])
     for quarter in range(turn, 0, -1):
         points = np.stack([(width if quarter % 2 else height) - points[:, 1], points[:, 0]], 1)
-    points += np.array([x, y])
+    points = (points + np.array([x, y])) * scale
     return _box(box.score, np.stack([points[:2].min(0), points[:2].max(0), points[2], points[3]]))
 
 
