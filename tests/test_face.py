@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from difftalk.boxes import Box, other_way_up
 from difftalk.face import (
     HURRIED_FRAMES,
     MIN_EYE_DISTANCE,
     MIN_SCORE,
     POINTS,
-    Box,
     Face,
     FaceFinder,
     Found,
@@ -22,7 +22,7 @@ from difftalk.face import (
     roi_of,
 )
 from difftalk.model import Model
-from drawn import without_face
+from drawn import masked, without_face
 
 SMILES = (44, 45)  # blendshapes
 BLINKS = (9, 10)
@@ -93,6 +93,19 @@ def test_eyes_as_near_as_promised_in_a_large_picture(model: Model, portrait: Ima
     x, y = found[0].face.points[:, :2].mean(0)
     assert 900 < x < 900 + size
     assert 700 < y < 700 + size
+
+
+def test_a_masked_face_is_not_left_upside_down(model: Model, portrait: Image, face: Face) -> None:
+    """Detector and mesh may take its forehead for a lower face; the mesh about its eyes the right way up is surer."""
+    finder, picture = model.face_finder, masked(portrait, face.points)
+    eyes = face.points[[33, 133, 362, 263], :2].mean(0)
+    wrong = Face(np.concatenate([2 * eyes - face.points[:, :2], face.points[:, 2:]], 1), 1.0)
+    one = finder.find(picture)[0]
+    right = finder._righted(picture, Found(other_way_up(one.box), wrong, one.score))
+    assert right is not None
+    assert np.linalg.norm((right.face.points - one.face.points)[:, :2], axis=1).max() < 0.2 * face.eye_distance
+    upside_down = np.ascontiguousarray(np.rot90(portrait, 2))
+    assert finder._righted(upside_down, finder.find(upside_down)[0]) is None
 
 
 def test_a_ball_with_spots_is_no_face(model: Model) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from difftalk.boxes import Box, box_of, merge, other_way_up, turned_back
+
 if TYPE_CHECKING:
     from difftalk.engine import Graph
 
@@ -51,28 +53,8 @@ _SEEN_SCORE: Final = 0.65
 _SURE_SCORE: Final = 0.85  # upside-down faces taken for upright ones have less
 _STEADY_SQUARES: Final = ((1.2, 0.25), (0.85, -0.25))  # how much larger, and turned by how many radians
 _STEADY: Final = 0.2  # eye distances by which the mesh of a doubtful face moves: 0.04 to 0.18 faces, from 0.23 others
+_RIGHT_SCORE: Final = 0.98  # of the mesh of a masked face; of 110 that are not masked none reach it the wrong way up
 _SEEN_APART: Final = 0.38  # eye distances between that view's eyes and the mesh's
-
-
-@dataclass(frozen=True)
-class Box:
-    """A detection: score, corners in source pixels, right and left eye."""
-
-    score: float
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    right_eye: tuple[float, float]
-    left_eye: tuple[float, float]
-
-    @property
-    def size(self) -> float:
-        return max(self.x1 - self.x0, self.y1 - self.y0)
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
 
 
 @dataclass(frozen=True)
@@ -146,7 +128,7 @@ class FaceFinder:
         tile, found = image[y : y + round(3 * box.size), x : x + round(3 * box.size)], list[Found]()
         for turn in range(4):
             seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
-            boxes = [_turned_back(one, turn, tile.shape[1], tile.shape[0], x, y) for one in seen]
+            boxes = [turned_back(one, turn, tile.shape[1], tile.shape[0], x, y) for one in seen]
             found += self._all_confirmed(image, boxes)
         return found
 
@@ -161,8 +143,8 @@ class FaceFinder:
                 if int(tile.max()) - int(tile.min()) < _PLAIN:
                     continue
                 seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
-                boxes += [_turned_back(box, turn, tile.shape[1], tile.shape[0], x, y, scale) for box in seen]
-        return self._all_confirmed(image, boxes if whole else _merge(boxes))
+                boxes += [turned_back(box, turn, tile.shape[1], tile.shape[0], x, y, scale) for box in seen]
+        return self._all_confirmed(image, boxes if whole else merge(boxes))
 
     def _all_confirmed(self, image: Image, boxes: list[Box]) -> list[Found]:
         found = [self._confirmed(image, box) for box in sorted(boxes, key=lambda box: -box.size)]
@@ -175,8 +157,12 @@ class FaceFinder:
         must be steady as well.
         """
         face = self.from_box(image, box)
-        if face.score < MIN_SCORE:
-            return None
+        found = self._seen(image, box, face) if face.score >= MIN_SCORE else None
+        if found is None or abs(roi_of(face.points)[3]) < np.pi / 2:
+            return found
+        return self._righted(image, found) or found
+
+    def _seen(self, image: Image, box: Box, face: Face) -> Found | None:
         cx, cy, size, angle = roi_of(face.points)
         view, matrix = _cut(image, (cx, cy, _VIEW * size, angle))
         eyes = np.stack(_eye_centres(face.points))[:, :2]
@@ -188,12 +174,19 @@ class FaceFinder:
                 return Found(box, face, score) if score >= _SURE_SCORE or self._steady(image, face) else None
         return None
 
+    def _righted(self, image: Image, found: Found) -> Found | None:
+        """The upright face with the same eyes, if there is one: that of a face in a mask is found upside down."""
+        x, y = 2 * np.stack(_eye_centres(found.face.points))[:, :2].mean(0)
+        cx, cy, size, angle = roi_of(found.face.points)
+        face = self.mesh(image, (x - cx, y - cy, size, angle + np.pi))
+        return self._seen(image, other_way_up(found.box), face) if face.score >= _RIGHT_SCORE else None
+
     def _steady(self, image: Image, face: Face) -> bool:
         """Whether the mesh stays where it is when it is sought in other squares: what is no face gets another mesh."""
         cx, cy, size, angle = roi_of(face.points)
         others = [self.mesh(image, (cx, cy, size * k, angle + turn)).points for k, turn in _STEADY_SQUARES]
         moved = [np.linalg.norm((other - face.points)[:, :2], axis=1).mean() / face.eye_distance for other in others]
-        return max(moved) <= _STEADY
+        return bool(max(moved) <= _STEADY)
 
     def _detect_once(self, image: Image) -> list[Box]:
         import cv2
@@ -217,7 +210,7 @@ class FaceFinder:
         flat = np.concatenate([centre - size / 2, centre + size / 2, eyes.reshape(-1, 4)], 1).reshape(-1, 4, 2)
         pad = np.array([(longest - width) / 2, (longest - height) / 2])
         flat = flat * longest - pad
-        return _merge([_box(float(s), corners) for s, corners in zip(score[keep], flat, strict=True)])
+        return merge([box_of(float(s), corners) for s, corners in zip(score[keep], flat, strict=True)])
 
     def mesh(self, image: Image, roi: tuple[float, float, float, float]) -> Face:
         """The mesh inside a rotated square `roi` = (centre x, centre y, side, angle in radians)."""
@@ -281,12 +274,6 @@ def roi_of(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
     return float(cx), float(cy), float(1.5 * (q.max(0) - q.min(0)).max()), angle
 
 
-def _box(score: float, points: NDArray[np.floating]) -> Box:
-    """points: (4, 2) upper left and lower right corner, right and left eye."""
-    (x0, y0), (x1, y1), (rx, ry), (lx, ly) = points.tolist()
-    return Box(score, x0, y0, x1, y1, (rx, ry), (lx, ly))
-
-
 def _looks(longest: int, patient: bool) -> Iterator[tuple[int, int]]:
     """Sides of tiles in px and quarters by which the picture is turned, in the order in which they are worth it."""
     yield from ((longest, turn) for turn in range(4))
@@ -302,28 +289,6 @@ def _tile_starts(length: int, side: int) -> list[int]:
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
-def _overlap(a: Box, b: Box) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    inter = max(width, 0.0) * max(height, 0.0)
-    area = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0) - inter
-    return inter / area if area > 0 else 0.0
-
-
-def _merge(boxes: Sequence[Box]) -> list[Box]:
-    """Weighted non-maximum suppression (BlazeFace, section 3.4)."""
-    left, out = sorted(boxes, key=lambda box: -box.score), []
-    while left:
-        best = left[0]
-        same = [box for box in left if box is best or _overlap(best, box) > 0.3]
-        left = [box for box in left if box not in same]
-        weight = np.array([box.score for box in same])
-        rows = np.array([[b.x0, b.y0, b.x1, b.y1, *b.right_eye, *b.left_eye] for b in same])
-        x0, y0, x1, y1, rx, ry, lx, ly = map(float, (rows * weight[:, None]).sum(0) / weight.sum())
-        out.append(Box(best.score, x0, y0, x1, y1, (rx, ry), (lx, ly)))
-    return out
-
-
 def _large(found: Sequence[Found]) -> bool:
     return bool(found) and found[0].face.eye_distance >= MIN_EYE_DISTANCE
 
@@ -336,18 +301,6 @@ def _best(found: Sequence[Found]) -> list[Found]:
         if all(np.hypot(x - o.box.centre[0], y - o.box.centre[1]) > 0.5 * max(one.box.size, o.box.size) for o in out):
             out.append(one)
     return sorted(out, key=lambda one: -one.box.size)
-
-
-def _turned_back(box: Box, turn: int, width: int, height: int, x: int, y: int, scale: float = 1.0) -> Box:
-    """A box of a tile (width, height) that was turned left by so many quarters, in the picture.
-
-    x, y: the tile's corner. scale: from the tile's pixels to the picture's.
-    """
-    points = np.array([(box.x0, box.y0), (box.x1, box.y1), box.right_eye, box.left_eye])
-    for quarter in range(turn, 0, -1):
-        points = np.stack([(width if quarter % 2 else height) - points[:, 1], points[:, 0]], 1)
-    points = (points + np.array([x, y])) * scale
-    return _box(box.score, np.stack([points[:2].min(0), points[:2].max(0), points[2], points[3]]))
 
 
 @dataclass
