@@ -41,14 +41,15 @@ def face_of(mesh: Array) -> Image:
     return np.asarray(cv2.resize(image, (256 * FINE, 256 * FINE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def pasted(shown: Array, wanted: Array, truth: Image, turn: float = 0.0) -> Image:
+def pasted(shown: Array, wanted: Array, truth: Image, turn: float = 0.0, source: Image | None = None) -> Image:
     """The mouth of `wanted` pasted from a picture of `shown`, where the networks draw what `truth` has in the region.
 
-    turn: radians by which the pictures are turned about the corner.
+    turn: radians by which the pictures are turned about the corner. source: another picture of `shown`.
     """
     linear = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / FINE
     placed = Alignment(np.concatenate([linear, np.zeros((2, 1))], 1))
-    image, truth = (turned(picture, placed) for picture in (face_of(shown), truth))
+    source = face_of(shown) if source is None else source
+    image, truth = (turned(picture, placed) for picture in (source, truth))
     reference = Reference(image, placed, shown, placed.crop(image))
     inside, scene = interior(shown, wanted), Scene(reference.aligned, placed)
     composite, moved, _ = compose_in(scene, reference, wanted, RimFollower(), reference, inside)
@@ -123,6 +124,18 @@ def test_what_no_reference_shows_is_as_the_networks_drew_it(meshes: dict[float, 
     inside = cv2.erode((truth[region()][..., 0] == DARK).astype(np.uint8), np.ones((9, 9))) > 0
     assert inside.sum() > 1000
     assert wrong[inside].max() < 12
+
+
+def test_gaps_of_teeth_that_are_drawn_dark_are_no_black_lines(meshes: dict[float, Array]) -> None:
+    mouth, dim = face_of(meshes[0.3]) == DARK, 60
+    teeth = np.full_like(mouth, SKIN, np.uint8)
+    teeth[:, ::24] = teeth[:, 1::24] = teeth[:, 2::24] = 100
+    source, truth = (np.where(mouth, inside, face_of(meshes[0.3])).astype(np.uint8) for inside in (teeth, dim))
+    inner = cv2.erode(mouth[..., 0].astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+    assert pasted(meshes[0.3], meshes[0.3], truth, source=source)[inner].min() > 0.4 * dim
+    assert (
+        pasted(meshes[0.3], meshes[0.3], source, source=source)[inner].min() < 110
+    )  # teeth that are drawn keep theirs
 
 
 def test_lips_beyond_the_region(meshes: dict[float, Array]) -> None:

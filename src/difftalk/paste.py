@@ -8,7 +8,7 @@ frame's own bytes stay. Geometry and pixels only.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from difftalk.lips import Lips, filled
 
 if TYPE_CHECKING:
     from difftalk.renderer import Drawn
+
+DETAIL_WHOLE: Final = 0.8  # share of the composite's brightness from which its detail is shown whole
+DARK: Final = np.float32(8)  # levels: what is darker than that has no brightness to compare
 
 
 def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn) -> Image:
@@ -130,8 +133,20 @@ def _put_mouth(
     fine, share = filled(_apply(to_part, lips.opening), size[::-1]), np.float32(drawn.inside.share)
     mask = share * fine + (1 - share) * cv2.warpAffine(lips.inner, to_part, size, flags=cv2.INTER_LINEAR)
     found = _mouth(reference, drawn, lips, to_part, mask, pixel)
+    kept = np.concatenate([coarse, _detail_kept(coarse, picture, lips.inner)[..., None]], 2)
+    kept = cv2.warpAffine(kept, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = kept[..., :3] + kept[..., 3:] * (found - kept[..., :3])
     near = cv2.warpAffine(lips.near.astype(np.float32), to_part, size, flags=cv2.INTER_LINEAR) > 0
     sharp[box] = np.where(near[..., None], found, sharp[box])
+
+
+def _detail_kept(coarse: Array, picture: Array, inner: Array) -> Array:
+    """How much (h, w) of the references' detail is shown: less in the inner mouth where the networks draw it darker.
+
+    The gaps between teeth that are drawn dark would be black lines.
+    """
+    ratio = (picture.mean(2) + DARK) / (coarse.mean(2) + DARK)
+    return np.asarray(1 - inner * (1 - np.clip(ratio / DETAIL_WHOLE, 0, 1)), np.float32)
 
 
 def _mouth(
