@@ -57,7 +57,9 @@ def animate(
     articulation: _Articulation = 1.0,
     size: Annotated[
         int,
-        typer.Option("--size", help="Long side, px, to which a larger picture is shrunk, unless its face is small."),
+        typer.Option(
+            "--size", help="Long side, px, to which a larger picture is shrunk; up to 1920 where its face is small."
+        ),
     ] = 1080,
     head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
     as_json: _Json = False,

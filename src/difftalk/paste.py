@@ -135,7 +135,7 @@ def _put_mouth(
     found = _mouth(reference, drawn, lips, to_part, mask, pixel)
     kept = np.concatenate([coarse, _detail_kept(coarse, picture, lips.inner)[..., None]], 2)
     kept = cv2.warpAffine(kept, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    found = kept[..., :3] + kept[..., 3:] * (found - kept[..., :3])
+    found = np.asarray(kept[..., :3] + kept[..., 3:] * (found - kept[..., :3]), np.float32)
     near = cv2.warpAffine(lips.near.astype(np.float32), to_part, size, flags=cv2.INTER_LINEAR) > 0
     sharp[box] = np.where(near[..., None], found, sharp[box])
 

@@ -138,7 +138,7 @@ class Talker:
     ) -> Identity:
         """Who speaks, from a portrait or a video. Raises FaceError.
 
-        size: long side to which a larger portrait is shrunk, unless its face is small.
+        size: long side to which a larger portrait is shrunk; see `of_still` for one whose face is small.
         """
         path = Path(source)
         audio.check_file(path)
