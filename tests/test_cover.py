@@ -93,6 +93,14 @@ def test_pieces_are_large_and_sure() -> None:
     assert kept.sum() == pytest.approx(0.99 * 8 * 21)
 
 
+def test_a_large_piece_need_not_be_as_sure() -> None:
+    bar = np.zeros((36, 44), np.float32)
+    bar[24:31] = 0.88  # of a dark caption, from side to side
+    assert (pieces(bar)[24:31] == bar[24:31]).all()
+    bar[:, 20:] = 0
+    assert not pieces(bar).any()
+
+
 def test_beside_the_face_is_not_before_it(lookout: Lookout, portrait: Image, face: Face, alignment: Alignment) -> None:
     picture = portrait.copy()
     beside = int(face.points[:, 0].max()) + 4

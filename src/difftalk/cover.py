@@ -31,6 +31,8 @@ WITHIN: Final = (
     slice((REGION_X[0] - SEEN_X[0]) // CELL, (REGION_X[1] - SEEN_X[0]) // CELL),
 )  # the region in the net's whole answer
 SURE: Final = 0.95  # a piece of cover has a cell from here on
+LARGE: Final = 200  # cells of a piece that is a cover
+LARGE_SURE: Final = 0.84  # with a cell from here on: dark bars of captions are large but less sure
 PERHAPS: Final = 0.3  # and all its cells from here on
 LEAST: Final = 12  # cells of a piece, and of all pieces together on the lower face
 WHOLE: Final = (0.25, 0.6)  # shares from which something of a cell is kept, and all of it
@@ -115,7 +117,7 @@ def pieces(shares: Array) -> Array:
     count, labels = cv2.connectedComponents((shares > PERHAPS).astype(np.uint8), connectivity=4)
     kept = np.zeros(shares.shape, np.uint8)
     for piece in (labels == label for label in range(1, count)):
-        if piece.sum() >= LEAST and shares[piece].max() > SURE:
+        if piece.sum() >= LEAST and shares[piece].max() > (LARGE_SURE if piece.sum() >= LARGE else SURE):
             kept[piece] = 1
     return np.asarray(shares * cv2.dilate(kept, np.ones((3, 3), np.uint8)), np.float32)
 
