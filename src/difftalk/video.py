@@ -26,7 +26,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from difftalk.audio import Damage, open_media, packets, video_stream
+from difftalk.audio import Damage, is_address, open_media, packets, video_stream
 from difftalk.clock import RATE_DENOMINATOR, frame_rate, nominal_rate
 from difftalk.errors import MediaError, OutputError
 from difftalk.marks import Mark, marked, sought
@@ -299,6 +299,8 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: is a folder; give a file name")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; give another name or allow overwriting")
+    if not path.parent.is_dir() and is_address(path):
+        raise OutputError(f"{path}: is an address; videos are written to files; give a path")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
 
