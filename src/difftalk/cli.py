@@ -386,9 +386,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def _print_result(result: Result, as_json: bool) -> None:
     if as_json:
-        content = asdict(result)
-        content["path"] = str(result.path)
-        print(json.dumps(content))
+        print(json.dumps({**asdict(result), "path": str(result.path)}))
         return
     for note in result.notes:
         print(note)
@@ -397,5 +395,5 @@ def _print_result(result: Result, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130, SIGTERM 143."""
+    """Runs a command."""
     raise SystemExit(exit_code_of(app))

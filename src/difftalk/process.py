@@ -84,7 +84,7 @@ def _ready_streams() -> None:
 
 
 def _unprinted() -> OSError | None:
-    """Why what was printed does not arrive, a full disk or a closed pipe; nothing more is printed then. None: it did."""
+    """Why what was printed did not arrive, a full disk or a closed pipe; nothing more is printed then."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
