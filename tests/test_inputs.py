@@ -47,7 +47,7 @@ def test_addresses_are_told_from_names(name: str, words: str) -> None:
 def test_several_sound_tracks(waveform: NDArray[np.float32], tmp_path: Path, default: int | None, number: int) -> None:
     """It is said which one is heard: the one marked for it, else the first."""
     with av.open(str(tmp_path / "film.mkv"), "w") as output:
-        tracks = [output.add_stream("flac", rate=16_000, layout="mono") for _ in range(2)]
+        tracks = [output.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in range(2)]
         tracks[1].metadata["language"] = "fre"
         if default is not None:
             tracks[default].disposition = Disposition.default
