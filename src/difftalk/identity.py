@@ -27,8 +27,8 @@ from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, UPPER, Array, Image, Tracke
 from difftalk.marks import Mark
 from difftalk.mouth import CHIN, LIPS, Geometry
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
-from difftalk.person import People, Person
-from difftalk.recognition import Recogniser, Run, runs
+from difftalk.person import Offers, People, Person
+from difftalk.recognition import Recogniser, Run, is_cut, runs
 from difftalk.timeline import repeats_note, timeline
 from difftalk.voice import listened
 from difftalk.waveform import SAMPLE_RATE
@@ -169,7 +169,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     if picture.is_still(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
-    tracker, people = Tracker(model.face_finder), People()
+    tracker, offers = Tracker(model.face_finder), Offers()
     tracked: list[tuple[Tracked | None, Run | None]] = []
     distances: list[float] = []
     mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
@@ -177,6 +177,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     marks: list[Mark] = []
     damaged: list[float] = []
     followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
+    before: Followed | None = None  # the last frame, where it shows somebody
     lookout, lately = lookout_of(model), deque[Cover | None](maxlen=WARY)
     recogniser = Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
     for frame, run in runs(followed, recogniser):
@@ -188,9 +189,11 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         if found is not None and run is not None and frame.face is not None and not found.mouth_hidden:
             free = found.pose.remove(frame.face.points)
             cover = next((cover for cover in reversed(lately) if cover is not None), None)
-            people.of(run).offer(frame, free, for_neutral=len(tracked) % every == 0, cover=cover)
+            cut = before is not None and is_cut(before, frame)
+            offers.take(run, frame, free, for_neutral=len(tracked) % every == 0, cover=cover, cut=cut)
             if frame.seconds < OWN_SECONDS:
                 mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
+        before = frame if run is not None else None
         if progress is not None:
             progress(len(tracked), max(info.frame_count, len(tracked)))
     if not distances:
@@ -198,7 +201,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
             f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
         )
     _check_size(path, float(np.median(distances)))
-    people.finish()
+    people = offers.finish()
     seen = [candidates.person(model.geometry) for _, candidates in people.known]
     frames = _uncovered(
         [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked]

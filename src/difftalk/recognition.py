@@ -199,6 +199,11 @@ def seen_well(frame: Followed) -> bool:
     return frame.pose is not None and frame.alignment is not None and abs(frame.pose.yaw) <= MAX_YAW
 
 
+def is_cut(before: Followed, now: Followed) -> bool:
+    """Whether place or picture jumps from one frame to the next, both seen well."""
+    return not steady(before.pose, now.pose) or _jump(_glance(before), _glance(now)) > GLANCE_JUMP
+
+
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(a - b))
 
