@@ -338,6 +338,8 @@ def test_nobody_is_drawn_while_one_face_becomes_another(model: Model, tmp_path: 
     assert whose[:16] == [0] * 16
     assert set(whose[-14:]) == {1}
     assert None in whose[16:28]
+    assert whose[16:28].count(None) >= 8
+    assert None not in [*whose[:16], *whose[-14:]]
 
 
 def test_nobody_is_drawn_from_a_dissolve(portrait: Image, face: Face, model: Model) -> None:

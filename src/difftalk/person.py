@@ -222,9 +222,13 @@ class Offers:
         for_neutral: bool,
         cover: Cover | None,
         cut: bool,
-    ) -> None:
-        """cut: the picture jumps to this frame. The rest: see `Candidates.offer`."""
-        if self._run is not None and run is not self._run:
+    ) -> bool:
+        """Whether somebody else came just before the frame, out of a dissolve.
+
+        cut: the picture jumps to this frame. The rest: see `Candidates.offer`.
+        """
+        changed = self._run is not None and run is not self._run
+        if changed:
             while self._waiting:
                 self._pass_on(mixed=not cut)
             self._near = 0 if cut else NEAR_CHANGE
@@ -233,6 +237,7 @@ class Offers:
         if self._near > 0 or len(self._waiting) > NEAR_CHANGE:
             self._pass_on(mixed=self._near > 0)
             self._near = max(0, self._near - 1)
+        return changed and not cut
 
     def finish(self) -> People:
         """Everybody, when all frames have been taken."""
