@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from conftest import Run
-from difftalk import cli, video
+from difftalk import __version__, cli, video
 from difftalk.face import Image
 from difftalk.model import Model
 from drawn import draw_clip, moving, without_face, write_wav
@@ -132,6 +132,10 @@ def test_help_names_every_command(run: Run) -> None:
         assert name in said
 
 
+def test_version(run: Run) -> None:
+    assert run("--version") == (0, f"difftalk {__version__}\n", "")
+
+
 def test_progress_on_a_terminal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     with cli._progress(False) as progress:
@@ -229,6 +233,9 @@ DUB = [
     ("portrait.png clip.mp4 new.mp4", "portrait.png is a picture, not a video; use animate for pictures"),
     ("clip.mp4 blink.wav new.mp4", "blink.wav: holds 6 ms of sound; at 25 frames/s more than 20 ms are needed"),
     ("https://www.youtube.com/watch?v=dQw4w9WgXcQ voice.wav new.mp4", "is an address; download it first"),
+    ("file:///films/a%20b.mp4 voice.wav new.mp4", "is an address; give the file's path: /films/a b.mp4"),
+    ("clip.mp4 file://localhost/voice.wav new.mp4", "is an address; give the file's path: /voice.wav"),
+    ("clip.mp4 voice.wav file:///films/new.mp4", "is an address; videos are written to files; give a path"),
     ("portrait.png voice.wav new.mp4", "use animate"),
     ("clip.mp4 hollow.wav new.mp4", "hollow.wav"),
     ("clip.mp4 mute.mp4 new.mp4", "no audio track"),

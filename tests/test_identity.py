@@ -19,10 +19,10 @@ from difftalk.errors import FaceError, InputError
 from difftalk.face import UPPER, Array, Face, Image
 from difftalk.identity import JAW_MARGIN, Identity, of_still, of_video
 from difftalk.model import Model
-from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LOWER_LIP, UPPER_LIP, opening
+from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LIPS, LOWER_LIP, UPPER_LIP, opening
 from difftalk.mouth_bank import TURN_STAY
-from difftalk.person import MAX_REFERENCES
-from difftalk.recognition import Recogniser
+from difftalk.person import MAX_REFERENCES, NEAR_CHANGE, Offers
+from difftalk.recognition import Recogniser, Run
 from drawn import SHARED, draw_clip, moving, without_face
 
 
@@ -361,6 +361,31 @@ def test_nobody_is_drawn_while_one_face_becomes_another(model: Model, tmp_path: 
     assert whose[:16] == [0] * 16
     assert set(whose[-14:]) == {1}
     assert None in whose[16:28]
+    assert whose[16:28].count(None) >= 8
+    assert None not in [*whose[:16], *whose[-14:]]
+
+
+def test_nobody_is_drawn_from_a_dissolve(portrait: Image, face: Face, model: Model) -> None:
+    """Of the frames near one, which show two, a reference is taken only where there is no other; at a cut, any."""
+
+    def grey(dissolve: bool, count: int) -> list[int]:
+        offers, alone, other = Offers(), Run(np.ones(128), 1), Run(-np.ones(128), 1)
+        pose = model.geometry.pose(face.points)
+        for number in range(2 * count):
+            image = np.full_like(portrait, number)
+            followed = Followed(image, number / 25, face, pose, align(pose))
+            free = pose.remove(face.points)
+            free[LIPS, 1] *= 1 + 0.01 * min(number, 2 * count - number)  # the nearer to the change, the fuller
+            run, cut = alone if number < count else other, not dissolve and number == count
+            offers.take(run, followed, free, for_neutral=True, cover=None, cut=cut)
+        people = [candidates.person(model.geometry) for _, candidates in offers.finish().known]
+        return [int(np.median(reference.image)) for one in people for reference in one.references]
+
+    early, late = grey(True, 30)
+    assert early < 30 - NEAR_CHANGE
+    assert late >= 30 + NEAR_CHANGE
+    assert grey(False, 30) == [29, 30]
+    assert len(grey(True, 8)) == 2
 
 
 def aligned_face(path: Path, model: Model) -> Image:

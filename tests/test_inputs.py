@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from difftalk import audio, inputs
@@ -33,12 +35,33 @@ def test_kinds(still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:
         ("youtu.be/1", "is an address"),
         ("m.wav", "m.wav: no such file"),
         ("C:/voice.wav", "no such file"),
-        ("file:///voice.wav", "no such file"),
+        ("file:///voice.wav", "is an address; give the file's path: /voice.wav"),
     ],
 )
 def test_addresses_are_told_from_names(name: str, words: str) -> None:
     with pytest.raises(MediaError, match=words):
         inputs.kind_of(Path(name))
+
+
+@pytest.mark.parametrize(("default", "number"), [(None, 1), (1, 2)])
+def test_several_sound_tracks(waveform: NDArray[np.float32], tmp_path: Path, default: int | None, number: int) -> None:
+    """It is said which one is heard: the one marked for it, else the first."""
+    with av.open(str(tmp_path / "film.mkv"), "w") as output:
+        tracks = [output.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in range(2)]
+        tracks[1].metadata["language"] = "fre"
+        if default is not None:
+            tracks[default].disposition = Disposition.default
+        for track in tracks:
+            frame = av.AudioFrame.from_ndarray((waveform[None] * 30_000).astype(np.int16), "s16", "mono")
+            frame.sample_rate = 16_000
+            for packet in [*track.encode(frame), *track.encode(None)]:
+                output.mux(packet)
+    (note,) = inputs.track_notes(tmp_path / "film.mkv")
+    assert note.startswith(f"sound track {number} of 2{' (fre)' if number == 2 else ''} is used")
+
+
+def test_one_sound_track_needs_no_word(voice: Path) -> None:
+    assert inputs.track_notes(voice) == []
 
 
 def test_a_frame_needs_more_than_half_its_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def test_names_never_collide(tmp_path: Path) -> None:
     assert len(set(names)) == 5
     assert "other" in names
     assert [clip.name for clip in find_clips(tmp_path)] == names
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Nor does one name a folder above its own."""
+    for name in (b"\xff.mp4", b"\xfe.mp4", b"...mp4"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    names = {clip.name for clip in find_clips(tmp_path)}
+    assert len(names) == 3
+    assert not names & {".", "..", ""}
 
 
 @pytest.mark.parametrize(

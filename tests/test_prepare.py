@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -202,3 +203,15 @@ def test_faded_ends_are_left_out() -> None:
     assert unfaded([5.0, 20.0, 40.0, *clear, 30.0, 10.0]) == slice(3, 11)
     assert unfaded(clear) == slice(0, 8)
     assert unfaded([]) == slice(None)
+
+
+def test_names_that_are_no_text(clip: Path, model: Model, tmp_path: Path) -> None:
+    """A clip whose name is no text, a bad one beside it, into a folder of that kind."""
+    clips, out = (tmp_path / os.fsdecode(name) for name in (b"clips-\xff", b"out-\xff"))
+    clips.mkdir()
+    shutil.copyfile(clip, clips / os.fsdecode(b"\xff.mp4"))
+    (clips / os.fsdecode(b"\xfe.mp4")).write_text("this is not a video\n")
+    report = prepare(clips, out, model=model, workers=1)
+    assert len(report.records) == 2
+    with (out / "index.parquet").open("rb") as file:
+        assert {row["person"] for row in parquet.read_table(file).to_pylist()} == {"?"}

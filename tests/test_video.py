@@ -140,6 +140,31 @@ def test_matroskas_milliseconds_are_a_constant_rate(tmp_path: Path) -> None:
     assert (info.frame_rate, info.constant_rate, info.frame_count) == (NTSC, True, 40)
 
 
+@pytest.mark.parametrize(
+    ("aspect", "size", "shown"),
+    [
+        (Fraction(64, 45), (96, 64), Fraction(64, 45)),
+        (Fraction(2), (192, 64), Fraction(1)),
+        (Fraction(1, 2), (96, 128), Fraction(1)),
+        (Fraction(11, 24), (96, 140), Fraction(1)),
+        (Fraction(20), (96, 64), Fraction(20)),
+    ],
+)
+def test_very_oblong_pixels_are_made_square(
+    tmp_path: Path, aspect: Fraction, size: tuple[int, int], shown: Fraction
+) -> None:
+    """So that faces have their form, as probed and as read, from the start or from within."""
+    path = tmp_path / "video.mp4"
+    with video.Writer(path, width=96, height=64, pixel_aspect=aspect) as writer:
+        for _ in range(3):
+            writer.write(np.full((64, 96, 3), 128, np.uint8))
+    info = video.probe(path)
+    assert ((info.width, info.height), info.pixel_aspect) == (size, shown)
+    frames = list(video.read(path))
+    later = next(video.read(path, first=2, marks=[frame.mark for frame in frames]))
+    assert {frame.image.shape for frame in [*frames, later]} == {(size[1], size[0], 3)}
+
+
 @pytest.mark.parametrize(("angle", "mirrored"), [(90, False), (-90, False), (180, False), (0, True), (90, True)])
 def test_rotation_flag_is_applied(tmp_path: Path, angle: int, mirrored: bool) -> None:
     image = scene(0)

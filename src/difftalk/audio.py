@@ -18,6 +18,7 @@ from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, TypeVar, cast, overload
+from urllib.parse import unquote
 
 import av
 import numpy as np
@@ -44,6 +45,7 @@ _READ_ERRORS = 100  # errors in a row that the container may give before the fil
 _MOST_CHANNELS = 7  # PyAV 18.1 crashes on the samples of a planar frame with more
 
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+:/|www\.|(m\.)?youtube\.com/|youtu\.be/", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"file:/+(localhost/+)?", re.IGNORECASE)  # a path has lost the second of two slashes
 _LOOKED_AT = 4096  # bytes of what may be a text
 _TEXT = "{}: is a text file; give an audio or video file"
 
@@ -69,12 +71,20 @@ def check_file(path: Path | str) -> None:
         if path.stat().st_size == 0:
             raise MediaError(f"{path}: is empty (0 bytes)")
     except FileNotFoundError as error:
+        if _FILE_ADDRESS.match(str(path)):
+            given = unquote(_FILE_ADDRESS.sub("/", str(path)))
+            raise MediaError(f"{path}: is an address; give the file's path: {given}") from None
         if _ADDRESS.match(str(path)):
             address = str(path).replace(":/", "://", 1)
             raise MediaError(f"{address}: is an address; download it first, then give the file") from None
         raise MediaError(f"{path}: no such file") from error
     except OSError as error:
         raise MediaError(f"{path}: cannot be opened ({error.strerror})") from error
+
+
+def is_address(path: Path) -> bool:
+    """Whether it reads as one of the web or of a file."""
+    return bool(_ADDRESS.match(str(path)) or _FILE_ADDRESS.match(str(path)))
 
 
 def open_media(path: Path | str) -> InputContainer:

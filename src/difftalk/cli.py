@@ -14,7 +14,6 @@ Everything here can be done from Python as well.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,8 +22,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from difftalk.errors import DifftalkError, InputError
-from difftalk.process import STOPPED, end_in_order, replace_unprintable
+from difftalk import __version__
+from difftalk.errors import InputError
+from difftalk.process import exit_code_of
 
 if TYPE_CHECKING:
     from difftalk.talker import Result
@@ -35,6 +35,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Make a portrait speak, or a video say something else.",
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"difftalk {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print it and stop.")]
+
+
+@app.callback()
+def _all_commands(version: _Version = False) -> None: ...
+
 
 _Out = Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write.")]
 _Model = Annotated[Optional[Path], typer.Option("--model", help="A model folder; without it, the shipped model.")]  # noqa: UP045
@@ -374,9 +388,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def _print_result(result: Result, as_json: bool) -> None:
     if as_json:
-        content = asdict(result)
-        content["path"] = str(result.path)
-        print(json.dumps(content))
+        print(json.dumps({**asdict(result), "path": str(result.path)}))
         return
     for note in result.notes:
         print(note)
@@ -385,15 +397,5 @@ def _print_result(result: Result, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Runs a command; an error that a user can mend is one line and exit code 1, Ctrl-C is 130, SIGTERM 143."""
-    replace_unprintable()
-    end_in_order()
-    try:
-        app(standalone_mode=True)
-    except DifftalkError as error:
-        print(f"difftalk: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except SystemExit as end:
-        if end.code in STOPPED:
-            print("difftalk: stopped", file=sys.stderr)
-        raise
+    """Runs a command."""
+    raise SystemExit(exit_code_of(app))

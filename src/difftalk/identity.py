@@ -27,8 +27,8 @@ from difftalk.face import MAX_YAW, MIN_EYE_DISTANCE, UPPER, Array, Face, Image, 
 from difftalk.marks import Mark
 from difftalk.mouth import CHIN, LIPS, Geometry
 from difftalk.own_way import OwnWay, at_rate, learn_aligned
-from difftalk.person import People, Person
-from difftalk.recognition import Recogniser, Run, runs
+from difftalk.person import NEAR_CHANGE, Offers, People, Person
+from difftalk.recognition import Recogniser, Run, is_cut, runs
 from difftalk.timeline import repeats_note, timeline
 from difftalk.voice import listened
 from difftalk.waveform import SAMPLE_RATE
@@ -44,6 +44,7 @@ JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the re
 MIN_ZOOM: Final = 0.6
 OWN_SECONDS: Final = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
 WARY: Final = 8  # frames for which what was before the face may not be quite gone
+BLENDED: Final = 5  # frames before and after one face becomes another that are passed through: no mouth fits them
 SEEN_FRAMES: Final = 6  # from which somebody is spoken of
 ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
 MOUTH: Final = np.concatenate([LIPS, CHIN])
@@ -200,7 +201,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     if picture.is_still(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
-    tracker, people = Tracker(model.face_finder), People()
+    tracker, offers = Tracker(model.face_finder), Offers()
     tracked: list[tuple[Tracked | None, Run | None]] = []
     distances: list[float] = []
     mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
@@ -208,6 +209,8 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     marks: list[Mark] = []
     damaged: list[float] = []
     followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
+    before: tuple[int, Followed] | None = None  # the last frame that shows somebody, and its number
+    dissolves: list[int] = []  # first frames of those who come out of one
     lookout, lately = lookout_of(model), deque[Cover | None](maxlen=WARY)
     recogniser = Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
     for frame, run in runs(followed, recogniser):
@@ -219,9 +222,14 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         if found is not None and run is not None and frame.face is not None and not found.mouth_hidden:
             free = found.pose.remove(frame.face.points)
             cover = next((cover for cover in reversed(lately) if cover is not None), None)
-            people.of(run).offer(frame, free, for_neutral=len(tracked) % every == 0, cover=cover)
+            number = len(tracked) - 1
+            cut = before is not None and _parted(*before, number, frame)
+            if offers.take(run, frame, free, for_neutral=len(tracked) % every == 0, cover=cover, cut=cut):
+                dissolves.append(number)
             if frame.seconds < OWN_SECONDS:
                 mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
+        if run is not None:
+            before = len(tracked) - 1, frame
         if progress is not None:
             progress(len(tracked), max(info.frame_count, len(tracked)))
     if not distances:
@@ -229,11 +237,14 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
             f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
         )
     _check_size(path, float(np.median(distances)))
-    people.finish()
+    people = offers.finish()
     seen = [candidates.person(model.geometry) for _, candidates in people.known]
     frames = _uncovered(
         [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked]
     )
+    for number in dissolves:
+        for near in range(max(0, number - BLENDED), min(len(frames), number + BLENDED)):
+            frames[near] = None
     own_way = None
     if len(seen) == 1:
         own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
@@ -242,6 +253,11 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
     return Identity(
         path, seen, info=info, frames=_enlarged(frames), marks=marks, times=times, notes=notes, own_way=own_way
     )
+
+
+def _parted(last: int, before: Followed, number: int, now: Followed) -> bool:
+    """Whether two frames, of these numbers, with none between that shows somebody, are of different pictures."""
+    return is_cut(before, now) if number - last == 1 else number - last > NEAR_CHANGE
 
 
 def _notes(people: People, faces: int, frames: list[Tracked | None], damaged: list[float]) -> list[str]:

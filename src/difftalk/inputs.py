@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from av.stream import Disposition
 
-from difftalk.audio import frame_count, open_media
+from difftalk.audio import audio_stream, frame_count, open_media
 from difftalk.errors import InputError, MediaError, OutputError
 from difftalk.part import Part
 from difftalk.picture import is_picture, moves
@@ -62,6 +62,17 @@ def check_length(sound: Path, seconds: float, frame_rate: Fraction) -> None:
             f"{sound}: holds {1000 * seconds:.0f} ms of sound; at {float(frame_rate):.4g} frames/s more than "
             f"{500 / float(frame_rate):.0f} ms are needed"
         )
+
+
+def track_notes(sound: Path) -> list[str]:
+    """Which sound track is heard, where there are several."""
+    with open_media(sound) as container:
+        tracks, chosen = list(container.streams.audio), audio_stream(container, sound)
+        if len(tracks) < 2:
+            return []
+        tongue = f" ({chosen.metadata['language']})" if chosen.metadata.get("language", "und") != "und" else ""
+        number = [track.index for track in tracks].index(chosen.index) + 1
+    return [f"sound track {number} of {len(tracks)}{tongue} is used, as players do; for another, give it as a file"]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -52,20 +53,21 @@ def find_clips(source: Path, *, rights: str | None = None, split: str | None = N
 
 
 def _name_of(path: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(path).with_suffix(""))).removeprefix("clips_")
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(Path(path).with_suffix(""))).removeprefix("clips_")
+    return name if name.strip(".") else "_"  # a folder of its own, not the one it is in
 
 
 def _longer_name(clip: Clip) -> str:
     """Apart from that of talk.mov beside talk.mp4."""
-    return f"{clip.name}-{hashlib.sha256(str(clip.path).encode()).hexdigest()[:8]}"
+    return f"{clip.name}-{hashlib.sha256(os.fsencode(clip.path)).hexdigest()[:8]}"
 
 
 def _from_manifest(source: Path) -> list[Clip]:
     offsets: dict[str, dict[str, str]] = {}
     if (source / "offsets.csv").is_file():
-        with (source / "offsets.csv").open(newline="") as file:
+        with (source / "offsets.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             offsets = {row["path"]: row for row in csv.DictReader(file)}
-    with (source / "manifest.csv").open(newline="") as file:
+    with (source / "manifest.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     missing = {"path", "person", "split", "rights"} - set(rows[0] if rows else ())
     if missing:

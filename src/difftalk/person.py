@@ -6,6 +6,7 @@ opening the mouth one. Knows nothing of files, nor of who is who.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
 MAX_REFERENCES: Final = 8
-COVERED_RANK: Final = 1000.0  # behind any frame that has nothing before the face
+COVERED_RANK: Final = 1000.0  # behind any frame that shows the face alone
 FIRST_SHAPES: Final = 8  # frames, all of which count for the neutral
+
+NEAR_CHANGE: Final = 12  # frames before and after one face becomes another in which both may be seen
 
 Bin = tuple[int, int]  # of yaw and pitch
 
@@ -84,11 +87,18 @@ class Candidates:
     openings: dict[Way, int] = field(default_factory=dict)  # how many frames are like it
 
     def offer(
-        self, frame: Followed, free: NDArray[np.floating], *, for_neutral: bool, cover: Cover | None = None
+        self,
+        frame: Followed,
+        free: NDArray[np.floating],
+        *,
+        for_neutral: bool,
+        cover: Cover | None = None,
+        mixed: bool = False,
     ) -> None:
         """free: (478, 3) pose-free points. for_neutral: whether they count for the neutral.
 
-        cover: what lies before the face; such a frame is taken where there is no other.
+        cover: what lies before the face. mixed: another may shine through. Such a frame is taken where there is no
+        other.
         """
         assert frame.pose is not None
         if for_neutral or len(self.shapes) < FIRST_SHAPES:
@@ -97,10 +107,11 @@ class Candidates:
         yaw, pitch = (round(angle / TURN_BIN) for angle in frame.pose.turn)
         self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
         best, wide = self.closed.get((yaw, pitch)), float(opening(free))
-        rank = wide - lip_height(free) + (0 if cover is None else COVERED_RANK)
+        behind = 0 if cover is None and not mixed else COVERED_RANK
+        rank = wide - lip_height(free) + behind
         if best is None or rank < best.rank:
             self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame, cover))
-        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn)) + (0 if cover is None else COVERED_RANK)
+        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn)) + behind
         self.openings[way] = self.openings.get(way, 0) + 1
         if way not in self.opened or away < self.opened[way].away:
             self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), _reference(frame, cover))
@@ -179,3 +190,63 @@ class People:
             self.numbers[id(run)] = number
             self.known[number][0].join(run)
             self.known[number][1].merge(candidates)
+
+
+@dataclass(frozen=True)
+class _Offer:
+    run: Run
+    frame: Followed
+    free: NDArray[np.floating]
+    for_neutral: bool
+    cover: Cover | None
+
+
+@dataclass
+class Offers:
+    """Frames on their way to the people that they show; those near a dissolve count as mixed.
+
+    Holds NEAR_CHANGE frames: so late is it known that one person becomes another.
+    """
+
+    people: People = field(default_factory=People)
+    _waiting: deque[_Offer] = field(default_factory=deque)
+    _run: Run | None = None
+    _near: int = 0  # of the frames to come, so many are near a change
+
+    def take(
+        self,
+        run: Run,
+        frame: Followed,
+        free: NDArray[np.floating],
+        *,
+        for_neutral: bool,
+        cover: Cover | None,
+        cut: bool,
+    ) -> bool:
+        """Whether somebody else came just before the frame, out of a dissolve.
+
+        cut: the picture jumps to this frame. The rest: see `Candidates.offer`.
+        """
+        changed = self._run is not None and run is not self._run
+        if changed:
+            while self._waiting:
+                self._pass_on(mixed=not cut)
+            self._near = 0 if cut else NEAR_CHANGE
+        self._run = run
+        self._waiting.append(_Offer(run, frame, free, for_neutral, cover))
+        if self._near > 0 or len(self._waiting) > NEAR_CHANGE:
+            self._pass_on(mixed=self._near > 0)
+            self._near = max(0, self._near - 1)
+        return changed and not cut
+
+    def finish(self) -> People:
+        """Everybody, when all frames have been taken."""
+        while self._waiting:
+            self._pass_on(mixed=False)
+        self.people.finish()
+        return self.people
+
+    def _pass_on(self, *, mixed: bool) -> None:
+        offer = self._waiting.popleft()
+        candidates, for_neutral = self.people.of(offer.run), offer.for_neutral and not mixed
+        candidates.offer(offer.frame, offer.free, for_neutral=for_neutral, cover=offer.cover, mixed=mixed)

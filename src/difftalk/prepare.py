@@ -334,8 +334,12 @@ def write_index(records: Sequence[Record], out: Path) -> None:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    rows = [asdict(record) for record in records]
-    parquet.write_table(pyarrow.Table.from_pylist(rows), out / "index.parquet")
+    rows = [
+        {name: _in_unicode(value) if isinstance(value, str) else value for name, value in asdict(record).items()}
+        for record in records
+    ]
+    with (out / "index.parquet").open("wb") as file:  # pyarrow takes no path that is no text
+        parquet.write_table(pyarrow.Table.from_pylist(rows), file)
     kept = [record for record in records if record.kept]
     summary = {
         "clips": len(records),
@@ -347,3 +351,8 @@ def write_index(records: Sequence[Record], out: Path) -> None:
         "marked": {record.name: record.reason for record in kept if record.reason},
     }
     (out / "report.json").write_text(json.dumps(summary, indent=1) + "\n")
+
+
+def _in_unicode(text: str) -> str:
+    """Bytes of a file's name that are no text become question marks."""
+    return text.encode("utf-8", "replace").decode()

@@ -199,12 +199,23 @@ def seen_well(frame: Followed) -> bool:
     return frame.pose is not None and frame.alignment is not None and abs(frame.pose.yaw) <= MAX_YAW
 
 
+def is_cut(before: Followed, now: Followed) -> bool:
+    """Whether place, picture or colour jumps from one frame to the next, both seen well."""
+    return not steady(before.pose, now.pose) or _jump(_upper_face(before), _upper_face(now)) > GLANCE_JUMP
+
+
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(a - b))
 
 
 def _glance(frame: Followed) -> Array:
     """Grey (16, 24) of the upper face, its mean taken out."""
+    grey = _upper_face(frame).mean(2)
+    return np.asarray(grey - grey.mean(), np.float32)
+
+
+def _upper_face(frame: Followed) -> Array:
+    """(16, 24, 3) RGB."""
     import cv2
 
     assert frame.alignment is not None
@@ -213,8 +224,7 @@ def _glance(frame: Followed) -> Array:
     matrix = shrink * frame.alignment.matrix
     matrix[:, 2] -= shrink * corner
     small = cv2.warpAffine(frame.image, matrix, GLANCE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    grey = small.astype(np.float32).mean(2)
-    return np.asarray(grey - grey.mean(), np.float32)
+    return np.asarray(small, np.float32)
 
 
 def _jump(before: Array, now: Array) -> float:

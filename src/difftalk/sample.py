@@ -220,7 +220,8 @@ def load_samples(data: Path, *, split: str | None = None) -> list[Sample]:
         import pyarrow.parquet as parquet
     except ImportError:
         raise MissingExtraError("pyarrow", "train") from None
-    rows = parquet.read_table(index).to_pylist()
+    with index.open("rb") as file:
+        rows = parquet.read_table(file).to_pylist()
     names = [row["name"] for row in rows if row["kept"] and (split is None or row["split"] == split)]
     if not names:
         raise DataError(

@@ -255,6 +255,7 @@ class Talker:
             inputs.check_length(heard, seconds, STILL_RATE)
             identity = of_still(path, self.model, size=size)
             assert identity.image is not None
+            identity.notes.extend(inputs.track_notes(heard))
             height, width = identity.image.shape[:2]
             total = audio.frame_count(seconds, STILL_RATE)
             writer = video.Writer(
@@ -318,6 +319,7 @@ class Talker:
                     identity.notes.append(
                         "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
                     )
+                identity.notes.extend(inputs.track_notes(heard))
                 identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))
                 frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
                 total = audio.frame_count(seconds, rate)

@@ -26,7 +26,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from difftalk.audio import Damage, open_media, packets, video_stream
+from difftalk.audio import Damage, is_address, open_media, packets, video_stream
 from difftalk.clock import RATE_DENOMINATOR, frame_rate, nominal_rate
 from difftalk.errors import MediaError, OutputError
 from difftalk.marks import Mark, marked, sought
@@ -39,6 +39,9 @@ Image = NDArray[np.uint8]  # (height, width, 3) RGB
 CRF = 17  # x264's quality: 18 is taken for indistinguishable by eye
 # At 512², ms on one core, Mbit/s, PSNR: ultrafast 1.7, 1.9, 44.9; superfast 2.6, 1.1, 44.8; fast 6.6, 0.6, 44.6
 PRESET = "superfast"
+
+LONGEST_PIXEL = Fraction(3, 2)  # long side over short; where pixels are longer they are made square: faces keep form
+_NO_PIXEL = 4  # long side over short; beyond it the file is taken to be wrong
 
 _TICKS = 90_000  # 1/s at least, so that any source's time stamps survive
 
@@ -56,7 +59,7 @@ class VideoInfo:
     """What is known of a video from its packets and its first frame."""
 
     path: Path
-    width: int  # as shown, rotation applied
+    width: int  # as shown, rotation applied; very oblong pixels made square
     height: int
     frame_rate: Fraction  # the mean, where it is not constant
     constant_rate: bool
@@ -103,6 +106,8 @@ def probe(path: Path | str) -> VideoInfo:
         rate, constant = frame_rate(times if len(times) == len(stamps) else np.zeros(0), nominal_rate(stream))
         seconds = len(stamps) / rate if constant else times[-1] - times[0] + 1 / rate
         width, height, aspect = first.width, first.height, stream.sample_aspect_ratio or Fraction(1)
+        if _shown_size(first, aspect) != (width, height):
+            (width, height), aspect = _shown_size(first, aspect), Fraction(1)
         if _transposes(_display_matrix(first)):
             width, height, aspect = height, width, 1 / aspect
     return VideoInfo(Path(path), width, height, rate, constant, len(stamps), float(seconds), has_audio, aspect)
@@ -118,12 +123,14 @@ def read(path: Path | str, *, first: int = 0, marks: Sequence[Mark] = ()) -> Gen
         return
     if marks:
         with open_media(path) as container:
-            found = sought(container, _track(container, path), marks, first)
+            track = _track(container, path)
+            found = sought(container, track, marks, first)
             if found is not None:
-                yield from _pictures(path, found, first)
+                yield from _pictures(path, found, first, track.sample_aspect_ratio)
                 return
     with open_media(path) as container:
-        yield from _pictures(path, marked(container, _track(container, path)), first)
+        track = _track(container, path)
+        yield from _pictures(path, marked(container, track), first, track.sample_aspect_ratio)
 
 
 def _moving(path: Path | str, first: int) -> Iterator[Frame]:
@@ -134,10 +141,12 @@ def _moving(path: Path | str, first: int) -> Iterator[Frame]:
         seconds += shown
 
 
-def _pictures(path: Path | str, found: Iterator[tuple[Mark, av.VideoFrame]], first: int) -> Iterator[Frame]:
+def _pictures(
+    path: Path | str, found: Iterator[tuple[Mark, av.VideoFrame]], first: int, aspect: Fraction | None
+) -> Iterator[Frame]:
     convert: _Converter | None = None
     for mark, frame in found:
-        convert = convert or _Converter(frame)
+        convert = convert or _Converter(frame, aspect or Fraction(1))
         if mark.number < first:
             continue
         try:
@@ -299,6 +308,8 @@ def _check_target(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path}: is a folder; give a file name")
     if path.exists() and not overwrite:
         raise OutputError(f"{path}: exists already; give another name or allow overwriting")
+    if not path.parent.is_dir() and is_address(path):
+        raise OutputError(f"{path}: is an address; videos are written to files; give a path")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist")
 
@@ -310,20 +321,29 @@ def _unwritable(path: Path, error: Exception) -> OutputError:
 class _Converter:
     """Decoded frames to upright RGB, all of the first one's size and orientation."""
 
-    def __init__(self, first: av.VideoFrame) -> None:
+    def __init__(self, first: av.VideoFrame, aspect: Fraction) -> None:
         self._reformatter = VideoReformatter()
-        self._size, self._turn = (first.width, first.height), _display_matrix(first)
+        self._size, self._turn = _shown_size(first, aspect), _display_matrix(first)
+        self._usual = Colorspace.ITU709 if min(first.width, first.height) >= _HD else Colorspace.ITU601
 
     def __call__(self, frame: av.VideoFrame) -> Image:
         form = "gbrap" if any(part.is_alpha for part in frame.format.components) else "gbrp"
-        usual = Colorspace.ITU709 if min(self._size) >= _HD else Colorspace.ITU601
-        matrix = None if frame.format.is_rgb or frame.colorspace in _MATRICES else usual
+        matrix = None if frame.format.is_rgb or frame.colorspace in _MATRICES else self._usual
         trc, primaries = (_TRC, _PRIMARIES) if frame.color_trc in _HDR else (None, None)
         flat = self._reformatter.reformat(
             frame, *self._size, form, matrix, interpolation=_INTO_RGB, dst_color_trc=trc, dst_color_primaries=primaries
         )
         image = np.asarray(flat.to_ndarray(), np.uint8)
         return np.ascontiguousarray(_turned(over_white(image) if image.shape[2] == 4 else image, self._turn))
+
+
+def _shown_size(frame: av.VideoFrame, aspect: Fraction) -> tuple[int, int]:
+    """Width and height, px, in which a face has its form, before any turn: as stored, but for very oblong pixels."""
+    if LONGEST_PIXEL < aspect <= _NO_PIXEL:
+        return round(frame.width * aspect / 2) * 2, frame.height
+    if LONGEST_PIXEL < 1 / aspect <= _NO_PIXEL:
+        return frame.width, round(frame.height / aspect / 2) * 2
+    return frame.width, frame.height
 
 
 def _display_matrix(frame: av.VideoFrame) -> NDArray[np.int32]:

@@ -106,7 +106,7 @@ def evaluate(
     content["notes"] += trust
     text = table(content)
     (out / "report.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    (out / "report.txt").write_text(text + "\n")
+    (out / "report.txt").write_text(text + "\n", encoding="utf-8", errors="replace")
     write_page(content, out)
     return Report(content, text)
 
@@ -196,7 +196,7 @@ def check_judge(
     with _one_torch_thread():
         found = gates(prepared(data, out, model, split, progress), _judge(own), model, split=split or "val")
     out.mkdir(parents=True, exist_ok=True)
-    (out / "gates.txt").write_text(found.text() + "\n")
+    (out / "gates.txt").write_text(found.text() + "\n", encoding="utf-8", errors="replace")
     return found.text()
 
 

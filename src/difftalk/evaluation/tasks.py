@@ -39,7 +39,7 @@ def write_tasks(clips: Sequence[Clip], bench: Bench, protocols: Sequence[str], f
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; give a new folder")
     made = [task for name in protocols for clip in clips for task in _tasks(name, clip, bench, folder)]
-    with (folder / "tasks.csv").open("w", newline="") as file:
+    with (folder / "tasks.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow([field.name for field in fields(Task)])
         writer.writerows(astuple(task) for task in made)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from difftalk.errors import DifftalkError
-from difftalk.process import end_in_order, replace_unprintable
+from difftalk.process import exit_code_of
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -37,27 +36,26 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains; an error that a user can mend is one line and exit code 1."""
     began, asked = time.monotonic(), parsed(arguments)
-    replace_unprintable()
-    end_in_order()
+    if code := exit_code_of(partial(_train, asked, began)):
+        raise SystemExit(code)
+
+
+def _train(asked: argparse.Namespace, began: float) -> None:
     from difftalk.training.run import train_kind  # takes seconds, which count
 
-    try:
-        done = train_kind(
-            asked.kind,
-            asked.data,
-            asked.out,
-            recipe=asked.recipe,
-            start_from=asked.start,
-            settings=asked.settings,
-            steps=asked.steps,
-            minutes=asked.minutes,
-            threads=asked.threads,
-            device=asked.device,
-            since=began,
-        )
-    except DifftalkError as error:
-        print(f"difftalk: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    done = train_kind(
+        asked.kind,
+        asked.data,
+        asked.out,
+        recipe=asked.recipe,
+        start_from=asked.start,
+        settings=asked.settings,
+        steps=asked.steps,
+        minutes=asked.minutes,
+        threads=asked.threads,
+        device=asked.device,
+        since=began,
+    )
     print(f"{done}: {asked.out}")
 
 

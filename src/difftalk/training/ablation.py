@@ -71,7 +71,7 @@ def ablate(
         found[name] = last_figures(denoiser)
     (out / "ablation.json").write_text(json.dumps(found, indent=1) + "\n")
     text = table(found)
-    (out / "ablation.md").write_text(text + "\n")
+    (out / "ablation.md").write_text(text + "\n", encoding="utf-8")
     return text
 
 
