@@ -397,5 +397,4 @@ def _print_result(result: Result, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Runs a command."""
     raise SystemExit(exit_code_of(app))
