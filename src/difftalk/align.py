@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -91,7 +91,7 @@ class Alignment:
         """Aligned pixels for one source pixel."""
         return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
 
-    @property
+    @cached_property
     def inverse(self) -> NDArray[np.float64]:
         """(2, 3): aligned -> source."""
         turn = np.linalg.inv(self.matrix[:, :2])

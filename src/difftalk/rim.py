@@ -105,6 +105,14 @@ class RimFollower:
         return np.asarray(found @ matrix[:, :2].T + matrix[:, 2] - RIM, np.float32)
 
 
+@lru_cache(maxsize=1)
+def _patch_pixels() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns (36, 165) of the pixels around every point of RIM."""
+    y, x = np.mgrid[-PATCH[1] : PATCH[1] + 1, -PATCH[0] : PATCH[0] + 1].reshape(2, 1, -1)
+    columns, rows = RIM.astype(int).T[..., None]
+    return rows + y, columns + x
+
+
 def _misfit(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> float:
     return float(np.mean([np.abs(now[part].astype(np.int16) - guess[part]).mean() for part in _BAND]))
 
@@ -118,7 +126,5 @@ def _rim_flow(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> Array:
     outside[inside] = guess[inside]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # has buffers: not to be shared by threads
     dense = finder.calc(outside, guess, None)  # type: ignore[call-overload]
-    x, y = PATCH
-    patches = [dense[max(0, b - y) : b + y + 1, max(0, a - x) : a + x + 1].reshape(-1, 2) for a, b in RIM.astype(int)]
-    found = np.array([np.median(patch, 0) for patch in patches])
+    found = np.median(dense[_patch_pixels()], axis=1)
     return np.asarray(np.clip(found, -MAX_FLOW, MAX_FLOW), np.float32)
