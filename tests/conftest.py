@@ -13,15 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from difftalk import audio, cli, picture
-from difftalk.align import Alignment, align
-from difftalk.face import Face, Image
-from difftalk.identity import Identity
-from difftalk.manifest import Clip as ToPrepare
+from difftalk.arrays import Image
+from difftalk.data.manifest import Entry as ToPrepare
+from difftalk.data.prepare import prepare_clip
+from difftalk.data.sample import Sample
+from difftalk.doors import cli
+from difftalk.face.finder import Face
+from difftalk.face.space import Alignment, align
+from difftalk.media import audio, picture
 from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
-from difftalk.prepare import prepare_clip
-from difftalk.sample import Sample
-from difftalk.talker import Talker
+from difftalk.talk.identity import Identity
+from difftalk.talk.talker import Talker
 from drawn import DEMO, draw_clip, moving, write_wav
 from tiny_graphs import (
     composite_path_graph,

@@ -16,11 +16,10 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 import difftalk
-from difftalk import video
-from difftalk.align import Alignment, region_mask
-from difftalk.face import Image
-from difftalk.paste import _box
-from difftalk.waveform import SAMPLE_RATE
+from difftalk.arrays import SAMPLE_RATE, Image
+from difftalk.face.space import Alignment, region_mask
+from difftalk.media import mp4, video
+from difftalk.render.paste import _box
 
 DEMO = Path(difftalk.__file__).parent / "demo"
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # real clips; not in the repository
@@ -48,7 +47,7 @@ def draw_clip(
     times: Sequence[float] | None = None,
 ) -> Path:
     height, width = frames[0].shape[:2]
-    with video.Writer(path, width=width, height=height, frame_rate=rate, sound=sound, crf=10) as writer:
+    with mp4.Writer(path, width=width, height=height, frame_rate=rate, sound=sound, crf=10) as writer:
         for number, frame in enumerate(frames):
             writer.write(frame, times[number] if times is not None else None)
     return path

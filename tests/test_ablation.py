@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from difftalk.data.sample import Sample
 from difftalk.model import Model
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.sizes import FirstStageSizes
-from difftalk.sample import Sample
 from difftalk.training.ablation import VARIANTS, ablate, table
 from difftalk.training.render_data import RenderSource
 

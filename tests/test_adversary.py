@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 
 from difftalk.errors import InputError
+from difftalk.nets.lpips import LPIPS
 from difftalk.training.adversary import WARM_UP, Adversary
 from difftalk.training.batches import FakeSource, RenderBatch
 from difftalk.training.loop import train
-from difftalk.training.losses import LPIPS, Loss
+from difftalk.training.losses import Loss
 from difftalk.training.recipes import DenoiserRecipe, override, recipe_named
 
 CPU = torch.device("cpu")

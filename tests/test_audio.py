@@ -13,8 +13,8 @@ import soxr
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from difftalk import audio
 from difftalk.errors import MediaError
+from difftalk.media import audio
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 Waveform = NDArray[np.float32]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from difftalk.evaluation import averages
+from difftalk.evaluation.report import averages
 
 
 def test_people_count_alike_whatever_their_clips() -> None:

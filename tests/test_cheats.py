@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk import audio
-from difftalk.composite import inner_mouth
-from difftalk.evaluation.curves import best_shift, follow_figures, rest_figures
-from difftalk.evaluation.performance import Performance, flicker, look_figures, look_of, of_frames
-from difftalk.evaluation.protocols import held_from, quiet_waveforms
-from difftalk.face import Image
-from difftalk.identity import of_still
+from difftalk.arrays import Image
+from difftalk.evaluation.metrics.curves import best_shift, follow_figures, rest_figures
+from difftalk.evaluation.metrics.take import Performance, flicker, look_figures, look_of, of_frames
+from difftalk.evaluation.protocols.bench import held_from
+from difftalk.evaluation.protocols.stills import quiet_waveforms
+from difftalk.media import audio
 from difftalk.model import Model
-from difftalk.talker import Talker
+from difftalk.render.warp import inner_mouth
+from difftalk.talk.portrait import of_still
+from difftalk.talk.talker import Talker
 from drawn import DEMO
 
 Wave = NDArray[np.float32]

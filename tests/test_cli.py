@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from conftest import Run
-from difftalk import __version__, cli, video
-from difftalk.face import Image
+from difftalk import __version__
+from difftalk.arrays import Image
+from difftalk.doors import cli
+from difftalk.media import video
 from difftalk.model import Model
 from drawn import draw_clip, moving, without_face, write_wav
 
@@ -306,7 +308,7 @@ def running(*arguments: object, until: Callable[[], bool]) -> Iterator[subproces
     """`difftalk ARGUMENTS`, begun and let run until it has come so far; killed in the end if it still runs."""
     # What starts the tests in the background may have left Ctrl-C, or the terminal's end, ignored for all below it.
     heeded = "import signal; signal.signal(2, signal.default_int_handler); signal.signal(1, signal.SIG_DFL)"
-    code = f"{heeded}; from difftalk.cli import main; main()"
+    code = f"{heeded}; from difftalk.doors.cli import main; main()"
     command, started = [sys.executable, "-c", code, *map(str, arguments)], time.monotonic()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from difftalk.clock import Clock, frame_rate
+from difftalk.media.clock import Clock, frame_rate
 
 
 @pytest.mark.parametrize(

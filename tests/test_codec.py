@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from difftalk.codec import Components, Foretold, expand, in_steps, squeeze
+from difftalk.data.codec import Components, Foretold, expand, in_steps, squeeze
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.int16, np.int64])

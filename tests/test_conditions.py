@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from difftalk.data.clip import Clip
+from difftalk.data.sample import Sample
 from difftalk.errors import InputError
-from difftalk.evaluation.conditions import CHANGES, conditions
-from difftalk.evaluation.glossary import SYSTEMS
-from difftalk.evaluation.protocols import Bench
+from difftalk.evaluation.protocols.bench import Bench
+from difftalk.evaluation.protocols.conditions import CHANGES, conditions
+from difftalk.evaluation.report.glossary import SYSTEMS
+from difftalk.graphs import LEFT_OUT
 from difftalk.model import Model
 from difftalk.nets.denoiser import CONDITIONS
-from difftalk.renderer import LEFT_OUT
-from difftalk.sample import Sample
-from difftalk.training.render_data import Clip
 
 
 def test_every_change_is_drawn_and_described(sample: Sample, denoiser_model: Model) -> None:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 import plain_difftalk as plain
 from difftalk.errors import DataError, OutputError
-from difftalk.nets.paper import PaperFirstStage, PaperFirstStageSizes, PaperSizes, PublishedDiffTalk
-from difftalk.nets.paper_layout import FIRST_STAGE, expected, to_published
-from difftalk.training.checkpoint import load_checkpoint, load_net
+from difftalk.nets.published import PaperFirstStage, PaperFirstStageSizes, PaperSizes, PublishedDiffTalk
+from difftalk.nets.published_layout import FIRST_STAGE, expected, to_published
+from difftalk.training.checkpoint import load_checkpoint
 from difftalk.training.convert import convert, read_state
+from difftalk.training.objectives import load_net
 from difftalk.training.recipes import PaperRecipe
 
 # The whole graph, narrow; as many groups as are taken of a net under 32 channels.

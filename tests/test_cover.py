@@ -12,13 +12,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from difftalk.align import Alignment
-from difftalk.composite import OVAL
-from difftalk.cover import Cover, Lookout, filled_in, mouth_hidden, pieces, settled
-from difftalk.face import Face, Image
+from difftalk.arrays import Image
+from difftalk.face.finder import Face
+from difftalk.face.landmarks import OVAL
+from difftalk.face.space import Alignment
 from difftalk.model import Model
-from difftalk.paste import put_before
-from difftalk.talker import Talker
+from difftalk.render.cover import Cover, Lookout, filled_in, mouth_hidden, pieces, settled
+from difftalk.render.paste import put_before
+from difftalk.talk.talker import Talker
 from drawn import draw_clip, images, masked, with_microphone
 
 Drawing = Callable[[Image, NDArray[np.floating]], Image]

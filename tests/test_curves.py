@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk.evaluation.curves import (
+from difftalk.evaluation.metrics.curves import (
     best_shift,
     closed_spans,
     closures,

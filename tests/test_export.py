@@ -12,14 +12,14 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from difftalk import engine
+from difftalk.data.sample import Sample
 from difftalk.errors import DifftalkError
+from difftalk.face.mouth import Geometry
 from difftalk.model import SHIPPED
-from difftalk.motion import opening_of, pressed
-from difftalk.mouth import Geometry
 from difftalk.nets import sizes
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.speech_encoder import SpeechEncoder
-from difftalk.sample import Sample
+from difftalk.speech.motion import opening_of, pressed
 from difftalk.training import export
 from difftalk.training.export import HALF_FROM, WINDOW_MELS, export_graph, export_model, export_speech_encoder
 from difftalk.training.motion_data import curve_of

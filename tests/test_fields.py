@@ -10,9 +10,9 @@ import av
 import numpy as np
 import pytest
 
-from difftalk import video
-from difftalk.fields import whole
-from difftalk.video import Image
+from difftalk.arrays import Image
+from difftalk.media import mp4, video
+from difftalk.media.fields import whole
 from drawn import encode
 
 COUNT = 12
@@ -57,7 +57,7 @@ def test_interlaced_frames_are_whole(tmp_path: Path, codec: str, name: str, fiel
 
 def test_written_frames_are_not_combed(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp4", film(), "libx264", fields="tff")
-    with video.Writer(tmp_path / "out.mp4", width=96, height=64) as writer:
+    with mp4.Writer(tmp_path / "out.mp4", width=96, height=64) as writer:
         for frame in video.read(path):
             writer.write(frame.image, frame.seconds)
     with av.open(tmp_path / "out.mp4") as container:

@@ -15,15 +15,18 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from difftalk import audio, footage, marks, video
-from difftalk.align import Alignment, Pose
-from difftalk.audio import Damage, decode
+from difftalk.arrays import Image
 from difftalk.errors import InputError
-from difftalk.face import UPPER, Image
-from difftalk.footage import Shot, shots
-from difftalk.identity import Identity, Tracked
-from difftalk.talker import Talker
-from difftalk.timeline import timeline
+from difftalk.face.landmarks import UPPER
+from difftalk.face.pose import Pose
+from difftalk.face.space import Alignment
+from difftalk.media import audio, marks, video
+from difftalk.media.container import Damage, decode
+from difftalk.media.timeline import timeline
+from difftalk.talk import footage
+from difftalk.talk.footage import Shot, shots
+from difftalk.talk.identity import Identity, Tracked
+from difftalk.talk.talker import Talker
 from drawn import draw_clip, encode, moving, packets, write_wav
 
 COUNT = 20
@@ -36,7 +39,7 @@ def tracked(number: int, *, x: float = 100) -> Tracked:
     return Tracked(pose, Alignment(np.eye(2, 3)), upper, zoom=1.0)
 
 
-def grey(count: int) -> list[video.Image]:
+def grey(count: int) -> list[Image]:
     """Each frame's grey says its number."""
     return [np.full((64, 64, 3), 20 + 10 * (number % 20), np.uint8) for number in range(count)]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from difftalk.errors import DataError
-from difftalk.evaluation.frechet import CrowdNets, crowd_figures, frechet
-from difftalk.evaluation.performance import Performance
+from difftalk.evaluation.metrics.frechet import CrowdNets, crowd_figures, frechet
+from difftalk.evaluation.metrics.take import Performance
 
 
 class Stills(nn.Module):

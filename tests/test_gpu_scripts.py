@@ -37,7 +37,13 @@ def carried(tmp_path: Path) -> Path:
 
 def test_what_is_carried(carried: Path) -> None:
     held = {path.relative_to(carried).as_posix() for path in carried.rglob("*") if path.is_file()}
-    assert {"train.sh", "parcel.py", "data/pack.json", "start/denoiser.safetensors", "src/difftalk/align.py"} <= held
+    assert {
+        "train.sh",
+        "parcel.py",
+        "data/pack.json",
+        "start/denoiser.safetensors",
+        "src/difftalk/face/space.py",
+    } <= held
     assert "start/painter.safetensors" not in held
     assert not any(name.endswith(".onnx") or "evaluation" in name for name in held)
     small = run([str(TOOLS / "gpu_carry.sh"), str(carried / "data"), str(carried.parent / "small")], LIMIT="9")

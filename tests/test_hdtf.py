@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk import hdtf
+from difftalk.data import hdtf
+from difftalk.data.hdtf import AUDIO_SHAPE, Hdtf, read_hdtf, write_hdtf
+from difftalk.data.sample import Sample
 from difftalk.errors import DataError, InputError, OutputError
-from difftalk.hdtf import AUDIO_SHAPE, Hdtf, read_hdtf, write_hdtf
-from difftalk.published import LANDMARKS_68, characters_of, rows_around, windows_of
-from difftalk.sample import Sample
+from difftalk.render.published import LANDMARKS_68, characters_of, rows_around, windows_of
 
 
 def as_clip(sample: Sample, name: str, split: str = "train", offset: int = 0) -> Sample:

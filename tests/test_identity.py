@@ -12,17 +12,22 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from difftalk import identity as identities
-from difftalk import person as persons
-from difftalk.align import REGION_Y, Followed, align, follow
+from difftalk.arrays import Array, Image
 from difftalk.errors import FaceError, InputError
-from difftalk.face import UPPER, Array, Face, Image
-from difftalk.identity import JAW_MARGIN, Identity, of_still, of_video
+from difftalk.face.finder import Face
+from difftalk.face.landmarks import CHIN, LIP_BOTTOM, LIP_TOP, LIPS, LOWER_LIP, UPPER, UPPER_LIP
+from difftalk.face.mouth import opening
+from difftalk.face.recognition import Recogniser, Run
+from difftalk.face.space import REGION_Y, align
+from difftalk.face.tracker import Followed, follow
 from difftalk.model import Model
-from difftalk.mouth import CHIN, LIP_BOTTOM, LIP_TOP, LIPS, LOWER_LIP, UPPER_LIP, opening
-from difftalk.mouth_bank import TURN_STAY
-from difftalk.person import MAX_REFERENCES, NEAR_CHANGE, Offers
-from difftalk.recognition import Recogniser, Run
+from difftalk.talk import footage
+from difftalk.talk import person as persons
+from difftalk.talk import portrait as portraits
+from difftalk.talk.footage import JAW_MARGIN, of_video
+from difftalk.talk.identity import Identity
+from difftalk.talk.person import MAX_REFERENCES, NEAR_CHANGE, Offers
+from difftalk.talk.portrait import of_still
 from drawn import SHARED, draw_clip, moving, without_face
 
 
@@ -156,7 +161,7 @@ def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path,
 def test_turned_away(model: Model, portrait: Image, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The portrait looks into the camera: the limit is moved instead of the head."""
     path = shown(tmp_path / name, portrait)
-    monkeypatch.setattr(identities, "MAX_YAW", 0.0)
+    monkeypatch.setattr(portraits if name.endswith("png") else footage, "MAX_YAW", 0.0)
     with pytest.raises(FaceError, match=r"head is turned by|must look towards the camera"):
         found(path, model)
 
@@ -204,7 +209,7 @@ def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, mo
             lowest.append(points)
             yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
-    monkeypatch.setattr(identities, "follow", longer)
+    monkeypatch.setattr(footage, "follow", longer)
     one = of_video(clip, model)
     assert one.notes == ["in 1 frame(s) the chin reaches beyond the mask; there and around the mask is larger"]
     frames = [tracked for tracked in one.frames if tracked is not None]
@@ -228,7 +233,7 @@ def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkey
             turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
             yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
 
-    monkeypatch.setattr(identities, "follow", turning)
+    monkeypatch.setattr(footage, "follow", turning)
     monkeypatch.setattr(persons, "MAX_REFERENCES", 4)
     one = of_video(clip, model)
     np.testing.assert_allclose(one.people[0].turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
@@ -246,7 +251,7 @@ def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: py
                 points[[UPPER_LIP, LOWER_LIP]] = points[LIP_TOP] + [[0, -1, 0], [0, 1, 0]]
             yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
-    monkeypatch.setattr(identities, "follow", pressing)
+    monkeypatch.setattr(footage, "follow", pressing)
     reference = of_video(clip, model).people[0].references[0]
     middle = float(reference.alignment.inverse[0, 2])
     closed = of_video(clip, model).frames[5]
@@ -291,19 +296,9 @@ def test_a_picture_is_no_video(model: Model, still: Path) -> None:
         of_video(still, model)
 
 
-def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> None:
-    one = still_identity.people[0]
-    turns = dataclasses.replace(one, references=one.references * 3, turns=np.array([[0.0, 0], [12, 0], [-24, 5]]))
-    assert turns.reference_for(np.array([11, 0]), before=0) == 1
-    assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
-    assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1
-    assert turns.reference_for(np.array([6 - TURN_STAY / 2 + 0.1, 0]), before=1) == 1
-    assert turns.reference_for(np.array([-40, 0]), before=1) == 2
-
-
 def test_a_face_that_comes_late_has_no_way_to_learn(clip: Path, painter_model: Model) -> None:
     """After the minute from which it would be learnt."""
-    assert identities._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None
+    assert footage._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from difftalk import audio, inputs
 from difftalk.errors import FaceError, MediaError
+from difftalk.media import audio, inputs
 
 
 def test_kinds(still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:

@@ -10,25 +10,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from difftalk.arrays import Array, Image
+from difftalk.data.sample import FrameWriter, Record, save_record
 from difftalk.errors import DataError
-from difftalk.evaluation.judge import (
-    WEIGHTS,
-    Judge,
-    SyncScores,
-    distances,
-    mean_curve,
-    view,
-    window_offsets,
-)
-from difftalk.evaluation.judge_data import SyncClip, SyncSource
-from difftalk.evaluation.judge_gates import Gates, falls, gates
-from difftalk.evaluation.judge_net import TRAITS, JudgeNet, JudgeSizes
-from difftalk.evaluation.judge_training import JudgeRecipe, fit, train_judge
-from difftalk.evaluation.official_judge import EMBEDDING, OfficialJudge, SyncNet, mfcc
-from difftalk.face import Array, Image
+from difftalk.evaluation.judge.data import SyncClip, SyncSource
+from difftalk.evaluation.judge.gates import Gates, falls, gates
+from difftalk.evaluation.judge.judge import WEIGHTS, Judge, SyncScores, distances, mean_curve, view, window_offsets
+from difftalk.evaluation.judge.net import TRAITS, JudgeNet, JudgeSizes
+from difftalk.evaluation.judge.syncnet import EMBEDDING, OfficialJudge, SyncNet, mfcc
+from difftalk.evaluation.judge.training import JudgeRecipe, fit, train_judge
 from difftalk.model import Model
-from difftalk.sample import FrameWriter, Record, save_record
-from difftalk.speech import log_mel
+from difftalk.speech.features import log_mel
 
 TINY = JudgeSizes(stem=8, widths=(12, 16, 24), ears=(8, 16, 24), hidden=32, embedding=16, dropout=0.0)
 SECONDS = 5

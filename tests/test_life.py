@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from difftalk.align import Alignment, align
-from difftalk.face import UPPER, Face, Image, roi_of
-from difftalk.life import BLINK_GAP, FADE, HEAD_CENTRE, HEAD_SIZE, LOWER_LIDS, UPPER_LIDS, Life, _close_lids
+from difftalk.arrays import Image
+from difftalk.face.finder import Face, roi_of
+from difftalk.face.landmarks import LOWER_LIDS, UPPER, UPPER_LIDS
+from difftalk.face.space import Alignment, align
 from difftalk.model import Model
+from difftalk.talk.life import BLINK_GAP, FADE, HEAD_CENTRE, HEAD_SIZE, Life, _close_lids
 
 TIMES = np.arange(0, 12, 0.04)
 BLINKS = (9, 10)  # blendshapes

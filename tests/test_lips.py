@@ -6,16 +6,19 @@ import cv2
 import numpy as np
 import pytest
 
-from difftalk.align import FEATHER, REGION_X, REGION_Y, Alignment, crop_region
-from difftalk.composite import Reference, warp
-from difftalk.face import Array, Face, Image
-from difftalk.interior import interior
-from difftalk.lips import INNER_LIPS, Lips, filled
+from difftalk.arrays import Array, Image
+from difftalk.face.finder import Face
+from difftalk.face.landmarks import INNER_LIPS
+from difftalk.face.mouth import target_mesh
+from difftalk.face.space import FEATHER, REGION_X, REGION_Y, Alignment, crop_region
 from difftalk.model import Model
-from difftalk.mouth import target_mesh
-from difftalk.paste import paste
-from difftalk.renderer import Drawn, Scene, compose_in
-from difftalk.rim import RimFollower
+from difftalk.render.inner_mouth import interior
+from difftalk.render.lips import Lips, filled
+from difftalk.render.paste import Drawn, paste
+from difftalk.render.references import Reference, Scene
+from difftalk.render.renderer import compose_in
+from difftalk.render.surroundings import RimFollower
+from difftalk.render.warp import warp
 
 FINE = 4  # pixels of the source for one of the aligned space
 SKIN, DARK = 200, 10

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from difftalk.align import EYE_DISTANCE, REGION_SIZE
+from difftalk.face.mouth import COMPONENTS
+from difftalk.face.space import EYE_DISTANCE, REGION_SIZE
 from difftalk.model import Model
-from difftalk.mouth import COMPONENTS
 from difftalk.nets.sizes import LANDMARKS
 from difftalk.training.batches import RenderBatch
 from difftalk.training.look import ORIGIN, Look, Mirror, similarity

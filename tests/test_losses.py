@@ -10,8 +10,9 @@ import torch.nn.functional as F
 
 from difftalk.nets.blocks import widened
 from difftalk.nets.diffusion import LatentDiffusion
+from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import FakeSource, RenderBatch
-from difftalk.training.losses import LPIPS, MOUTH_BOX, MOUTH_PLACE, denoiser_loss, mouth_boxes, picture_loss
+from difftalk.training.losses import MOUTH_BOX, MOUTH_PLACE, denoiser_loss, mouth_boxes, picture_loss
 from difftalk.training.objectives import build
 from difftalk.training.recipes import recipe_named
 

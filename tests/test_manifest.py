@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from difftalk.data.manifest import find_clips
 from difftalk.errors import InputError
-from difftalk.manifest import find_clips
 
 
 def test_plain_folder(tmp_path: Path) -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftalk import video
-from difftalk.audio import open_media, video_stream
-from difftalk.marks import sought
+from difftalk.arrays import Image
+from difftalk.media import video
+from difftalk.media.container import open_media, video_stream
+from difftalk.media.marks import sought
 from drawn import encode
 
 COUNT = 60
 
 
-def film() -> list[video.Image]:
+def film() -> list[Image]:
     """Frames that are decoded wrongly without those before them."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     return [np.roll(noise, (number, 2 * number), (0, 1)) for number in range(COUNT)]

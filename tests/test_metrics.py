@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from difftalk.evaluation.metrics import (
+from difftalk.evaluation.metrics.pictures import (
     gradient_energy,
     inner_mouth_box,
     inner_mouth_weight,
@@ -15,8 +15,8 @@ from difftalk.evaluation.metrics import (
     psnr,
     ssim,
 )
-from difftalk.lips import INNER_LIPS
-from difftalk.training.losses import LPIPS
+from difftalk.face.landmarks import INNER_LIPS
+from difftalk.nets.lpips import LPIPS
 
 
 @pytest.fixture

@@ -9,23 +9,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from difftalk.arrays import Array
+from difftalk.data.offset import measure_offset
+from difftalk.face.mouth import COMPONENTS, opening
 from difftalk.model import Model
-from difftalk.motion import (
-    FUTURE_FEATURES,
-    PAST_FEATURES,
-    PRESS,
-    MotionStream,
-    correlation_at,
-    measure_offset,
-    opening_of,
-    pressed,
-    shapes_of,
-)
-from difftalk.mouth import COMPONENTS, opening
-from difftalk.speech import BLOCK, FEATURE_SIZE, Array
+from difftalk.speech.features import BLOCK, FEATURE_SIZE
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES, PRESS, MotionStream, opening_of, pressed, shapes_of
+from difftalk.speech.offset import correlation_at
 
 if TYPE_CHECKING:
-    from difftalk.sample import Sample
+    from difftalk.data.sample import Sample
 
 
 def features(count: int, *, seed: int = 0) -> Array:

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from difftalk.nets.motion import LinearMotion, MotionNetwork
-from difftalk.speech import FEATURE_SIZE, LAYER_SIZE
+from difftalk.speech.features import FEATURE_SIZE, LAYER_SIZE
 from difftalk.training.batches import Batch, FakeSource, MotionBatch
-from difftalk.training.checkpoint import load_net
 from difftalk.training.loop import train
 from difftalk.training.motion_loss import fit_linear, fit_whitening, motion_loss
-from difftalk.training.objectives import build
+from difftalk.training.objectives import build, load_net
 from difftalk.training.recipes import MotionRecipe, override, recipe_named
 
 

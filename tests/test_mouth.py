@@ -10,25 +10,23 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from difftalk import video
-from difftalk.align import align
+from difftalk.arrays import Array
+from difftalk.data.clip import clip_shapes
 from difftalk.errors import ModelError
-from difftalk.face import UPPER, Array, Face
-from difftalk.model import Model
-from difftalk.mouth import (
-    CHIN,
+from difftalk.face.finder import Face
+from difftalk.face.landmarks import CHIN, LIP_BOTTOM, LIP_TOP, LIPS, UPPER
+from difftalk.face.mouth import (
     COMPONENTS,
-    LIP_BOTTOM,
-    LIP_TOP,
-    LIPS,
     REST_OPENING,
     Geometry,
-    clip_shapes,
     neutral_of_clip,
     opening,
     smooth_opening,
     target_mesh,
 )
+from difftalk.face.space import align
+from difftalk.media import video
+from difftalk.model import Model
 from drawn import SHARED
 
 LIPS_BOUND, CHIN_BOUND = 1.0, 2.0  # aligned px, mean over points

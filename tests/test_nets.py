@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from difftalk import engine
-from difftalk.align import REGION_SIZE
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.mouth import COMPONENTS
+from difftalk.face.mouth import COMPONENTS
+from difftalk.face.space import REGION_SIZE
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import Encoder, FirstStage, mouth_window
 from difftalk.nets.denoiser import CONDITIONS, Denoiser, time_features
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.export import export_graph, graphs_of
 
 MAKERS: dict[str, Callable[[str], nn.Module]] = {

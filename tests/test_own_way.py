@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from difftalk.arrays import Image
 from difftalk.errors import InputError
-from difftalk.face import Image
-from difftalk.identity import Identity
 from difftalk.model import Model
-from difftalk.motion import SOUNDS, Heard
-from difftalk.own_way import LEAST_FRAMES, OwnWay, at_rate, learn, learn_aligned
-from difftalk.talker import Talker
+from difftalk.speech.motion import SOUNDS, Heard
+from difftalk.speech.own_way import LEAST_FRAMES, OwnWay, at_rate, learn, learn_aligned
+from difftalk.talk.identity import Identity
+from difftalk.talk.talker import Talker
 
 Array = NDArray[np.float32]
 ROW = np.linspace(1, -0.5, 16).astype(np.float32)  # of the opening

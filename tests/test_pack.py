@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from difftalk.align import REGION_X, REGION_Y
+from difftalk.arrays import Image
+from difftalk.data.pack import TOP, PackedSample, decode_frame, encode_frame, pack_at, samples_of
+from difftalk.data.packer import Options, pack_samples
+from difftalk.data.sample import Sample
 from difftalk.errors import DataError
-from difftalk.face import Image
+from difftalk.face.space import REGION_X, REGION_Y
 from difftalk.model import Model
-from difftalk.pack import TOP, PackedSample, decode_frame, encode_frame, pack_at, samples_of
-from difftalk.packer import Options, pack_samples
-from difftalk.sample import Sample
 from difftalk.training.batches import RenderBatch
 from difftalk.training.motion_data import MotionSource
 from difftalk.training.objectives import Tools, build, loss_of

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from difftalk import packer
-from difftalk.contact_sheet import CAPTION_HEIGHT
+from difftalk.data import packer
+from difftalk.data.pack import Pack, samples_of
+from difftalk.data.packer import Options, held_out_people, pack, pack_samples
+from difftalk.data.prepare import write_index
+from difftalk.data.sample import Sample, save_record
 from difftalk.errors import InputError, OutputError
+from difftalk.media.sheet import CAPTION_HEIGHT
 from difftalk.model import Model
-from difftalk.pack import Pack, samples_of
-from difftalk.packer import Options, held_out_people, pack, pack_samples
-from difftalk.prepare import write_index
-from difftalk.sample import Sample, save_record
 
 MEGABYTES = 0.5
 SMALL = Options(megabytes=MEGABYTES, mesh_components=16, speech_components=24)

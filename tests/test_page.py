@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from difftalk.contact_sheet import write_sheet
-from difftalk.evaluation.page import write_page
+from difftalk.evaluation.report.page import write_page
+from difftalk.media.sheet import write_sheet
 
 CHROMIUM = Path("/usr/bin/chromium")
 BROWSER_SECONDS = 60

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from difftalk.data.pairs import FAR, Telling, ordered_pairs
+from difftalk.data.sample import Curve, Sample
 from difftalk.model import Model
-from difftalk.pairs import FAR, Telling, ordered_pairs
-from difftalk.sample import Curve, Sample
 
 
 def telling(sample: Sample, openings: NDArray[np.float64], follows: NDArray[np.bool_] | None = None) -> Telling:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from conftest import Run
-from difftalk import video
+from difftalk.media import video
 from difftalk.model import Model
 
 

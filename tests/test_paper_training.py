@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk
+from difftalk.nets.published import PaperFirstStage, PublishedDiffTalk
 from difftalk.training.batches import FakeSource, PaperBatch
-from difftalk.training.checkpoint import load_net
 from difftalk.training.loop import train
-from difftalk.training.objectives import build
-from difftalk.training.paper_loss import fit_codebook, paper_first_stage_loss, paper_loss, unit_latents
+from difftalk.training.objectives import build, load_net
+from difftalk.training.published_loss import fit_codebook, paper_first_stage_loss, paper_loss, unit_latents
 from difftalk.training.recipes import Kind, PaperFirstStageRecipe, PaperRecipe, override, recipe_named
 
 KINDS: tuple[Kind, ...] = ("first-stage", "denoiser")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from difftalk.part import Part
+from difftalk.media.part import Part
 
 
 def test_a_part_goes_and_a_whole_one_stays(tmp_path: Path) -> None:

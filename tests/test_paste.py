@@ -7,12 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from difftalk.align import REGION_X, REGION_Y, Alignment
-from difftalk.composite import Reference, Warp, compose, warp
-from difftalk.face import Array, Face, Image
-from difftalk.interior import interior
-from difftalk.paste import paste
-from difftalk.renderer import Drawn
+from difftalk.arrays import Array, Image
+from difftalk.face.finder import Face
+from difftalk.face.space import REGION_X, REGION_Y, Alignment
+from difftalk.render.inner_mouth import interior
+from difftalk.render.paste import Drawn, paste
+from difftalk.render.references import Reference
+from difftalk.render.warp import Warp, compose, warp
 
 FINE = 4  # pixels of the source for one of the aligned space
 SKIN, DARK = 200, 10

@@ -11,8 +11,8 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageCms
 
-from difftalk import picture, video
 from difftalk.errors import MediaError
+from difftalk.media import picture, video
 from test_video import draw, scene
 
 

@@ -6,7 +6,7 @@ import re
 
 import matplotlib
 
-from difftalk.evaluation.plots import Row, curves, dots
+from difftalk.evaluation.report.plots import Row, curves, dots
 
 ROWS = [
     Row("truth", [1.0, 1.0], 1.0, []),

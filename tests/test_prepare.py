@@ -13,14 +13,16 @@ import pyarrow.parquet as parquet
 import pytest
 from numpy.typing import NDArray
 
-from difftalk import motion, picture
-from difftalk.align import Alignment
+from difftalk.arrays import Image
+from difftalk.data import offset
+from difftalk.data.manifest import Entry, find_clips
+from difftalk.data.prepare import Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
+from difftalk.data.sample import SPEECH_EXTRA, Sample, load_samples
 from difftalk.errors import InputError, OutputError
-from difftalk.face import Face, Image
-from difftalk.manifest import Clip, find_clips
+from difftalk.face.finder import Face
+from difftalk.face.space import Alignment
+from difftalk.media import picture
 from difftalk.model import Model
-from difftalk.prepare import Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
-from difftalk.sample import SPEECH_EXTRA, Sample, load_samples
 from drawn import draw_clip, moving, without_face
 
 ROWS = {
@@ -143,10 +145,10 @@ def test_what_has_changed_is_done_again(clips: Path, out: Path, report: Report) 
 
 def test_fingerprint_changes_with_file_and_row(clips: Path) -> None:
     one = find_clips(clips)[0]
-    marks = {fingerprint(one), fingerprint(Clip(one.path, one.name, "else", one.split, one.rights, one.offset))}
+    marks = {fingerprint(one), fingerprint(Entry(one.path, one.name, "else", one.split, one.rights, one.offset))}
     copy = shutil.copyfile(one.path, one.path.with_name("copy.mkv"))
     copy.write_bytes(copy.read_bytes() + b"more")
-    marks.add(fingerprint(Clip(copy, one.name, one.person, one.split, one.rights, one.offset)))
+    marks.add(fingerprint(Entry(copy, one.name, one.person, one.split, one.rights, one.offset)))
     copy.unlink()
     assert len(marks) == 3
 
@@ -166,8 +168,8 @@ def test_clip_is_a_pure_function_of_its_arguments(clips: Path, tmp_path: Path, s
 def test_unknown_offset_is_measured(
     clip: Path, painter_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r: float, kept: bool
 ) -> None:
-    monkeypatch.setattr(motion, "measure_offset", lambda *_, **__: (2, r))
-    record = prepare_clip(Clip(clip, "clip", "ann"), tmp_path, painter_model)
+    monkeypatch.setattr(offset, "measure_offset", lambda *_, **__: (2, r))
+    record = prepare_clip(Entry(clip, "clip", "ann"), tmp_path, painter_model)
     assert (record.kept, record.offset_r) == (kept, r)
     assert record.offset == (2 if kept else 0)
     assert record.reason == ("" if kept else "lips and audio do not go together (r 0.20 at best)")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftalk import audio
-from difftalk.evaluation.subject import DEMO
-from difftalk.face import Face
+from difftalk.evaluation.protocols.portraits import DEMO
+from difftalk.face.finder import Face
+from difftalk.graphs import BEFORE, CONTEXT
+from difftalk.media import audio
 from difftalk.model import Model
-from difftalk.published import (
-    BEFORE,
+from difftalk.render.published import (
     CHARACTERS,
-    CONTEXT,
     EMPTY,
     LANDMARKS_68,
     NOSE,
@@ -23,7 +22,7 @@ from difftalk.published import (
     rows_around,
     windows_of,
 )
-from difftalk.speech import features_of
+from difftalk.speech.features import features_of
 
 
 def test_landmarks(face: Face) -> None:

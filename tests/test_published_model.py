@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from difftalk import video
-from difftalk.face import Array
+from difftalk.arrays import Array
+from difftalk.media import video
 from difftalk.model import Model, entry_of
-from difftalk.nets.paper import PAPER, PublishedDiffTalk
-from difftalk.talker import Talker
+from difftalk.nets.published import PAPER, PublishedDiffTalk
+from difftalk.talk.talker import Talker
 from difftalk.training.checkpoint import Checkpoint, save_converted
 from difftalk.training.export import export_model
 from difftalk.training.recipes import PaperRecipe

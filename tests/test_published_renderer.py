@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk.align import Alignment
-from difftalk.composite import Reference
-from difftalk.face import Array, Face, Image
+from difftalk.arrays import Array, Image
+from difftalk.face.finder import Face
+from difftalk.face.mouth import COMPONENTS
+from difftalk.face.space import Alignment
+from difftalk.graphs import CONTEXT
 from difftalk.model import Model, Settings
-from difftalk.mouth import COMPONENTS
-from difftalk.published import CONTEXT, EMPTY
-from difftalk.published_renderer import PublishedRenderer, renderer_of
-from difftalk.renderer import Conditions, Renderer, Scene
-from difftalk.speech import FEATURE_SIZE
+from difftalk.render.published import EMPTY
+from difftalk.render.published_renderer import PublishedRenderer, renderer_of
+from difftalk.render.references import Reference, Scene
+from difftalk.render.renderer import Renderer
+from difftalk.speech.features import FEATURE_SIZE
+from difftalk.speech.listener import Conditions
 
 SIZE = 64
 CODED = 16  # side of a latent

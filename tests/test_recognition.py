@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from difftalk.align import Followed, align
-from difftalk.face import Face, Image
+from difftalk.arrays import Image
+from difftalk.face.finder import Face
+from difftalk.face.recognition import CHANGED, EVERY, SAME, Recogniser, Run, runs
+from difftalk.face.space import align
+from difftalk.face.tracker import Followed
 from difftalk.model import Model
-from difftalk.recognition import CHANGED, EVERY, SAME, Recogniser, Run, runs
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from difftalk.align import REGION_SIZE
+from difftalk.data.clip import Clip, Follower
+from difftalk.data.sample import Sample
+from difftalk.face.space import REGION_SIZE
 from difftalk.model import Model
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.mouth_bank import MAX_MOUTHS
-from difftalk.sample import Sample
-from difftalk.speech import FEATURE_SIZE, silence_features
+from difftalk.render.references import MAX_MOUTHS
+from difftalk.speech.features import FEATURE_SIZE, silence_features
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
-from difftalk.training.render_data import MOST_OF_ONE, Clip, Follower, RenderSource, chances, texture_weight
+from difftalk.training.render_data import MOST_OF_ONE, RenderSource, chances, texture_weight
 
 
 @pytest.fixture(scope="module")

@@ -8,27 +8,20 @@ import cv2
 import numpy as np
 import pytest
 
-from difftalk.align import REGION_SIZE, REGION_X, REGION_Y, Alignment, align, crop_region
-from difftalk.composite import Reference
+from difftalk.arrays import Array, Image
 from difftalk.engine import Graph
 from difftalk.errors import ModelError
-from difftalk.face import Array, Face, Image
-from difftalk.model import Model
-from difftalk.mouth import COMPONENTS, target_mesh
-from difftalk.paste import _box, paste
-from difftalk.renderer import (
-    CONTEXT_FEATURES,
-    LATENT_SHAPE,
-    LIGHT_NOISE,
-    MAX_LIGHT,
-    Conditions,
-    Drawn,
-    Renderer,
-    Scene,
-    check_renderer,
-    rim_colour,
-)
-from difftalk.speech import FEATURE_SIZE
+from difftalk.face.finder import Face
+from difftalk.face.mouth import COMPONENTS, target_mesh
+from difftalk.face.space import REGION_SIZE, REGION_X, REGION_Y, Alignment, align, crop_region
+from difftalk.graphs import CONTEXT_FEATURES, LATENT_SHAPE
+from difftalk.model import Model, check_renderer
+from difftalk.render.paste import Drawn, _box, paste
+from difftalk.render.references import Reference, Scene
+from difftalk.render.renderer import Renderer
+from difftalk.render.surroundings import LIGHT_NOISE, MAX_LIGHT, rim_colour
+from difftalk.speech.features import FEATURE_SIZE
+from difftalk.speech.listener import Conditions
 from drawn import weight_in
 
 

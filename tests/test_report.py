@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from difftalk.data.clip import Clip
+from difftalk.data.prepare import prepare
+from difftalk.data.sample import load_samples
 from difftalk.errors import InputError
-from difftalk.evaluation import report
-from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
-from difftalk.evaluation.protocols import Bench, Outcome, donors_of
+from difftalk.evaluation.protocols.bench import Bench, Outcome, donors_of
+from difftalk.evaluation.report import report
+from difftalk.evaluation.report.glossary import ABOUT, METRICS, RANKED, SYSTEMS
 from difftalk.model import Model
-from difftalk.prepare import prepare
-from difftalk.sample import load_samples
-from difftalk.talker import Talker
-from difftalk.training.render_data import Clip
+from difftalk.talk.talker import Talker
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from difftalk.arrays import SAMPLE_RATE
+from difftalk.data.sample import Sample
 from difftalk.model import Model
-from difftalk.sample import Sample
 from difftalk.training import rooms
 from difftalk.training.motion_data import ROOM_SHARE, MotionSource
 from difftalk.training.rooms import in_a_room, rooms_of
-from difftalk.waveform import SAMPLE_RATE
 
 
 def test_rooms_are_encoded_once(

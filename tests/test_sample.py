@@ -11,9 +11,9 @@ import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 
+from difftalk.arrays import Image
+from difftalk.data.sample import FrameWriter, Record, Sample, load_record, load_samples, save_record
 from difftalk.errors import DataError
-from difftalk.face import Image
-from difftalk.sample import FrameWriter, Record, Sample, load_record, load_samples, save_record
 
 
 def record(name: str = "clip", *, kept: bool = True, split: str = "train") -> Record:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from difftalk.sampler import Array, euler
+from difftalk.arrays import Array
+from difftalk.render.sampler import euler
 
 CLEAN = np.random.default_rng(1).standard_normal((1, 8, 18, 22)).astype(np.float32)
 NOISE = np.random.default_rng(2).standard_normal((1, 8, 18, 22)).astype(np.float32)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from difftalk.align import REGION_SIZE
+from difftalk.data.sample import Sample
 from difftalk.errors import InputError
+from difftalk.face.space import REGION_SIZE
 from difftalk.model import Model
 from difftalk.nets.sizes import AUDIO_TOKENS
-from difftalk.sample import Sample
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech.features import FEATURE_SIZE
 from difftalk.training.batches import RenderBatch
 from difftalk.training.render_data import RenderSource
 from difftalk.training.shelf import CRATE, Shelf, crate

@@ -7,13 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
+from difftalk.data.clip import Clip
+from difftalk.data.sample import Sample
 from difftalk.errors import InputError
-from difftalk.evaluation import speaker
-from difftalk.evaluation.protocols import Bench
+from difftalk.evaluation.protocols import speaker
+from difftalk.evaluation.protocols.bench import Bench
 from difftalk.model import Model
-from difftalk.motion import SOUNDS, Heard
-from difftalk.sample import Sample
-from difftalk.training.render_data import Clip
+from difftalk.speech.motion import SOUNDS, Heard
 
 
 def test_a_short_clip_tells_nothing_and_files_cannot_be_judged(sample: Sample, painter_model: Model) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from difftalk.errors import DataError
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.mouth import COMPONENTS
+from difftalk.face.mouth import COMPONENTS
 from difftalk.nets.sync import SyncExpert
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech.features import FEATURE_SIZE
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.batches import Batch, FakeSource, MotionBatch
 from difftalk.training.loop import train
 from difftalk.training.objectives import Tools, build

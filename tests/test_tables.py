@@ -7,15 +7,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from difftalk.data.clip import Clip
+from difftalk.data.sample import Sample
 from difftalk.errors import InputError
-from difftalk.evaluation.glossary import ABOUT, METRICS, RANKED, SYSTEMS
-from difftalk.evaluation.protocols import Bench
-from difftalk.evaluation.tables import OWN_ROWS, PUBLISHED_ROWS, TABLES, ablation, comparison
+from difftalk.evaluation.protocols.bench import Bench
+from difftalk.evaluation.protocols.tables import OWN_ROWS, PUBLISHED_ROWS, TABLES, ablation, comparison
+from difftalk.evaluation.report.glossary import ABOUT, METRICS, RANKED, SYSTEMS
+from difftalk.graphs import LEFT_OUT
 from difftalk.model import Model
-from difftalk.published_renderer import LEFT_OUT as PUBLISHED_LEFT_OUT
-from difftalk.renderer import LEFT_OUT
-from difftalk.sample import Sample
-from difftalk.training.render_data import Clip
+from difftalk.render.published_renderer import LEFT_OUT as PUBLISHED_LEFT_OUT
 
 COLUMNS = {"crop_psnr", "crop_ssim", "crop_lpips"}
 

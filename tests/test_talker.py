@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from difftalk import audio, video
-from difftalk import talker as talkers
-from difftalk.composite import inner_mouth
+from difftalk.arrays import SAMPLE_RATE, Image
 from difftalk.errors import FaceError, InputError, MediaError, ModelError, OutputError
-from difftalk.face import UPPER, Image
-from difftalk.footage import Shot, shots
-from difftalk.identity import Identity
-from difftalk.life import Life
+from difftalk.face.landmarks import UPPER
+from difftalk.media import audio, video
 from difftalk.model import Model
-from difftalk.renderer import Renderer
-from difftalk.talker import Talker, TalkingFrame
-from difftalk.waveform import SAMPLE_RATE
+from difftalk.render.renderer import Renderer
+from difftalk.render.warp import inner_mouth
+from difftalk.talk import talker as talkers
+from difftalk.talk.footage import Shot, shots
+from difftalk.talk.identity import Identity
+from difftalk.talk.life import Life
+from difftalk.talk.talker import Talker, TalkingFrame
 from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
 Wave = NDArray[np.float32]

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.identity import Identity
 from difftalk.model import Model
-from difftalk.talker import Talker
+from difftalk.talk.identity import Identity
+from difftalk.talk.talker import Talker
 
 
 def pictures(talker: Talker, person: Identity, sound: NDArray[np.float32]) -> NDArray[np.uint8]:

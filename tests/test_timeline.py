@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from difftalk import video
-from difftalk.face import Image
-from difftalk.talker import Talker
-from difftalk.timeline import LONGEST, repeats_note, shown_rate, timeline
-from difftalk.video import VideoInfo
+from difftalk.arrays import Image
+from difftalk.media import video
+from difftalk.media.timeline import LONGEST, repeats_note, shown_rate, timeline
+from difftalk.media.video import VideoInfo
+from difftalk.talk.talker import Talker
 from drawn import draw_clip, images
 
 

@@ -19,13 +19,14 @@ from difftalk.errors import DataError, InputError
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.diffusion import LatentDiffusion
+from difftalk.nets.lpips import LPIPS
 from difftalk.nets.motion import MotionNetwork
 from difftalk.training import losses
 from difftalk.training.batches import Batch, FakeSource, RenderBatch
-from difftalk.training.checkpoint import FILE, WEIGHTS, load_checkpoint, load_net, save_weights
+from difftalk.training.checkpoint import FILE, WEIGHTS, load_checkpoint, save_weights
 from difftalk.training.loop import learning_rate, train
-from difftalk.training.losses import LPIPS, denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
-from difftalk.training.objectives import Tools, build, loss_of
+from difftalk.training.losses import denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
+from difftalk.training.objectives import Tools, build, load_net, loss_of
 from difftalk.training.recipes import (
     DENOISER,
     RECIPES,

@@ -28,7 +28,7 @@ for kind in ("painter", "first-stage", "denoiser", "motion"):
 settings = ["--set", "critic=0.2", "--set", "schedule.precision=bf16"]
 sharp = ["--recipe", "debug", "--steps", "2", "--threads", "1", *settings, "--from", f"{sys.argv[1]}/denoiser"]
 main(["denoiser", "-o", f"{sys.argv[1]}/sharp", *sharp])
-from difftalk.training import export, motion_data, paper_data, render_data
+from difftalk.training import export, motion_data, published_data, render_data
 """
 
 

@@ -8,28 +8,29 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image as Pillow
 
-from difftalk import audio, video
+from difftalk.arrays import Image
 from difftalk.errors import DifftalkError, MediaError, OutputError
+from difftalk.media import audio, mp4, video
 from drawn import encode
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 NTSC = Fraction(30_000, 1001)
 
 
-def scene(number: int, width: int = 96, height: int = 64) -> video.Image:
+def scene(number: int, width: int = 96, height: int = 64) -> Image:
     """Smooth, every frame of another brightness, every corner of another colour."""
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     return np.stack([40 + 150 * x, 30 + 150 * y, np.full_like(x, 20 + 10 * number % 200)], axis=2).astype(np.uint8)
 
 
-def psnr(one: video.Image, other: video.Image) -> float:
+def psnr(one: Image, other: Image) -> float:
     return float(10 * np.log10(255**2 / np.square(one.astype(float) - other).mean()))
 
 
 def draw(path: Path, count: int = 12, rate: Fraction = Fraction(25), *, sound: Path | None = None) -> Path:
-    with video.Writer(path, width=96, height=64, frame_rate=rate, sound=sound) as writer:
+    with mp4.Writer(path, width=96, height=64, frame_rate=rate, sound=sound) as writer:
         for number in range(count):
             writer.write(scene(number))
     return path
@@ -64,7 +65,7 @@ def test_round_trip(tmp_path: Path, rate: Fraction) -> None:
 def test_saturated_colours_and_brightness_survive(tmp_path: Path) -> None:
     colours = [(200, 20, 30), (20, 180, 40), (30, 40, 200), (128, 128, 128), (255, 255, 255), (0, 0, 0)]
     image = np.repeat(np.repeat(np.array([colours], np.uint8), 32, axis=0), 32, axis=1)
-    with video.Writer(tmp_path / "a.mp4", width=192, height=32) as writer:
+    with mp4.Writer(tmp_path / "a.mp4", width=192, height=32) as writer:
         for _ in range(3):
             writer.write(image)
     back = next(video.read(tmp_path / "a.mp4")).image[16, 16::32].astype(int)
@@ -74,7 +75,7 @@ def test_saturated_colours_and_brightness_survive(tmp_path: Path) -> None:
 
 def test_the_mp4_is_tagged_and_its_index_in_front(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    with video.Writer(path, width=96, height=64, comment="AI-generated: x 1", pixel_aspect=Fraction(4, 3)) as writer:
+    with mp4.Writer(path, width=96, height=64, comment="AI-generated: x 1", pixel_aspect=Fraction(4, 3)) as writer:
         writer.write(scene(0))
         writer.close()  # twice does no harm
     with av.open(path) as container:
@@ -90,7 +91,7 @@ def test_the_mp4_is_tagged_and_its_index_in_front(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(97, 64), (96, 65), (97, 65)])
 def test_odd_sizes_are_padded_by_a_repeated_pixel(tmp_path: Path, size: tuple[int, int]) -> None:
     image = scene(3, *size)
-    with video.Writer(tmp_path / "a.mp4", width=size[0], height=size[1], crf=1) as writer:
+    with mp4.Writer(tmp_path / "a.mp4", width=size[0], height=size[1], crf=1) as writer:
         writer.write(image)
     assert writer.padded
     assert writer.size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
@@ -103,7 +104,7 @@ def test_odd_sizes_are_padded_by_a_repeated_pixel(tmp_path: Path, size: tuple[in
 
 def test_variable_rate_is_found_and_its_time_stamps_kept(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.05, 0.13, 0.17, 0.30, 0.31, 0.5]
-    with video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+    with mp4.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
         for number, seconds in enumerate(times):
             writer.write(scene(number), seconds=seconds)
     info = video.probe(tmp_path / "a.mp4")
@@ -118,7 +119,7 @@ def test_variable_rate_is_found_and_its_time_stamps_kept(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("times", [[*(np.arange(26) / 25), 4.0], [0, 0.04, 0.1, 0.5, 0.51, 2.0, 2.03], [0.0]])
 def test_a_track_is_as_long_as_its_pictures_are_shown(tmp_path: Path, times: list[float]) -> None:
-    with video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+    with mp4.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
         for number, seconds in enumerate(times):
             writer.write(scene(number), seconds=seconds)
     with av.open(tmp_path / "a.mp4") as container:
@@ -155,7 +156,7 @@ def test_very_oblong_pixels_are_made_square(
 ) -> None:
     """So that faces have their form, as probed and as read, from the start or from within."""
     path = tmp_path / "video.mp4"
-    with video.Writer(path, width=96, height=64, pixel_aspect=aspect) as writer:
+    with mp4.Writer(path, width=96, height=64, pixel_aspect=aspect) as writer:
         for _ in range(3):
             writer.write(np.full((64, 96, 3), 128, np.uint8))
     info = video.probe(path)
@@ -193,7 +194,7 @@ def test_reads_every_codec(tmp_path: Path, codec: str, pixels: str, name: str) -
     assert info.frame_rate == 25
     assert info.constant_rate
     assert np.diff([frame.seconds for frame in frames]) == pytest.approx(0.04, abs=2e-3)
-    truth = images[4] if pixels != "gray" else np.array(Image.fromarray(images[4]).convert("L").convert("RGB"))
+    truth = images[4] if pixels != "gray" else np.array(Pillow.fromarray(images[4]).convert("L").convert("RGB"))
     assert psnr(frames[4].image, truth) > 28
 
 
@@ -282,14 +283,14 @@ def test_sound_goes_with_the_pictures(tmp_path: Path) -> None:
     assert "audio" in order[:4]
     assert "video" in order[-25:]
     for sound, copied in ((path, True), (tmp_path / "a.wav", False)):
-        with video.Writer(tmp_path / f"{copied}.mp4", width=96, height=64, sound=sound) as writer:
+        with mp4.Writer(tmp_path / f"{copied}.mp4", width=96, height=64, sound=sound) as writer:
             writer.write(scene(0))
         assert writer.sound_copied == copied
 
 
 def interrupted(path: Path, error: type[BaseException], sound: Path | None = None) -> None:
     """Half a video, then an error."""
-    with video.Writer(path, width=96, height=64, sound=sound, overwrite=True) as writer:
+    with mp4.Writer(path, width=96, height=64, sound=sound, overwrite=True) as writer:
         for number in range(30):
             writer.write(scene(number))
         assert hidden(path.parent)
@@ -308,11 +309,11 @@ def test_an_existing_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> No
     path = draw(tmp_path / "a.mp4")
     before = path.read_bytes()
     with pytest.raises(OutputError, match="exists"):
-        video.Writer(path, width=96, height=64)
+        mp4.Writer(path, width=96, height=64)
     with pytest.raises(KeyboardInterrupt):
         interrupted(path, KeyboardInterrupt)
     assert path.read_bytes() == before
-    with video.Writer(path, width=96, height=64, overwrite=True) as writer:
+    with mp4.Writer(path, width=96, height=64, overwrite=True) as writer:
         writer.write(scene(0))
     assert video.probe(path).frame_count == 1
     assert not hidden(tmp_path)
@@ -328,11 +329,11 @@ def test_impossible_outputs_are_said_before_any_work(tmp_path: Path, monkeypatch
     ]  # fmt: skip
     for name, sound, reason in cases:
         with pytest.raises(DifftalkError, match=reason) as caught:
-            video.Writer(tmp_path / name, width=96, height=64, sound=sound)
+            mp4.Writer(tmp_path / name, width=96, height=64, sound=sound)
         assert "\n" not in str(caught.value)
-    with pytest.raises(OutputError, match="no frames"), video.Writer(tmp_path / "a.mp4", width=96, height=64):
+    with pytest.raises(OutputError, match="no frames"), mp4.Writer(tmp_path / "a.mp4", width=96, height=64):
         pass
-    with pytest.raises(OutputError, match="uint8"), video.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
+    with pytest.raises(OutputError, match="uint8"), mp4.Writer(tmp_path / "a.mp4", width=96, height=64) as writer:
         writer.write(scene(0, 98, 64))
     assert not (tmp_path / "a.mp4").exists()
     assert not hidden(tmp_path)
@@ -342,4 +343,4 @@ def test_impossible_outputs_are_said_before_any_work(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "touch", refuse)
     with pytest.raises(OutputError, match="Permission denied"):
-        video.Writer(tmp_path / "a.mp4", width=96, height=64)
+        mp4.Writer(tmp_path / "a.mp4", width=96, height=64)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from difftalk.arrays import SAMPLE_RATE
 from difftalk.model import Model
-from difftalk.voice_detector import STEP_SAMPLES, VoiceDetector
-from difftalk.waveform import SAMPLE_RATE
+from difftalk.speech.voice_detector import STEP_SAMPLES, VoiceDetector
 
 Array = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from difftalk.mouth import COMPONENTS
-from difftalk.speech import FEATURE_SIZE
+from difftalk.face.mouth import COMPONENTS
+from difftalk.speech.features import FEATURE_SIZE
 
 Shapes = Mapping[str, tuple[int, ...]]
 Nodes = list[onnx.NodeProto]

@@ -4,7 +4,7 @@
 
 DATA: the OUT folder of `difftalk prepare`. Half of the faces get something drawn before them on the spot: masks, hands,
 microphones, cups and phones, captions, pieces of other frames. The people that are kept aside are not looked at. About
-seven minutes of one thread. face (1, 3, 96, 96), RGB in [0, 255], see `difftalk.cover` -> cover (1, 72, 88) in [0, 1].
+seven minutes of one thread. face (1, 3, 96, 96), RGB in [0, 255], see `difftalk.render.cover` -> cover (1, 72, 88) in [0, 1].
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from difftalk.composite import OVAL
-from difftalk.cover import SEEN_X, SEEN_Y, SIDE, WITHIN
-from difftalk.face import Array, Image
+from difftalk.arrays import Array, Image
+from difftalk.data.sample import Sample, load_samples
+from difftalk.face.landmarks import LIPS, OVAL
 from difftalk.model import Model, entry_of, write_index
-from difftalk.mouth import LIPS
-from difftalk.sample import Sample, load_samples
+from difftalk.render.cover import SEEN_X, SEEN_Y, SIDE, WITHIN
 from difftalk.training.people import parted
 
 NAME: Final = "cover"

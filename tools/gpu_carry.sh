@@ -22,7 +22,7 @@ rm -f "$folder/data/sheet.png"
 cd "$root/src"
 find difftalk -name '*.py' -not -path 'difftalk/evaluation/*' -exec cp --parents -t "$folder/src" {} +
 cp --parents -t "$folder/src" difftalk/weights/{geometry.safetensors,mesh_topology.json} \
-    difftalk/training/lpips_alex.fp16.safetensors
+    difftalk/nets/lpips_alex.fp16.safetensors
 cd "$root"
 for name in $start; do cp "weights/$name.safetensors" "$folder/start/"; done
 cp tools/gpu_train.sh "$folder/train.sh"

@@ -15,11 +15,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from difftalk import Talker, audio
-from difftalk.identity import Identity
-from difftalk.manifest import Clip
+from difftalk import Talker
+from difftalk.data.manifest import Entry
+from difftalk.data.prepare import prepare_clip
+from difftalk.media import audio
 from difftalk.model import SHIPPED
-from difftalk.prepare import prepare_clip
+from difftalk.talk.identity import Identity
 from difftalk.training.export import export_model
 from difftalk.training.run import train_kind
 
@@ -53,7 +54,7 @@ def outputs(videos: Sequence[Path], work: Path) -> Iterator[tuple[str, str]]:
         talker.animate(DEMO / "portrait.jpg", DEMO / "voice.wav", videos[0], size=512)
     for number, video in enumerate(videos):
         yield f"dub {video.name}", drawn(talker, talker.identity(video))
-        prepare_clip(Clip(video, "clip", "person"), work / str(number), talker.model)
+        prepare_clip(Entry(video, "clip", "person"), work / str(number), talker.model)
         yield f"prepare {video.name}", files(work / str(number))
     train_kind("painter", None, work / "run", recipe="debug", steps=2)
     export_model(work / "model", {"painter": work / "run"})

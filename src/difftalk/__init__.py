@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         ModelError,
         OutputError,
     )
-    from difftalk.talker import Talker
+    from difftalk.talk.talker import Talker
 
 __all__ = [
     "DataError",
@@ -37,7 +37,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_MODULES = {"Talker": "difftalk.talker"}  # the others are errors
+_MODULES = {"Talker": "difftalk.talk.talker"}  # the others are errors
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """`python -m difftalk` is `difftalk`."""
 
-from difftalk.cli import main
+from difftalk.doors.cli import main
 
 if __name__ == "__main__":
     main()

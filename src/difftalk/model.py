@@ -17,11 +17,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from difftalk.errors import ModelError
+from difftalk.graphs import NEEDED
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph, Precision
-    from difftalk.face import FaceFinder
-    from difftalk.mouth import Geometry
+    from difftalk.face.finder import FaceFinder
+    from difftalk.face.mouth import Geometry
 
 FORMAT: Final = 3
 INDEX: Final = "model_index.json"
@@ -115,13 +116,13 @@ class Model:
 
     @cached_property
     def geometry(self) -> Geometry:
-        from difftalk.mouth import Geometry
+        from difftalk.face.mouth import Geometry
 
         return Geometry.load(self.folder)
 
     @cached_property
     def face_finder(self) -> FaceFinder:
-        from difftalk.face import FaceFinder
+        from difftalk.face.finder import FaceFinder
 
         names = ("face_detector", "face_mesh", "face_blendshapes")
         detector, mesh, blendshapes = (self.graph(name) for name in names)
@@ -165,3 +166,11 @@ def write_index(folder: Path, graphs: dict[str, GraphEntry], settings: Settings)
         "settings": asdict(settings),
     }
     (folder / INDEX).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def check_renderer(model: Model) -> None:
+    """Raises ModelError unless the folder has the graphs that its renderer and motion need."""
+    needed = NEEDED[model.settings.renderer]
+    missing = [name for name in [*needed, model.settings.motion, "speech_encoder"] if name not in model.graphs]
+    if missing:
+        raise ModelError(f"{model.folder} lacks {', '.join(missing)}; export the model again")

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difftalk.mouth import COMPONENTS
+from difftalk.face.mouth import COMPONENTS
+from difftalk.graphs import LEFT_OUT
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, DenoiserSizes
-from difftalk.renderer import LEFT_OUT
 
 CONDITIONS = tuple(LEFT_OUT)  # in the order of `keep`
 LANDMARK_TOKENS = 3

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES, SOUNDS
 from difftalk.nets.sizes import MotionSizes
-from difftalk.speech import FEATURE_SIZE, LAYER_SIZE
+from difftalk.speech.features import FEATURE_SIZE, LAYER_SIZE
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES, SOUNDS
 
 COMPONENTS: Final = 16
 FRAME_FEATURES: Final = 2  # 50 Hz features, 25 Hz frames

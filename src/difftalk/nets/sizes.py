@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from difftalk.face import UPPER
-from difftalk.renderer import CONTEXT_FEATURES
-from difftalk.speech import FEATURE_SIZE
+from difftalk.face.landmarks import UPPER
+from difftalk.graphs import CONTEXT_FEATURES
+from difftalk.speech.features import FEATURE_SIZE
 
 LATENT_CHANNELS: Final = 8
 LATENT_SIZE: Final = (18, 22)  # height, width: the region's by 8

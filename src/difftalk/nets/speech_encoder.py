@@ -1,6 +1,6 @@
 """The frozen Whisper-tiny encoder (Radford et al. 2022) in torch: log-mel -> speech features.
 
-Only exported, never trained. Does not compute the log-mel: `speech.py` does, for training and inference alike.
+Only exported, never trained. Does not compute the log-mel: `speech/features.py` does, for training and inference alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difftalk.speech import FEATURE_LAYERS, LAYER_SIZE
+from difftalk.speech.features import FEATURE_LAYERS, LAYER_SIZE
 
 WIDTH: Final = LAYER_SIZE
 HEADS: Final = 6

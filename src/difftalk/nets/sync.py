@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.mouth import COMPONENTS
+from difftalk.face.mouth import COMPONENTS
 from difftalk.nets.sizes import SyncSizes
-from difftalk.speech import FEATURE_SIZE
+from difftalk.speech.features import FEATURE_SIZE
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 
 SYNC_WINDOW: Final = 5  # frames at 25/s
 _REACH: Final = 2  # frames of sound heard before and after a window

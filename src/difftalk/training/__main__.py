@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _train(asked: argparse.Namespace, began: float) -> None:
-    from difftalk.training.run import train_kind  # takes seconds, which count
+    from difftalk.training.run import train_kind
 
     done = train_kind(
         asked.kind,

@@ -18,8 +18,9 @@ from torch import Tensor
 from difftalk.errors import InputError
 from difftalk.nets.blocks import widened
 from difftalk.nets.critic import CRITIC_LAYERS, PatchCritic
+from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import Batch, PaperBatch, RenderBatch
-from difftalk.training.losses import LPIPS, Loss, Mouths, mouth_boxes
+from difftalk.training.losses import Loss, Mouths, mouth_boxes
 from difftalk.training.recipes import DenoiserRecipe, PaperFirstStageRecipe, Recipe
 
 WARM_UP: Final = 60  # steps in which the critic learns alone

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from difftalk.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.mouth import COMPONENTS
+from difftalk.face.mouth import COMPONENTS
+from difftalk.graphs import WINDOW_STEPS, WINDOWS
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS
-from difftalk.published import CHARACTERS, EMPTY, SEEN, WINDOW_STEPS, WINDOWS
+from difftalk.render.published import CHARACTERS, EMPTY, SEEN
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 
 
 @dataclass(frozen=True)

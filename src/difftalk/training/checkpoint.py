@@ -157,16 +157,6 @@ def load_state(net: nn.Module, state: Mapping[str, Tensor], *, name: str) -> Non
     net.load_state_dict(dict(state))
 
 
-def load_net(path: Path, *, average: bool = True) -> tuple[Checkpoint, nn.Module]:
-    """The trained net (its average as a rule) in evaluation mode."""
-    from difftalk.training.objectives import build
-
-    checkpoint = load_checkpoint(path)
-    net = build(checkpoint.recipe)
-    load_state(net, checkpoint.average if average else checkpoint.net, name=str(path))
-    return checkpoint, net.eval()
-
-
 def check_resumable(found: Checkpoint, kind: str, recipe: Recipe, run: Path) -> None:
     """A run goes on only as what it was: same kind, same recipe but for its length and how often it reports."""
     if found.kind != kind:

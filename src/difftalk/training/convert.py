@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from difftalk.errors import DataError, OutputError
-from difftalk.nets.paper import LATENT, PaperFirstStageSizes, PaperSizes, PublishedDiffTalk
-from difftalk.nets.paper_layout import DENOISER, FIRST_STAGE, expected, from_published, published_name
+from difftalk.nets.published import LATENT, PaperFirstStageSizes, PaperSizes, PublishedDiffTalk
+from difftalk.nets.published_layout import DENOISER, FIRST_STAGE, expected, from_published, published_name
 from difftalk.training.checkpoint import Checkpoint, code_version, save_converted
 from difftalk.training.recipes import PaperFirstStageRecipe, PaperRecipe
 

@@ -15,30 +15,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from difftalk.align import REGION_SIZE
+from difftalk.data.pack import samples_of
 from difftalk.errors import DataError, ModelError
+from difftalk.face.mouth import COMPONENTS, Geometry
+from difftalk.face.space import REGION_SIZE
+from difftalk.graphs import WINDOW_STEPS, WINDOWS
 from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
-from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening_of, pressed
-from difftalk.mouth import COMPONENTS, Geometry
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.denoiser import Denoiser
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
-from difftalk.nets.paper import CONDITION, LATENT, PublishedDiffTalk
-from difftalk.nets.sizes import (
-    AUDIO_SIZE,
-    AUDIO_TOKENS,
-    COMPOSITE_CHANNELS,
-    LANDMARKS,
-    LATENT_CHANNELS,
-    LATENT_SIZE,
-)
-from difftalk.pack import samples_of
-from difftalk.published import CHARACTERS, SEEN, WINDOW_STEPS, WINDOWS
-from difftalk.speech import BLOCK
-from difftalk.training.checkpoint import load_net, save_weights
+from difftalk.nets.published import CONDITION, LATENT, PublishedDiffTalk
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, COMPOSITE_CHANNELS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
+from difftalk.render.published import CHARACTERS, SEEN
+from difftalk.speech.features import BLOCK
+from difftalk.speech.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES, opening_of, pressed
+from difftalk.training.checkpoint import save_weights
 from difftalk.training.motion_data import curve_of
+from difftalk.training.objectives import load_net
 from difftalk.training.people import parted
 
 if TYPE_CHECKING:

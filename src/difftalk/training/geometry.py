@@ -13,9 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.align import fit_pose
-from difftalk.face import LEFT_EYE, RIGHT_EYE, UPPER, Array
-from difftalk.mouth import COMPONENTS, Geometry, neutral_of_clip, point_weights
+from difftalk.arrays import Array
+from difftalk.face.landmarks import LEFT_EYE, RIGHT_EYE, UPPER
+from difftalk.face.mouth import COMPONENTS, Geometry, neutral_of_clip, point_weights
+from difftalk.face.pose import fit_pose
 
 MESH_POINTS: Final = 468  # without the irises
 FRAMES_A_PERSON: Final = 400

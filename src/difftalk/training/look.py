@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import Self
 
-from difftalk.align import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
-from difftalk.face import UPPER
-from difftalk.mouth import COMPONENTS, Geometry
+from difftalk.face.landmarks import UPPER
+from difftalk.face.mouth import COMPONENTS, Geometry
+from difftalk.face.space import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
 from difftalk.training.batches import RenderBatch
 
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way

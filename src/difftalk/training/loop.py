@@ -25,11 +25,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from difftalk.contact_sheet import write_sheet
 from difftalk.errors import DataError
+from difftalk.media.sheet import write_sheet
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.motion import LinearMotion, MotionNetwork
-from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk
+from difftalk.nets.published import PaperFirstStage, PublishedDiffTalk
 from difftalk.nets.sync import SyncExpert
 from difftalk.training.adversary import Adversary
 from difftalk.training.batches import Batch, Source
@@ -45,7 +45,7 @@ from difftalk.training.checkpoint import (
 from difftalk.training.motion_loss import fit_linear, fit_regression, fit_whitening
 from difftalk.training.objectives import Tools, build, loss_of, placed, validate
 from difftalk.training.optimiser import Clipping
-from difftalk.training.paper_loss import fit_codebook, unit_latents
+from difftalk.training.published_loss import fit_codebook, unit_latents
 from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, PaperRecipe, Recipe, SyncRecipe
 from difftalk.training.shelf import Shelf
 

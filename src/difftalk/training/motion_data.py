@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.face import Array
-from difftalk.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
-from difftalk.mouth import COMPONENTS, Geometry
-from difftalk.pack import pack_at
-from difftalk.sample import Curve, Record, Sample
-from difftalk.speech import silence_features
+from difftalk.arrays import Array
+from difftalk.data.clip import Clip
+from difftalk.data.pack import pack_at
+from difftalk.data.sample import Curve, Record, Sample
+from difftalk.face.mouth import COMPONENTS, Geometry
+from difftalk.speech.features import silence_features
+from difftalk.speech.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
 from difftalk.training.batches import MotionBatch
-from difftalk.training.render_data import Clip, chances
+from difftalk.training.render_data import chances
 
 STRETCH: Final = 60  # frames of a motion sample
 SILENCE_SHARE: Final = 0.05

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from difftalk.nets.motion import FRAME_FEATURES, WINDOW, LinearMotion, MotionNetwork
 from difftalk.nets.sync import SyncExpert
-from difftalk.speech import LAYER_SIZE
+from difftalk.speech.features import LAYER_SIZE
 from difftalk.training.batches import MotionBatch, Source
 from difftalk.training.losses import Loss
 from difftalk.training.recipes import MotionRecipe, SyncRecipe

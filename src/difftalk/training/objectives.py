@@ -9,27 +9,22 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from difftalk.arrays import Image
 from difftalk.errors import DataError
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.diffusion import LatentDiffusion
+from difftalk.nets.lpips import LPIPS
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
-from difftalk.nets.paper import PaperFirstStage, PublishedDiffTalk
+from difftalk.nets.published import PaperFirstStage, PublishedDiffTalk
 from difftalk.nets.sync import SyncExpert
 from difftalk.training.batches import Batch, MotionBatch, PaperBatch, RenderBatch
-from difftalk.training.losses import (
-    LPIPS,
-    Loss,
-    denoiser_loss,
-    first_stage_loss,
-    mouth_boxes,
-    painter_loss,
-)
+from difftalk.training.checkpoint import Checkpoint, load_checkpoint, load_state
+from difftalk.training.losses import Loss, denoiser_loss, first_stage_loss, mouth_boxes, painter_loss
 from difftalk.training.motion_loss import curve_correlations, motion_loss
-from difftalk.training.paper_loss import (
+from difftalk.training.published_loss import (
     paper_figures,
     paper_first_stage_loss,
     paper_loss,
@@ -48,7 +43,6 @@ from difftalk.training.recipes import (
 )
 from difftalk.training.sync_loss import right_offsets, sync_loss
 
-Image = NDArray[np.uint8]
 NetT = TypeVar("NetT", bound=nn.Module)
 SHEET_ROWS = 24
 
@@ -63,8 +57,8 @@ class Tools:
 
     @classmethod
     def of(cls, recipe: Recipe, device: torch.device) -> Tools:
+        from difftalk.face.mouth import Geometry
         from difftalk.model import SHIPPED
-        from difftalk.mouth import Geometry
 
         if isinstance(recipe, MotionRecipe):
             rows = torch.from_numpy(Geometry.load(SHIPPED).curve_rows()).to(device)
@@ -80,7 +74,6 @@ def placed(net: NetT, device: torch.device) -> NetT:
 
 
 def _expert(path: str, device: torch.device) -> SyncExpert:
-    from difftalk.training.checkpoint import load_net
 
     expert = load_net(Path(path))[1]
     if not isinstance(expert, SyncExpert):
@@ -213,3 +206,12 @@ def _rows(pictures: dict[str, Tensor], batch: RenderBatch) -> list[list[Image]]:
 
 def _image(picture: Tensor) -> Image:
     return ((picture.clamp(-1, 1) + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
+
+
+def load_net(path: Path, *, average: bool = True) -> tuple[Checkpoint, nn.Module]:
+    """The trained net (its average as a rule) in evaluation mode."""
+
+    checkpoint = load_checkpoint(path)
+    net = build(checkpoint.recipe)
+    load_state(net, checkpoint.average if average else checkpoint.net, name=str(path))
+    return checkpoint, net.eval()

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from difftalk.sample import Sample
+from difftalk.data.sample import Sample
 
 ASIDE_SHARE: Final = 6  # one in so many training people
 ASIDE_SECONDS: Final = 60.0  # of film from which a person is too much of the data to be kept aside

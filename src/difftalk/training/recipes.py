@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_
 from difftalk.engine import Precision
 from difftalk.errors import InputError
 from difftalk.nets import sizes
-from difftalk.nets.paper import PAPER, PAPER_FIRST_STAGE, PaperFirstStageSizes, PaperSizes
+from difftalk.nets.published import PAPER, PAPER_FIRST_STAGE, PaperFirstStageSizes, PaperSizes
 from difftalk.nets.sizes import CriticSizes, DenoiserSizes, FirstStageSizes, MotionSizes, PainterSizes, SyncSizes
 
 

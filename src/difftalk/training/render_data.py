@@ -14,20 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.align import Alignment, Pose, crop_region
-from difftalk.composite import Reference, compose, inner_mouth, warp
-from difftalk.face import Array, Image
-from difftalk.interior import interior
-from difftalk.motion import MOTION_RATE
-from difftalk.mouth import COMPONENTS, Geometry, clip_shapes, opening, target_mesh
-from difftalk.mouth_bank import MAX_MOUTHS, TURN_STAY, nearest, staying, way_of
-from difftalk.renderer import Scene, compose_in, context_of, landmarks_of
-from difftalk.rim import RimFollower, still_scene
-from difftalk.sample import Record, Sample
-from difftalk.speech import FEATURE_RATE
+from difftalk.arrays import Array, Image
+from difftalk.data.clip import Clip
+from difftalk.data.sample import Record, Sample
+from difftalk.face.mouth import COMPONENTS, Geometry
+from difftalk.face.space import crop_region
+from difftalk.render.inner_mouth import interior
+from difftalk.render.renderer import compose_in, landmarks_of
+from difftalk.render.surroundings import RimFollower
+from difftalk.render.warp import compose, inner_mouth, warp
 from difftalk.training.batches import RenderBatch
 
-REFERENCE_GAP: Final = 60  # frames between a frame and its reference
 SHAPE_JITTER: Final = 0.05  # units of spread
 TRUE_MESH_SHARE: Final = 0.5  # the rest goes through pose, neutral and components, as in use
 NEAR_SHARE: Final = 0.5  # of samples whose reference is the nearest in pose
@@ -39,132 +36,6 @@ SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
 LARGE_EYES: Final = 45.0  # px between the eyes from which it does
 
 Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A sample with what its frames have in common. meshes: (t, 478, 3) aligned; shapes: (t, 16).
-
-    ways: (t, 2) of opening the mouth, see the mouth bank.
-    """
-
-    sample: Sample
-    meshes: Array
-    poses: list[Pose]  # aligned
-    neutral: Array
-    shapes: Array
-    openings: Array
-    turns: NDArray[np.float64]  # (t, 2) degrees
-    ways: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, sample: Sample, geometry: Geometry) -> Clip:
-        meshes = np.stack([sample.aligned_mesh(i) for i in range(len(sample.numbers))])
-        parts = clip_shapes(geometry, meshes, sample.neutral)
-        turns = np.stack([pose.turn for pose in parts.poses])
-        openings = opening(parts.free).astype(np.float32)
-        ways = np.array([way_of(free) for free in parts.free])
-        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, turns, ways)
-
-    def __len__(self) -> int:
-        return len(self.meshes)
-
-    def reference(self, index: int) -> Reference:
-        """The frame as a reference in the aligned space."""
-        aligned = self.sample.frame(index)
-        return Reference(aligned, Alignment(np.eye(2, 3)), self.meshes[index], aligned)
-
-    def mesh(self, index: int, shape: Array, geometry: Geometry) -> Array:
-        """The frame's aligned mesh (478, 3) with another mouth shape (16,): its own upper face and pose."""
-        return target_mesh(
-            geometry, pose=self.poses[index], neutral=self.neutral, shape=shape, upper=self.meshes[index]
-        )
-
-    def scene(self, index: int, reference: int) -> Scene:
-        """The frame's surroundings, as seen from the aligned space of the reference."""
-        there, here = self.sample.alignment(reference), self.sample.alignment(index)
-        return Scene(self.sample.frame(index), Alignment(still_scene(there, here)))
-
-    def feature_position(self, index: int) -> float:
-        """Where in the speech features the frame's audio lies, the lip/audio offset repaired."""
-        return float((self.sample.seconds[index] + self.sample.record.offset / MOTION_RATE) * FEATURE_RATE)
-
-    def audio(self, index: int, renderer: str = "denoiser") -> Array:
-        """(20, 1152) features of ± 200 ms around the frame, or what another renderer is given; edges repeated."""
-        before, after = context_of(renderer)
-        return self.sample.features(np.arange(-before, after) + round(self.feature_position(index)))
-
-    def follows(self, index: int) -> bool:
-        """Whether the frame before comes right before it."""
-        seconds, rate = self.sample.seconds, self.sample.record.frame_rate
-        return bool(index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(rate, 1))
-
-    def far_frames(self, index: int) -> NDArray[np.int64]:
-        """Frames at least 60 away from `index`, or the farthest."""
-        numbers = self.sample.numbers
-        distance = np.abs(numbers - numbers[index])
-        far = np.flatnonzero(distance >= REFERENCE_GAP)
-        return far if len(far) else np.flatnonzero(distance >= distance.max() - 2)
-
-    def near_reference(self, index: int, before: int | None = None) -> int:
-        """Of the less open half of the frames far from `index` the one nearest in turn, as a video's would be.
-
-        before: the frame that was taken last; it stays while it is far and no other is clearly nearer.
-        """
-        far = self.far_frames(index)
-        shut = far[self.openings[far] <= np.median(self.openings[far])]
-        distance = np.linalg.norm(self.turns[shut] - self.turns[index], axis=1)
-        return int(shut[staying(distance, _place(before, shut), TURN_STAY)])
-
-    def mouths(self, index: int) -> NDArray[np.int64]:
-        """The mouth bank of a video that is the frames far from `index`: for each way of opening one of them."""
-        far = self.far_frames(index)
-        ordered = far[np.argsort(np.linalg.norm(self.turns[far], axis=1), kind="stable")]
-        _, first, counts = np.unique(self.ways[ordered], axis=0, return_index=True, return_counts=True)
-        return np.asarray(ordered[first[np.argsort(-counts, kind="stable")][:MAX_MOUTHS]])
-
-    def mouth_reference(self, index: int, shape: Array, before: int | None = None) -> int:
-        """Of the frame's mouth bank the one nearest to a mouth shape (16,), with some inertia as to `before`."""
-        return self.nearest_of(self.mouths(index), index, shape, before)
-
-    def nearest_of(self, bank: NDArray[np.int64], index: int, shape: Array, before: int | None = None) -> int:
-        """Of some frames the one nearest to a mouth shape (16,) and to the turn of the frame `index`."""
-        held = _place(before, bank)
-        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], held)])
-
-
-def _place(frame: int | None, frames: NDArray[np.int64]) -> int | None:
-    """Where among frames one of them is, None for any other."""
-    found = np.flatnonzero(frames == frame)
-    return int(found[0]) if len(found) else None
-
-
-class References(dict[int, Reference]):
-    """A clip's frames as references, each the same object at every look: a renderer keeps what it knows of it."""
-
-    def __init__(self, clip: Clip) -> None:
-        super().__init__()
-        self.clip = clip
-
-    def __missing__(self, index: int) -> Reference:
-        self[index] = self.clip.reference(index)
-        return self[index]
-
-
-class Follower:
-    """Chooses frame after frame what a clip's frame is drawn from, with a video's inertia."""
-
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
-        self._reference: int | None = None
-        self._mouth: int | None = None
-
-    def at(self, index: int, shape: Array) -> tuple[int, int]:
-        """Frames for the warp and for the inner mouth of a mouth shape (16,)."""
-        reference = self.clip.near_reference(index, self._reference)
-        mouth = self.clip.mouth_reference(index, shape, self._mouth)
-        self._reference, self._mouth = reference, mouth
-        return reference, mouth
 
 
 @dataclass(frozen=True)

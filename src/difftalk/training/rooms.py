@@ -16,9 +16,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.sample import SPEECH_EXTRA, Sample
-from difftalk.speech import Array, features_of
-from difftalk.waveform import SAMPLE_RATE
+from difftalk.arrays import SAMPLE_RATE, Array
+from difftalk.data.sample import SPEECH_EXTRA, Sample
+from difftalk.speech.features import features_of
 
 ECHO_SHARE: Final = 0.6  # of the rooms
 ECHO_SECONDS: Final = (0.1, 0.5)

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from difftalk.data.hdtf import read_hdtf
+from difftalk.data.pack import pack_at, samples_of
+from difftalk.data.sample import Sample
 from difftalk.errors import DataError, InputError
-from difftalk.hdtf import read_hdtf
+from difftalk.face.mouth import Geometry
 from difftalk.model import SHIPPED
-from difftalk.mouth import Geometry
-from difftalk.pack import pack_at, samples_of
-from difftalk.sample import Sample
 from difftalk.training.batches import FakeSource, Source
 from difftalk.training.geometry import TrackedClip, fit_geometry
 from difftalk.training.loop import train
 from difftalk.training.motion_data import MotionSource, silences_of
-from difftalk.training.paper_data import PaperSource
 from difftalk.training.people import parted
+from difftalk.training.published_data import PaperSource
 from difftalk.training.recipes import (
     Kind,
     MotionRecipe,

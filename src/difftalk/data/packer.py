@@ -1,0 +1,385 @@
+"""Prepared samples -> a pack of at most so many megabytes (`pack`).
+
+    difftalk pack DATA -o PACK --megabytes 55
+
+Everybody is in it: people come before minutes, and small or blurred faces get fewer pictures. Depends on the samples
+and options alone; the folder appears when it is whole. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.arrays import Array, Image
+from difftalk.data.codec import Components, Foretold, in_steps, squeeze
+from difftalk.data.pack import (
+    FORMAT,
+    FRAMES,
+    INDEX,
+    MESH_STEP,
+    NUMBERS,
+    OPENING_STEP,
+    SHAPE_STEP,
+    TICKS,
+    TOP,
+    Pack,
+    encode_frame,
+)
+from difftalk.data.pairs import Telling, ordered_pairs
+from difftalk.data.sample import Sample, load_samples
+from difftalk.errors import InputError, OutputError
+from difftalk.face.landmarks import POINTS
+from difftalk.media.sheet import CAPTION_HEIGHT, sheet
+from difftalk.model import Model
+from difftalk.speech.features import FEATURE_SIZE, silence_features
+
+MEGABYTE: Final = 1_000_000
+QUALITY: Final = 88  # of WebP: 41 dB
+SPEECH_COMPONENTS: Final = 256
+MESH_COMPONENTS: Final = 128
+HELD_OUT: Final = 0.04  # share of people
+HELD_OUT_FRAMES: Final = 120  # of a clip whose person may be held out
+SHARP: Final = 6.0  # gradient energy and eye distance from which a face gets all the pictures it can
+LARGE: Final = 60.0  # px
+LEAST_WEIGHT: Final = 0.4  # of people whose faces are small or blurred
+TURN: Final = 6  # pairs of one clip before the person's next one has its turn
+DENSE: Final = 4  # frames of a clip for each of the pairs that count once; further ones count double
+NUMBERS_A_FRAME: Final = 700  # bytes, a first guess
+ROOM: Final = 4096  # bytes of names and headers
+TRIES: Final = 5
+SLACK: Final = 0.005  # of the room that may stay empty
+THUMBNAIL: Final = (60, 40)  # px, width and height
+THUMBNAILS: Final = 2  # a person
+COLUMNS: Final = 28
+COLOURS: Final = 256
+
+
+@dataclass(frozen=True)
+class Options:
+    """megabytes: of the whole folder. held_out: share of the people. split: whose clips go in."""
+
+    megabytes: float = 55.0
+    held_out: float = HELD_OUT
+    quality: int = QUALITY
+    speech_components: int = SPEECH_COMPONENTS
+    mesh_components: int = MESH_COMPONENTS
+    split: str = "train"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What `pack` wrote. bytes: of each file."""
+
+    people: int
+    held_out: int
+    clips: int
+    frames: int
+    bytes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Frames of each clip, in order, and their pictures."""
+
+    frames: list[list[int]]
+    pictures: dict[tuple[int, int], bytes] = field(repr=False)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.frames))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the pictures."""
+        return sum(len(self.pictures[clip, i]) for clip, frames in enumerate(self.frames) for i in frames)
+
+
+def pack(
+    data: Path,
+    out: Path,
+    *,
+    model: Model,
+    options: Options | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Packed:
+    """Packs a folder that `difftalk prepare` wrote. Nobody who is in another split as well goes in."""
+    options, samples = options or Options(), load_samples(data)
+    others = {s.record.person for s in samples if s.record.split != options.split}
+    chosen = [s for s in samples if s.record.person not in others]
+    if not chosen:
+        raise InputError(f"{data} has no person of split {options.split} alone")
+    return pack_samples(chosen, out, model=model, options=options, progress=progress)
+
+
+def pack_samples(
+    samples: Sequence[Sample],
+    out: Path,
+    *,
+    model: Model,
+    options: Options,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Packed:
+    """Packs these samples, whatever their split."""
+    half = out.with_name(f".{out.name}.part")
+    if out.exists():
+        raise OutputError(f"{out} exists; give a new folder")
+    shutil.rmtree(half, ignore_errors=True)
+    try:
+        half.mkdir(parents=True)
+        _fill(half, samples, model, options, progress or (lambda what, done, total: None))
+    except BaseException:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    half.rename(out)
+    made = Pack.open(out)
+    counts = made.index["counts"]
+    return Packed(
+        counts["people"],
+        counts["held_out"],
+        counts["clips"],
+        counts["frames"],
+        {path.name: path.stat().st_size for path in sorted(out.iterdir())},
+    )
+
+
+def _fill(
+    folder: Path,
+    samples: Sequence[Sample],
+    model: Model,
+    options: Options,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    clips = []
+    for sample in samples:
+        clips.append(Telling.of(sample, model.geometry))
+        progress("looking", len(clips), len(samples))
+    silences = silence_features(model.graph("speech_encoder"))
+    fixed = _clip_numbers(clips, silences, options.speech_components)
+    queue = _queue(clips)
+    index: dict[str, Any] = {
+        "format": FORMAT,
+        "quality": options.quality,
+        "top": TOP,
+        "silences": len(silences),
+        "held_out": held_out_people(samples, options.held_out),
+        "records": [_record(sample, []) for sample in samples],
+    }
+    room = round(options.megabytes * MEGABYTE) - _size(fixed) - len(json.dumps(index)) - _sheet_bound(samples) - ROOM
+    choice, numbers = _chosen(clips, queue, room, options, progress)
+    people = {sample.record.person for sample in samples}
+    seen = {sample.record.person for sample, frames in zip(samples, choice.frames, strict=True) if frames}
+    if seen != people:
+        raise InputError(f"{options.megabytes:g} megabytes hold {len(seen)} of {len(people)} people; give more")
+    index["records"] = [_record(sample, frames) for sample, frames in zip(samples, choice.frames, strict=True)]
+    index["counts"] = {
+        "people": len(people),
+        "held_out": len(index["held_out"]),
+        "clips": len(clips),
+        "frames": len(choice),
+        "curve_frames": sum(len(clip.curve.seconds) for clip in clips),
+        "speech_features": sum(len(clip.sample.speech) for clip in clips),
+    }
+    _write(folder, index, fixed | numbers, choice)
+
+
+def _record(sample: Sample, frames: Sequence[int]) -> dict[str, Any]:
+    return asdict(replace(sample.record, source=Path(sample.record.source).name, frames=len(frames)))
+
+
+def _write(folder: Path, index: dict[str, Any], numbers: dict[str, NDArray[Any]], choice: _Choice) -> None:
+    from safetensors.numpy import save_file
+
+    with (folder / FRAMES).open("wb") as file:
+        for clip, frames in enumerate(choice.frames):
+            file.writelines(choice.pictures[clip, frame] for frame in frames)
+    save_file(dict(sorted(numbers.items())), folder / NUMBERS)
+    (folder / INDEX).write_text(json.dumps(index))
+    _write_sheet(folder)
+
+
+def held_out_people(samples: Sequence[Sample], share: float) -> list[str]:
+    """A share of the people for validation, by a hash of their names; of those with a long clip and a sharp face."""
+    people = _people(samples)
+    weights = {person: max(_weight(samples[i]) for i in places) for person, places in people.items()}
+    middle = float(np.median(list(weights.values())))
+    fit = [
+        person
+        for person, places in people.items()
+        if weights[person] >= middle and max(samples[i].record.frames for i in places) >= HELD_OUT_FRAMES
+    ]
+    fit.sort(key=lambda person: hashlib.sha256(person.encode()).hexdigest())
+    return sorted(fit[: round(share * len(people))])
+
+
+def _people(samples: Sequence[Sample]) -> dict[str, list[int]]:
+    """Places of each person's clips, the best first."""
+    people: dict[str, list[int]] = {}
+    for place, sample in enumerate(samples):
+        people.setdefault(sample.record.person, []).append(place)
+    for places in people.values():
+        places.sort(key=lambda i: (-min(samples[i].record.frames, 250) * _weight(samples[i]), samples[i].record.name))
+    return people
+
+
+def _weight(sample: Sample) -> float:
+    """How many pictures a face is worth: all for a sharp and large one."""
+    record = sample.record
+    fine = min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE)
+    return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * fine
+
+
+def _queue(clips: Sequence[Telling]) -> list[tuple[int, int]]:
+    """Pairs (clip, frame) in the order in which they go in while there is room: people in turn."""
+    samples, found = [clip.sample for clip in clips], []
+    for person, places in _people(samples).items():
+        turns = [
+            (j // TURN, rank, j, i) for rank, p in enumerate(places) for j, i in enumerate(ordered_pairs(clips[p]))
+        ]
+        cost = 0.0
+        for _, rank, j, frame in sorted(turns):
+            place = places[rank]
+            cost += (1 if j < max(TURN, samples[place].record.frames // DENSE) else 2) / _weight(samples[place])
+            found.append((cost, person, place, frame))
+    return [(place, frame) for _, _, place, frame in sorted(found)]
+
+
+def _chosen(
+    clips: Sequence[Telling],
+    queue: Sequence[tuple[int, int]],
+    room: int,
+    options: Options,
+    progress: Callable[[str, int, int], None],
+) -> tuple[_Choice, dict[str, NDArray[Any]]]:
+    """As many pairs as there is room for, and what is kept of their frames in numbers."""
+    pictures: dict[tuple[int, int], bytes] = {}
+    each, shared, found = float(NUMBERS_A_FRAME), options.mesh_components * POINTS * 3 * 2, None
+    for _ in range(TRIES):
+        choice = _filled(clips, queue, room - shared, each, options.quality, pictures, progress)
+        if not len(choice):
+            break
+        numbers = _frame_numbers(clips, choice, options.mesh_components)
+        shared = numbers["mesh_basis"].nbytes
+        left = room - _size(numbers) - choice.size
+        if left >= 0:
+            found = choice, numbers
+            if left < SLACK * room or len(choice) == _most(queue):
+                break
+        each = (_size(numbers) - shared) / len(choice) * (1.003 if left >= 0 else 1.02)
+    if found is None:
+        raise InputError(f"{options.megabytes:g} megabytes are too few for {len(clips)} clips; give more")
+    return found
+
+
+def _most(queue: Sequence[tuple[int, int]]) -> int:
+    return len({(place, frame - back) for place, frame in queue for back in (0, 1)})
+
+
+def _filled(
+    clips: Sequence[Telling],
+    queue: Sequence[tuple[int, int]],
+    room: int,
+    each: float,
+    quality: int,
+    pictures: dict[tuple[int, int], bytes],
+    progress: Callable[[str, int, int], None],
+) -> _Choice:
+    """Pairs until the room is used up, a frame's numbers taken for `each` bytes. pictures: those encoded so far."""
+    chosen: set[tuple[int, int]] = set()
+    used = 0.0
+    for place, frame in queue:
+        new = [(place, i) for i in (frame - 1, frame) if (place, i) not in chosen]
+        for key in new:
+            if key not in pictures:
+                pictures[key] = encode_frame(clips[place].sample.frame(key[1]), quality)
+        used += sum(len(pictures[key]) + each for key in new)
+        if used > room:
+            break
+        chosen.update(new)
+        progress("packing", min(round(used), room), room)
+    return _Choice([sorted(i for p, i in chosen if p == place) for place in range(len(clips))], pictures)
+
+
+def _size(numbers: dict[str, NDArray[Any]]) -> int:
+    return sum(value.nbytes for value in numbers.values())
+
+
+def _ends(counts: Sequence[int]) -> NDArray[np.int64]:
+    return np.cumsum(np.array(counts, np.int64), dtype=np.int64)
+
+
+def _clip_numbers(clips: Sequence[Telling], silences: Array, components: int) -> dict[str, NDArray[Any]]:
+    """What is kept of whole clips: mouths over time, neutrals, speech."""
+    curves, speech = [clip.curve for clip in clips], [clip.sample.speech for clip in clips]
+    quiet = silences.reshape(-1, FEATURE_SIZE)
+    voice = Components.fit([*speech, quiet], components)
+    return {
+        "curves_ends": _ends([len(curve.seconds) for curve in curves]),
+        "curve_times": squeeze(in_steps(np.concatenate([c.seconds for c in curves]), 1 / TICKS, np.int64)),
+        "curve_shapes": squeeze(in_steps(np.concatenate([c.shapes for c in curves]), SHAPE_STEP)),
+        "curve_openings": squeeze(in_steps(np.concatenate([c.openings for c in curves]), OPENING_STEP)),
+        "neutrals": squeeze(in_steps(np.stack([clip.neutral for clip in clips]), OPENING_STEP)),
+        "speech_mean": voice.mean,
+        "speech_basis": voice.basis,
+        "speech_spread": voice.spread,
+        "speech_ends": _ends([len(part) for part in speech]),
+        "speech": squeeze(np.concatenate([voice.of(part) for part in speech])),
+        "silences": squeeze(voice.of(quiet)),
+    }
+
+
+def _frame_numbers(clips: Sequence[Telling], choice: _Choice, components: int) -> dict[str, NDArray[Any]]:
+    """What is kept of the chosen frames besides their pictures."""
+    keys = [(place, frame) for place, frames in enumerate(choice.frames) for frame in frames]
+    meshes = np.stack([clips[place].sample.aligned_mesh(frame) for place, frame in keys]).reshape(len(keys), -1)
+    foretold = Foretold.of(in_steps(meshes, MESH_STEP).astype(np.int16), components)
+    alignments = np.stack([clips[place].sample.alignments[frame] for place, frame in keys])
+    offsets = np.concatenate([[0], _ends([len(choice.pictures[key]) for key in keys])])
+    return {
+        "frames_ends": _ends([len(frames) for frames in choice.frames]),
+        "frame_numbers": squeeze(np.array([frame for _, frame in keys], np.int64)),
+        "picture_offsets": squeeze(offsets),
+        "alignments": alignments.astype(np.float32),
+        "mesh_mean": foretold.mean,
+        "mesh_basis": foretold.basis,
+        "mesh_coefficients": squeeze(foretold.coefficients),
+        "mesh_rest": squeeze(foretold.rest, alike=False),
+    }
+
+
+def _sheet_bound(samples: Sequence[Sample]) -> int:
+    """Bytes that the sheet cannot exceed: one a pixel, and a little."""
+    rows = -(-len(_people(samples)) * THUMBNAILS // COLUMNS)
+    width, height = COLUMNS * THUMBNAIL[0], rows * (THUMBNAIL[1] + CAPTION_HEIGHT)
+    return round(1.02 * width * height) + ROOM
+
+
+def _write_sheet(folder: Path) -> None:
+    """sheet.png, drawn from the pack alone: of everybody a mouth that is nearly closed and one that is wide open."""
+    from PIL import Image as Pillow
+
+    clips, shown = [sample for sample in Pack.open(folder).samples if len(sample.numbers)], []
+    for person, places in _people(clips).items():
+        clip = clips[places[0]]
+        order = np.argsort(clip.curve.openings[clip.numbers], kind="stable")
+        shown.append((person, [_thumbnail(clip.frame(int(order[round(k * (len(order) - 1))]))) for k in (0.1, 0.95)]))
+    each = COLUMNS // THUMBNAILS
+    groups = [shown[i : i + each] for i in range(0, len(shown), each)]
+    rows = [[picture for _, pair in group for picture in pair] for group in groups]
+    drawn = sheet(rows, [f"{group[0][0]} to {group[-1][0]}" for group in groups])
+    picture = Pillow.fromarray(drawn)
+    palette = picture.quantize(COLOURS)
+    picture.quantize(palette=palette, dither=Pillow.Dither.FLOYDSTEINBERG).save(folder / "sheet.png")
+
+
+def _thumbnail(frame: Image) -> Image:
+    import cv2
+
+    return np.asarray(cv2.resize(frame[TOP:], THUMBNAIL, interpolation=cv2.INTER_AREA), np.uint8)

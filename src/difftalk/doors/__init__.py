@@ -1,0 +1,1 @@
+"""Doors: each parses, calls one library function, and prints."""

@@ -1,0 +1,400 @@
+"""The command line: one function per command; each parses, calls one library function, and prints.
+
+    difftalk animate PORTRAIT AUDIO -o OUT.mp4
+    difftalk dub VIDEO AUDIO -o OUT.mp4
+    difftalk prepare CLIPS OUT
+    difftalk pack DATA -o PACK
+    difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
+    difftalk export OUT --first-stage RUN --denoiser RUN ...
+    difftalk evaluate DATA -o REPORT
+
+Everything here can be done from Python as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from difftalk import __version__
+from difftalk.errors import InputError
+from difftalk.process import exit_code_of
+
+if TYPE_CHECKING:
+    from difftalk.talk.talker import Result
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Make a portrait speak, or a video say something else.",
+)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"difftalk {__version__}")
+        raise typer.Exit
+
+
+_Version = Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Print it and stop.")]
+
+
+@app.callback()
+def _all_commands(version: _Version = False) -> None: ...
+
+
+_Out = Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write.")]
+_Model = Annotated[Optional[Path], typer.Option("--model", help="A model folder; without it, the shipped model.")]  # noqa: UP045
+_Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps, 1 to 1000.")]
+_Seed = Annotated[int, typer.Option("--seed", help="Fixes noise, head motion and blinks.")]
+_Articulation = Annotated[float, typer.Option("--articulation", help="Gain of the mouth's movement, 0 to 3.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+_Set = Annotated[Optional[list[str]], typer.Option("--set", help="A setting, a.b=value; may be given again.")]  # noqa: UP045
+
+
+@app.command()
+def animate(
+    portrait: Path,
+    audio: Path,
+    out: _Out,
+    model: _Model = None,
+    steps: _Steps = None,
+    seed: _Seed = 0,
+    articulation: _Articulation = 1.0,
+    size: Annotated[
+        int,
+        typer.Option(
+            "--size", help="Long side, px, to which a larger picture is shrunk; up to 1920 where its face is small."
+        ),
+    ] = 1080,
+    head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
+    as_json: _Json = False,
+    overwrite: _Overwrite = False,
+) -> None:
+    """A portrait speaks. AUDIO is any audio or video file, or - for standard input; its sound is kept as it is."""
+    with _progress(as_json) as progress:
+        from difftalk.talk.talker import Talker
+
+        talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
+        result = talker.animate(
+            portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress
+        )
+    _print_result(result, as_json)
+
+
+@app.command()
+def dub(
+    video: Path,
+    audio: Path,
+    out: _Out,
+    model: _Model = None,
+    steps: _Steps = None,
+    seed: _Seed = 0,
+    articulation: _Articulation = 1.0,
+    fit: Annotated[
+        str, typer.Option("--fit", help="When the audio is longer: bounce, loop or hold the video.")
+    ] = "bounce",
+    keep_tail: Annotated[
+        bool, typer.Option("--keep-tail", help="When the audio is shorter: keep the video's end and its own sound.")
+    ] = False,
+    own_way: Annotated[
+        float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
+    ] = 1.0,
+    as_json: _Json = False,
+    overwrite: _Overwrite = False,
+) -> None:
+    """A video's person says something else. Frames without a usable face pass through untouched."""
+    with _progress(as_json) as progress:
+        from difftalk.talk.talker import Talker
+
+        talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
+        result = talker.dub(
+            video,
+            audio,
+            out,
+            fit=fit,  # type: ignore[arg-type]
+            keep_tail=keep_tail,
+            own_way=own_way,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    _print_result(result, as_json)
+
+
+@app.command()
+def prepare(
+    clips: Path,
+    out: Path,
+    settings: _Set = None,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one a core.")] = 0,
+    layout: Annotated[str, typer.Option(help="samples; hdtf: DiffTalk's published layout as well.")] = "samples",
+) -> None:
+    """Clips -> samples to train and evaluate on. CLIPS: a folder of videos, or one with a manifest.csv."""
+    from difftalk.data.hdtf import check_new, write_hdtf
+    from difftalk.data.prepare import prepare as work
+    from difftalk.data.sample import load_samples
+    from difftalk.model import Model
+
+    if layout not in ("samples", "hdtf"):
+        raise InputError(f"--layout {layout}: allowed are samples and hdtf")
+    if layout == "hdtf":
+        check_new(out / "hdtf")
+    rights = _only(settings, "data.rights")
+    with _progress(False) as progress:
+        report = work(
+            clips,
+            out,
+            model=Model.load(),
+            rights=rights,
+            workers=workers,
+            progress=lambda _, i, n: progress("preparing", i, n),
+        )
+    kept = [record for record in report.records if record.kept]
+    for record in report.records:
+        if not record.kept:
+            print(f"dropped {record.name}: {record.reason}")
+    print(f"{len(kept)} of {len(report.records)} clips kept ({report.resumed} stood there already): {out}")
+    if layout == "hdtf":
+        written = write_hdtf(load_samples(out), out / "hdtf")
+        print(f"{written.train} frames to train on, {written.test} to test on: {out / 'hdtf'}")
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="A folder that prepare wrote.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The pack's folder; a new one.")],
+    megabytes: Annotated[float, typer.Option(help="Of the whole folder, 10^6 bytes each.")] = 55.0,
+    held_out: Annotated[float, typer.Option(help="Share of the people that are for validation.")] = 0.04,
+    speech_components: Annotated[int, typer.Option(help="Principal components that speech is kept as.")] = 256,
+) -> None:
+    """Prepared training clips -> one folder of a few files that another machine can train on."""
+    from difftalk.data.packer import Options
+    from difftalk.data.packer import pack as work
+    from difftalk.model import Model
+
+    options = Options(megabytes=megabytes, held_out=held_out, speech_components=speech_components)
+    with _progress(False) as progress:
+        done = work(data, out, model=Model.load(threads=1), options=options, progress=progress)
+    print(f"{done.people} people ({done.held_out} held out), {done.clips} clips, {done.frames} frames: {out}")
+    print(", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in done.bytes.items()))
+
+
+@app.command()
+def train(
+    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter or geometry")],
+    data: Annotated[
+        Path | None, typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="The run's folder; runs/KIND by default.")] = None,  # noqa: UP045
+    recipe: Annotated[
+        str,
+        typer.Option(help="debug, default; linear (motion), joint, sharp (denoiser), paper, paper-small."),
+    ] = "default",
+    start: Annotated[Optional[Path], typer.Option("--from", help="A run or .safetensors to start from.")] = None,  # noqa: UP045
+    settings: _Set = None,
+    steps: Annotated[Optional[int], typer.Option(help="Stop at this step.")] = None,  # noqa: UP045
+    minutes: Annotated[float, typer.Option(help="Stop after so many minutes of training.")] = float("inf"),
+    threads: Annotated[int, typer.Option(help="Threads; 0: as torch likes.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Trains one net. A run that was stopped goes on where it was."""
+    from difftalk.training import run as runs
+
+    folder = out or Path("runs") / kind
+    done = runs.train_kind(
+        kind,
+        data,
+        folder,
+        recipe=recipe,
+        start_from=start,
+        settings=settings or [],
+        steps=steps,
+        minutes=minutes,
+        threads=threads,
+        device=device,
+    )
+    print(f"{done}: {folder}")
+
+
+@app.command()
+def export(
+    out: Path,
+    first_stage: Annotated[Optional[Path], typer.Option(help="Run of the first stage.")] = None,  # noqa: UP045
+    denoiser: Annotated[Optional[Path], typer.Option(help="Run of the denoiser.")] = None,  # noqa: UP045
+    painter: Annotated[Optional[Path], typer.Option(help="Run of the painter.")] = None,  # noqa: UP045
+    motion: Annotated[Optional[Path], typer.Option(help="Run of the motion network.")] = None,  # noqa: UP045
+    linear: Annotated[Optional[Path], typer.Option(help="Run of the linear motion.")] = None,  # noqa: UP045
+    base: Annotated[
+        Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Prepared clips on which the motion's gain is measured.")] = None,
+    gain: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="motion=NUMBER or linear=NUMBER: a gain that is known; may be given again."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder that gets the runs' weights as safetensors, for train --from.")
+    ] = None,
+    fp16: Annotated[Optional[bool], typer.Option("--fp16/--f32", help="How weights are stored.")] = None,  # noqa: UP045
+) -> None:
+    """Writes a model folder from training runs; what no run is given for comes from the base."""
+    from difftalk.training.export import export_model
+
+    given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
+    runs = {kind: run for kind, run in given.items() if run is not None}
+    export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
+    print(f"model folder: {out}")
+
+
+@app.command()
+def ablate(
+    data: Annotated[Path | None, typer.Argument(help="A folder that prepare wrote.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The runs' folder.")] = Path("runs/ablation"),
+    recipe: Annotated[str, typer.Option(help="debug or default.")] = "default",
+    minutes: Annotated[float, typer.Option(help="Of training, for each variant.")] = 60.0,
+    threads: Annotated[int, typer.Option(help="Threads; 0: as torch likes.")] = 0,
+    steps: Annotated[Optional[int], typer.Option(help="At most so many steps of each net.")] = None,  # noqa: UP045
+) -> None:
+    """Trains the model anew without one part at a time, for the same time each, and prints a table."""
+    from difftalk.training import ablation
+
+    print(ablation.ablate(data, out, minutes=minutes, recipe=recipe, threads=threads, steps=steps))
+
+
+@app.command()
+def convert(file: Path, out: Path) -> None:
+    """A checkpoint in DiffTalk's published layout, or CompVis's VQ first stage -> a folder to train on and export."""
+    from difftalk.training import convert as conversion
+
+    print(conversion.convert(file, out))
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="A folder that prepare wrote, or clips, which are prepared first.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The report's folder.")],
+    protocol: Annotated[list[str] | None, typer.Option(help="One protocol; may be given again.")] = None,
+    table: Annotated[Optional[str], typer.Option(help="One of the paper's: ablation or comparison.")] = None,  # noqa: UP045
+    model: _Model = None,
+    split: Annotated[Optional[str], typer.Option(help="People to measure on; val where there are such.")] = None,  # noqa: UP045
+    full: Annotated[bool, typer.Option("--full", help="Every clip, every protocol.")] = False,
+    seconds: Annotated[float, typer.Option(help="At most so much of each clip.")] = 5.0,
+    outputs: Annotated[
+        Path | None, typer.Option(help="Another tool's videos, FOLDER/PROTOCOL/NAME.mp4, to judge instead.")
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option(help="Write here what another tool is to make its videos of, and stop.")
+    ] = None,
+    syncnet: Annotated[
+        Path | None, typer.Option(help="Your own syncnet_v2.model, to judge sync instead of the shipped net.")
+    ] = None,
+    inception: Annotated[Path | None, typer.Option(help="Your own inception-2015-12-05.pt: adds FID.")] = None,
+    i3d: Annotated[Path | None, typer.Option(help="Your own i3d_torchscript.pt: adds FVD.")] = None,
+    gates: Annotated[
+        bool, typer.Option("--gates", help="Print how far the sync judge can be trusted, and stop.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Measures a model, or another tool's videos, on people that training never saw."""
+    from difftalk.evaluation.protocols.tables import TABLES
+    from difftalk.evaluation.report import report as reports
+    from difftalk.evaluation.report.cache import OwnNets
+
+    if table is not None and table not in TABLES:
+        raise InputError(f"--table {table}: allowed are {' and '.join(TABLES)}")
+    chosen = [*(protocol or []), *([table] if table else [])]
+    own = OwnNets(syncnet, inception, i3d)
+    with _progress(as_json) as progress:
+        if gates:
+            print(reports.check_judge(data, out, split=split, own=own, progress=progress))
+            return
+        if tasks is not None:
+            count = reports.write_tasks(
+                data, out, tasks, chosen=chosen, split=split, seconds=seconds, full=full, progress=progress
+            )
+            print(f"{count} tasks: {tasks / 'tasks.csv'}")
+            return
+        report = reports.evaluate(
+            data,
+            out,
+            chosen=chosen,
+            model=model,
+            split=split,
+            seconds=seconds,
+            full=full,
+            outputs=outputs,
+            own=own,
+            progress=progress,
+        )
+    print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
+
+
+def _gains(texts: list[str]) -> dict[str, float]:
+    """'motion=1.4' and the like."""
+    gains = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            gains[name] = float(number)
+        except ValueError:
+            gains[name] = 0.0
+        if name not in ("motion", "linear") or gains[name] <= 0:
+            raise InputError(f"--gain {text}: allowed are motion=NUMBER and linear=NUMBER, over 0")
+    return gains
+
+
+def _only(settings: list[str] | None, name: str) -> str | None:
+    """The value of the one setting that a command knows."""
+    value = None
+    for setting in settings or []:
+        key, equals, text = setting.partition("=")
+        if key != name or not equals:
+            raise InputError(f"--set {setting}: allowed here is {name}=VALUE")
+        value = text
+    return value
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar with frames/s and time left on standard error; nothing where it is no terminal or JSON was asked for."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+        tasks: dict[str, Any] = {"loading": bar.add_task("loading", total=None, speed="")}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    bar.remove_task(task)
+                tasks.clear()
+                tasks[what] = bar.add_task(what, total=total, speed="")
+            rate = next(t.speed for t in bar.tasks if t.id == tasks[what])
+            bar.update(tasks[what], completed=done, total=total, speed=f"{rate:.1f}/s" if rate else "")
+
+        yield tell
+
+
+def _print_result(result: Result, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**asdict(result), "path": str(result.path)}))
+        return
+    for note in result.notes:
+        print(note)
+    size, speed = f"{result.width} x {result.height}", f"{result.frames_per_second:.1f} frames/s"
+    print(f"{result.path}: {result.frames} frames, {result.seconds:.2f} s, {size}, {speed}, model {result.model}")
+
+
+def main() -> None:
+    raise SystemExit(exit_code_of(app))

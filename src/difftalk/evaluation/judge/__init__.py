@@ -1,0 +1,1 @@
+"""The sync judge: does a mouth say what is heard?"""

@@ -1,0 +1,1 @@
+"""Figures: of pictures, of mouth curves, of how things look and go together."""

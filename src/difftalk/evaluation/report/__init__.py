@@ -1,0 +1,1 @@
+"""The report: outcomes, averages, plots and the page."""

@@ -1,0 +1,1 @@
+"""Faces: found, meshed, followed, posed, aligned, told apart. Knows nothing of audio."""

@@ -1,0 +1,117 @@
+"""The lips as they are pasted: where each of them ends, and where they meet, at the source's own resolution.
+
+As a mouth closes, all that was between its lips is squeezed into one pixel of the region; enlarged from there it would
+be a dark, jagged line. So each lip goes on beyond its edge, as its edge is, and which of them a pixel shows is found
+where it is pasted. Geometry only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.arrays import Array
+from difftalk.face.landmarks import INNER_LIPS, LIP_BOTTOM, LIP_TOP, LOWER_EDGE, UPPER_EDGE
+from difftalk.face.mouth import REST_OPENING
+from difftalk.face.space import EYE_DISTANCE, REGION_SIZE, REGION_X, REGION_Y
+from difftalk.render.inner_mouth import Interior
+
+SHUT: Final = REST_OPENING * EYE_DISTANCE  # px, aligned: lips that are tracked so far apart meet
+PARTED: Final = 2 * SHUT  # px, aligned: from here on they are apart
+OVERLAP: Final = 1.0  # px, aligned: of a lip's edge, which is dark from the mouth, that is covered where lips meet
+SEAM: Final = 1.5  # px, aligned: so far beyond a lip's edge the warp's map may still be the other lip's or the mouth's
+JOIN: Final = (2.0, 0.5)  # px, sigma along and across lips that meet over which the networks' change is evened
+
+
+@dataclass(frozen=True)
+class Lips:
+    """Part of the region, (h, w), that holds the lips' edges; `part` cuts it out of (144, 176).
+
+    lips, inside: maps (h, w, 2) of the skin and of the mouth's inside, each as it goes on downwards from the upper lip
+    and upwards from the lower one. depth: aligned px from the line midway between the lips, down. near: where the lips'
+    maps differ from the warp's. shut: in [0, 1], how far the lips meet. opening: (n, 2) polygon of the inner mouth, px
+    of the part; inner: how much of each pixel lies in it. apart: in [0, 1], how far the whole mouth is open.
+    """
+
+    part: tuple[slice, slice]
+    lips: tuple[Array, Array]
+    inside: tuple[Array, Array]
+    depth: Array
+    near: NDArray[np.bool_]
+    shut: Array
+    opening: Array
+    inner: Array
+    apart: float
+
+    @classmethod
+    def of(cls, reference: Array, target: Array, where: Array, inside: Interior) -> Lips | None:
+        """The lips of the target mesh (478, 3), shown by those of the reference mesh (478, 3), both aligned.
+
+        where: the warp's map. None where they lie outside the region.
+        """
+        part = _part(target[INNER_LIPS, :2])
+        rows = np.arange(part[0].start, part[0].stop, dtype=np.float32)[:, None] + REGION_Y[0]
+        columns = np.arange(part[1].start, part[1].stop, dtype=np.float32) + REGION_X[0]
+        if not rows.size * columns.size:
+            return None
+        (top, *upper), (bottom, *lower) = (_edge(reference, target, edge, columns) for edge in (UPPER_EDGE, LOWER_EDGE))
+        over, under = rows - top, rows - bottom
+        opening = target[INNER_LIPS, :2] - np.array([columns[0], rows[0, 0]])
+        inner = filled(opening, (len(rows), len(columns)))
+        left, right = target[INNER_LIPS, 0].min(), target[INNER_LIPS, 0].max()
+        near = (over > -SEAM) & (under < SEAM) & (columns >= left) & (columns <= right) | (inner > 0)
+        gap, opened = np.maximum(bottom - top, 0), target[LIP_BOTTOM, 1] - target[LIP_TOP, 1]
+        shut, all_shut = (np.clip((PARTED - wide) / (PARTED - SHUT), 0, 1) for wide in (gap, opened))
+        above = _map(upper[0], upper[1] + np.minimum(over, -OVERLAP * all_shut))
+        below = _map(lower[0], lower[1] + np.maximum(under, OVERLAP * all_shut))
+        across = inside.map[part][..., 0]
+        return cls(
+            part,
+            (np.where(near[..., None], above, where[part]), np.where(near[..., None], below, where[part])),
+            (_map(across, inside.above[part]), _map(across, inside.below[part])),
+            np.asarray(rows - (top + bottom) / 2, np.float32),
+            near,
+            (near * shut).astype(np.float32),
+            opening,
+            inner,
+            float(1 - all_shut),
+        )
+
+    def joined(self, change: Array) -> Array:
+        """A change (h, w, 3) of the part without its dots along lips that meet."""
+        import cv2
+
+        even = cv2.GaussianBlur(change, (0, 0), sigmaX=JOIN[0], sigmaY=JOIN[1])
+        return np.asarray(change + self.shut[..., None] * (even - change), np.float32)
+
+
+def filled(polygon: Array, size: tuple[int, int]) -> Array:
+    """(height, width) of `size`, in [0, 1]: how much of each pixel lies in a polygon (n, 2) of pixels."""
+    import cv2
+
+    height, width = size
+    mask = np.zeros((height * 4, width * 4), np.uint8)
+    cv2.fillPoly(mask, [np.round((polygon + 0.5) * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+
+
+def _part(edges: Array) -> tuple[slice, slice]:
+    """The region's rows and columns around points (n, 2) of the lips' edges, a pixel wider than what is `near`."""
+    corner, margin = np.array([REGION_X[0], REGION_Y[0]]), np.array([2, 2 + SEAM])
+    size = REGION_SIZE[::-1]
+    low = np.clip(np.floor(edges.min(0) - corner - margin).astype(int), 0, size)
+    high = np.clip(np.ceil(edges.max(0) - corner + margin).astype(int) + 1, 0, size)
+    return slice(low[1], high[1]), slice(low[0], high[0])
+
+
+def _edge(reference: Array, target: Array, edge: NDArray[np.int64], columns: Array) -> list[Array]:
+    """The target's row of a lip's edge at the columns, and x and y of the same place in the reference."""
+    across = np.maximum.accumulate(target[edge, 0])
+    return [np.interp(columns, across, v).astype(np.float32) for v in (target[edge, 1], *reference[edge, :2].T)]
+
+
+def _map(x: Array, y: Array) -> Array:
+    return np.stack(np.broadcast_arrays(x, y), -1)

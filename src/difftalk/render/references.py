@@ -1,0 +1,124 @@
+"""References: pictures of a person that are warped or show the inside of the mouth, and which of them is nearest.
+
+The mouth bank has one picture for each way of opening the mouth: a step of opening and one of width. Knows nothing of
+how pictures are chosen from a film.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.arrays import Array, Image
+from difftalk.face.landmarks import CORNERS
+from difftalk.face.mouth import opening
+from difftalk.face.space import (
+    ALIGNED_SIZE,
+    Alignment,
+)
+
+FACE_MARGIN: Final = 64  # aligned px around the aligned space that a kept reference holds
+
+OPENING_STEP: Final = 0.05  # eye distances
+WIDTH_STEP: Final = 0.12  # eye distances
+MAX_MOUTHS: Final = 12
+TURN_WEIGHT: Final = 0.3  # units of mouth shape that a degree of turn counts for
+STAY: Final = 0.3  # units of mouth shape another mouth must be nearer before it takes over
+TURN_STAY: Final = 3.0  # degrees another reference must be nearer before it takes over
+
+Way = tuple[int, int]  # of opening: steps of opening and of width
+
+
+def way_of(free: NDArray[np.floating]) -> Way:
+    """Which way of opening the mouth pose-free points (478, 3) stand for."""
+    width = np.linalg.norm(free[CORNERS[0]] - free[CORNERS[1]])
+    return round(float(opening(free)) / OPENING_STEP), round(float(width) / WIDTH_STEP)
+
+
+def nearest(
+    shapes: NDArray[np.floating],
+    turns: NDArray[np.floating],
+    shape: NDArray[np.floating],
+    turn: NDArray[np.floating],
+    before: int | None,
+) -> int:
+    """Number of the mouth nearest to a mouth shape (16,) and a turn (2,), degrees.
+
+    shapes, turns: (n, 16), (n, 2) of the bank. before: the one used last, which stays unless another is clearly nearer.
+    """
+    apart = np.sum((shapes - shape) ** 2, axis=1) + (TURN_WEIGHT * np.linalg.norm(turns - turn, axis=1)) ** 2
+    return staying(np.sqrt(apart), before, STAY)
+
+
+def staying(distance: NDArray[np.floating], before: int | None, stay: float) -> int:
+    """Place of the least of the distances (n,); `before` stays unless another is nearer by more than `stay`."""
+    best = int(distance.argmin())
+    return before if before is not None and distance[before] <= distance[best] + stay else best
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A frame of the person whose pixels are warped.
+
+    image: source RGB, or the part of it whose upper left corner is at `origin` (x, y). points: (478, 3) aligned mesh.
+    """
+
+    image: Image
+    alignment: Alignment
+    points: Array
+    aligned: Image  # (256, 256, 3)
+    origin: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, image: Image, alignment: Alignment, source_points: Array) -> Reference:
+        return cls(image, alignment, alignment.points(source_points), alignment.crop(image))
+
+    def kept(self) -> Reference:
+        """With no more of the picture than the face and its surroundings, so that many can be held."""
+        height, width = self.image.shape[:2]
+        edges = np.array([-FACE_MARGIN, ALIGNED_SIZE + FACE_MARGIN])
+        corners = np.stack(np.meshgrid(edges, edges), -1).reshape(-1, 2)
+        placed = corners @ self.alignment.inverse[:, :2].T + self.alignment.inverse[:, 2]
+        low = np.clip(np.floor(placed.min(0)).astype(int), 0, [width - 1, height - 1])
+        high = np.clip(np.ceil(placed.max(0)).astype(int), low + 1, [width, height])
+        part = self.image[low[1] : high[1], low[0] : high[0]].copy()
+        return replace(self, image=part, origin=(int(low[0]), int(low[1])))
+
+    def small(self) -> Reference:
+        """What the networks see of it."""
+        return replace(self, image=self.aligned, alignment=Alignment(np.eye(2, 3)), origin=(0, 0))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A video's frame around the region: aligned (256, 256, 3), of which nothing inside the region is looked at."""
+
+    aligned: Image
+    alignment: Alignment
+
+    @classmethod
+    def of(cls, image: Image, alignment: Alignment) -> Scene:
+        return cls(alignment.crop(image), alignment)
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whose lower face is drawn, and from what."""
+
+    neutral: Array  # (478, 3) pose-free
+    references: list[Reference]
+    turns: NDArray[np.float64]  # (n, 2) degrees, of the references
+    mouths: list[Reference]
+    mouth_shapes: Array  # (n, 16), of the mouths
+    mouth_turns: NDArray[np.float64]  # (n, 2) degrees
+
+    def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
+        """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
+        return staying(np.linalg.norm(self.turns - turn, axis=1), before, TURN_STAY)
+
+    def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None) -> int:
+        """Number of the mouth nearest to a mouth shape (16,); as above, the one used before is hard to leave."""
+        return nearest(self.mouth_shapes, self.mouth_turns, shape, turn, before)

@@ -1,0 +1,1 @@
+"""Speech: pieces of sound -> what a frame hears, mouth shapes among it. Knows nothing of pixels."""

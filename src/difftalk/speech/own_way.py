@@ -1,0 +1,110 @@
+"""A speaker's own way: how far, around what and how this person moves their mouth, learnt from their own film.
+
+The motion says what the usual person's mouth would do. Where a video's own sound goes with its lips, two ridge
+regressions (Hoerl & Kennard 1970) tell from it what this person's does; the shorter the film, the less they change.
+Knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk.arrays import Array
+from difftalk.face.mouth import COMPONENTS, smooth_opening
+from difftalk.speech.motion import MOTION_RATE, Heard, opening_of
+from difftalk.speech.offset import best_offset
+
+if TYPE_CHECKING:
+    from difftalk.face.mouth import Geometry
+
+
+SHAPE_FRAMES: Final = 300.0  # of film that the motion as it is weighs, in units of its spread
+SOUND_FRAMES: Final = 1000.0  # that having nothing to add to it weighs
+OWN_FRAMES: Final = 100.0  # from which the mean is half the person's own
+SPREAD_FRAMES: Final = 400.0  # from which the components' spreads are
+OPENING_FRAMES: Final = 25.0  # from which the opening's spread is
+LEAST_FRAMES: Final = 75  # from which anything is learnt
+LEAST_R: Final = 0.35  # of the opening, under which the sound is not the mouth's own
+REACH: Final = 10  # frames at 25/s within which the lips may lead or lag the sound
+LEAST_SPREAD: Final = 1e-3
+
+
+@dataclass(frozen=True)
+class OwnWay:
+    """own = rest + shapes @ turn + sounds @ ear. rest: (16,). turn: (16, 16). ear: (SOUNDS, 16)."""
+
+    rest: Array
+    turn: Array
+    ear: Array
+
+    def __call__(self, heard: Heard, share: float) -> Array:
+        """Mouth shapes (t, 16) as this person makes them; share: in [0, 1], how far."""
+        own = self.rest + heard.shapes @ self.turn + heard.sounds @ self.ear
+        return np.asarray(heard.shapes + np.float32(share) * (own - heard.shapes), np.float32)
+
+
+def learn(heard: Heard, shown: NDArray[np.floating], row: NDArray[np.floating]) -> OwnWay:
+    """From what is heard in a film and what its mouth does, (t, 16), frame by frame. row: (16,) of the opening.
+
+    First the person's mean and spreads, and how components go together, the opening's course left as it is; then what
+    the sounds add to that; then the opening's spread, which both have made less.
+    """
+    turn, rest = _mixed(heard.shapes, shown, row)
+    made, spread = rest + heard.shapes @ turn, np.maximum(shown.std(0), LEAST_SPREAD)
+    sounds, missing = heard.sounds - heard.sounds.mean(0), (shown - made) / spread
+    penalty = SOUND_FRAMES * np.eye(sounds.shape[1])
+    ear = np.linalg.solve(sounds.T @ sounds + penalty, sounds.T @ (missing - missing.mean(0))) * spread
+    made = made + sounds @ ear
+    known, opened = _known(len(shown), OPENING_FRAMES), (heard.shapes @ row, shown @ row, made @ row)
+    usual, own, now = (max(float(curve.std()), LEAST_SPREAD) for curve in opened)
+    wider = np.eye(COMPONENTS) + (usual ** (1 - known) * own**known / now - 1) * _onto(row)
+    middle = made.mean(0)
+    rest = middle + (rest - heard.sounds.mean(0) @ ear - middle) @ wider
+    return OwnWay(*(part.astype(np.float32) for part in (rest, turn @ wider, ear @ wider)))
+
+
+def _mixed(
+    heard: NDArray[np.floating], shown: NDArray[np.floating], row: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Turn (16, 16) and rest (16,): in units of both spreads shown = heard (1 + W), but for the opening's course."""
+    known, middle = _known(len(shown), OWN_FRAMES), heard.mean(0)
+    spread, own = (np.maximum(part.std(0), LEAST_SPREAD) for part in (heard, shown))
+    x, y = (heard - middle) / spread, (shown - shown.mean(0)) / own
+    mix = np.eye(COMPONENTS) + np.linalg.solve(x.T @ x + SHAPE_FRAMES * np.eye(COMPONENTS), x.T @ (y - x))
+    part = _known(len(shown), SPREAD_FRAMES)
+    after = spread ** (1 - part) * own**part / np.maximum((x @ mix).std(0), LEAST_SPREAD)
+    turn = mix / spread[:, None] * after
+    usual, opened = (max(float((part @ row).std()), LEAST_SPREAD) for part in (heard, shown))
+    turn = turn @ (np.eye(COMPONENTS) - _onto(row)) + (opened / usual) ** known * _onto(row)
+    return turn, middle + known * (shown.mean(0) - middle) - middle @ turn
+
+
+def _onto(row: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(16, 16): shapes -> their part along the opening's row."""
+    return np.asarray(np.outer(row, row) / (row @ row), np.float64)
+
+
+def _known(frames: int, half: float) -> float:
+    return frames / (frames + half)
+
+
+def learn_aligned(heard: Heard, shown: NDArray[np.floating], geometry: Geometry) -> OwnWay | None:
+    """As `learn`, once sound and lips are brought together. None where they do not go together."""
+    truth, made = (smooth_opening(opening_of(np.asarray(s, np.float32), geometry)) for s in (shown, heard.shapes))
+    offset, r = best_offset(truth, made, reach=REACH)
+    rows = np.arange(len(shown))
+    rows = rows[(rows + offset >= 0) & (rows + offset < len(heard))]
+    if r < LEAST_R or len(rows) < LEAST_FRAMES:
+        return None
+    there = Heard(heard.shapes[rows + offset], heard.sounds[rows + offset])
+    return learn(there, shown[rows], geometry.opening_row())
+
+
+def at_rate(seconds: NDArray[np.floating], shapes: NDArray[np.floating]) -> Array:
+    """Shapes (n, 16) at any times, brought to 25/s from time 0."""
+    times = np.arange(0, seconds[-1] + 1e-6, 1 / MOTION_RATE)
+    return np.stack([np.interp(times, seconds, column) for column in shapes.T], 1).astype(np.float32)

@@ -1,0 +1,50 @@
+"""Whether somebody speaks or sings: 16 kHz waveform -> a chance every 32 ms, the same in pieces and whole.
+
+Silero's small recurrent net hears 32 ms at a time and remembers. It is given soft sound louder, so that a voice's level
+does not matter. Knows nothing of what is said, nor of faces.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from difftalk.arrays import SAMPLE_RATE, Array
+
+if TYPE_CHECKING:
+    from difftalk.engine import Graph
+
+
+STEP_SAMPLES: Final = 512
+_BEFORE: Final = 64  # samples before a step that are heard with it
+_STATE: Final = (2, 1, 128)
+_LOUD: Final = 0.1  # root mean square to which the loudest of the last moments is raised
+_LOUD_STEPS: Final = 3 * SAMPLE_RATE // STEP_SAMPLES
+_MOST_GAIN: Final = 100.0
+
+
+class VoiceDetector:
+    """Chances of audio that arrives in pieces."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._state = np.zeros(_STATE, np.float32)
+        self._buffer = np.zeros(_BEFORE, np.float32)
+        self._loudness = np.zeros(_LOUD_STEPS, np.float32)
+
+    def push(self, waveform: Array) -> Array:
+        """(n,) samples at 16 kHz in [-1, 1] -> (m,) chances in [0, 1] of the steps that are now complete."""
+        self._buffer = np.concatenate([self._buffer, waveform.astype(np.float32)])
+        chances = []
+        while len(self._buffer) >= _BEFORE + STEP_SAMPLES:
+            chances.append(self._chance(self._buffer[: _BEFORE + STEP_SAMPLES]))
+            self._buffer = self._buffer[STEP_SAMPLES:]
+        return np.array(chances, np.float32)
+
+    def _chance(self, heard: Array) -> float:
+        self._loudness = np.append(self._loudness[1:], np.sqrt((heard[_BEFORE:] ** 2).mean()))
+        gain = np.clip(_LOUD / max(float(self._loudness.max()), 1e-6), 1, _MOST_GAIN)
+        made = self._graph(input=(heard * np.float32(gain))[None], state=self._state)
+        self._state = made["stateN"]
+        return float(made["output"][0, 0])

@@ -1,0 +1,1 @@
+"""Talking: who speaks, what they are drawn on, and the frames that come of it."""

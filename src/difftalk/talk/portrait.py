@@ -1,0 +1,128 @@
+"""A portrait: the identity of a still.
+
+It gives one reference and a neutral that does not depend on what its mouth does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from difftalk.arrays import Array, Image
+from difftalk.errors import FaceError
+from difftalk.face.finder import MAX_YAW, MIN_EYE_DISTANCE, Face, roi_of
+from difftalk.face.mouth import Geometry
+from difftalk.face.space import align
+from difftalk.media import picture
+from difftalk.render.cover import filled_in
+from difftalk.render.references import Person, Reference
+from difftalk.talk.identity import Identity, check_size, lookout_of
+
+if TYPE_CHECKING:
+    from difftalk.model import Model
+
+SMALL_EYES: Final = 32.0  # px apart: a picture with a small face is shrunk to this
+LARGEST: Final = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
+
+
+def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
+    """The identity of a portrait.
+
+    size: long side to which a larger picture is shrunk, but not so far that a small face is lost: it keeps up to
+    SMALL_EYES, and what is then longer than LARGEST and `size` is cut to the face's surroundings. None keeps it all.
+    """
+    whole = picture.read(path)
+    image, notes = _shrunk(whole, size)
+    found = model.face_finder.find(image, patient=False)
+    if found and found[0].face.eye_distance >= MIN_EYE_DISTANCE:
+        face = found[0].face
+    else:
+        found = model.face_finder.find(whole)
+        if not found:
+            raise FaceError(
+                f"{path}: no face found; give a picture of a face that looks towards the camera, its eyes at least "
+                f"{MIN_EYE_DISTANCE:.0f} px apart"
+            )
+        face = found[0].face
+        check_size(path, face.eye_distance)
+        image, face, notes = _of_small_face(whole, face, model, size)
+    if picture.moves(path):
+        notes.append("a moving picture: took its first frame; dub takes them all")
+    if len(found) > 1:
+        x, y = (round(v) for v in roi_of(face.points)[:2])
+        notes.append(f"{len(found)} faces: took the largest, at x {x}, y {y}")
+    pose = model.geometry.pose(face.points)
+    if abs(pose.yaw) > MAX_YAW:
+        raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {MAX_YAW:.0f} are allowed")
+    free = pose.remove(face.points)
+    neutral = model.geometry.neutral_of_still(free, model.face_finder.blendshapes(face.points))
+    lookout = lookout_of(model)
+    cover = lookout(image, align(pose), face.points) if lookout is not None else None
+    if cover is None or not cover.on_face:
+        return portrayed(path, image, face.points, neutral, model.geometry, notes)
+    notes.append(
+        "something covers the mouth and stays before it: little of the speech is seen; give a picture without it"
+        if cover.hides_mouth
+        else "something lies before the lower face; it stays there, and what is behind it is guessed"
+    )
+    one = portrayed(path, filled_in(image, cover), face.points, neutral, model.geometry, notes)
+    return replace(one, image=image, cover=cover)
+
+
+def portrayed(
+    path: Path, image: Image, points: Array, neutral: Array, geometry: Geometry, notes: list[str] | None = None
+) -> Identity:
+    """The identity of a picture with its mesh (478, 3), source pixels, and neutral (478, 3): it shows its own mouth."""
+    pose = geometry.pose(points)
+    reference, turn = Reference.of(image, align(pose), points), pose.turn[None]
+    shape = geometry.shape_of(pose.remove(points), neutral)[None]
+    person = Person(neutral, [reference], turn, [reference], shape, turn)
+    return Identity(path, [person], image, points, pose, notes=list(notes or []))
+
+
+def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
+    import cv2
+
+    height, width = image.shape[:2]
+    if size is None or max(height, width) <= size:
+        return image, []
+    scale = size / max(height, width)
+    after = (max(1, round(width * scale)), max(1, round(height * scale)))
+    note = f"shrunk from {width} x {height} to {after[0]} x {after[1]}; --size sets the long side"
+    return np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8), [note]
+
+
+def _of_small_face(whole: Image, face: Face, model: Model, size: int | None) -> tuple[Image, Face, list[str]]:
+    """As much of a picture as is worth drawing for its face, which a picture of `size` is too small for."""
+    if size is None:
+        return whole, face, []
+    image, notes = _shrunk(whole, max(size, ceil(max(whole.shape) * SMALL_EYES / face.eye_distance)))
+    points = face.points * (image.shape[1] / whole.shape[1])
+    height, width = image.shape[:2]
+    if max(height, width) > max(size, LARGEST):
+        image, corner = _around(image, points, max(size, LARGEST))
+        points = points - corner
+        notes = [
+            f"cut to {image.shape[1]} x {image.shape[0]} px about the face; --size {max(height, width)} keeps more of "
+            f"the picture, and takes longer"
+        ]
+    if image is not whole:
+        face = model.face_finder.mesh(image, roi_of(points))
+    if face.eye_distance < SMALL_EYES * 1.1:
+        notes.append(f"the face is small, eyes {face.eye_distance:.0f} px apart; crop the picture for a closer view")
+    return image, face, notes
+
+
+def _around(image: Image, points: Array, size: int) -> tuple[Image, Array]:
+    """A part of the picture about the middle of points (n, 3), and its corner (x, y, 0).
+
+    Its long side is `size` px; its shape is the picture's, but no longer than 16 to 9.
+    """
+    sides = np.array(image.shape[1::-1])
+    part = np.minimum(sides, np.maximum(sides * size // max(sides), size * 9 // 16))
+    x, y = np.clip(np.rint(points[:, :2].mean(0) - part / 2), 0, sides - part).astype(int)
+    return np.ascontiguousarray(image[y : y + part[1], x : x + part[0]]), np.array([x, y, 0], np.float32)

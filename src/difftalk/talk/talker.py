@@ -1,0 +1,400 @@
+"""The talker: an identity once, then audio -> frames, lazily. Animates a still, dubs a video; every output passes here.
+
+    talker = Talker.from_pretrained()
+    identity = talker.identity("portrait.jpg")
+    for frame in talker.stream(identity, pieces):      # pieces of 16 kHz audio, as they come
+        show(frame.image)
+    talker.animate("portrait.jpg", "voice.wav", "out.mp4")
+
+A file is the stream, run to its end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from difftalk import __version__
+from difftalk.arrays import SAMPLE_RATE, Image
+from difftalk.errors import InputError
+from difftalk.face.mouth import target_mesh
+from difftalk.media import audio, container, inputs, mp4, picture, video
+from difftalk.media.soundtrack import Tail
+from difftalk.media.timeline import shown_rate
+from difftalk.model import Model, check_renderer
+from difftalk.overlap import DEPTH, Behind, ahead
+from difftalk.render.paste import put_before
+from difftalk.render.published_renderer import PublishedRenderer, renderer_of
+from difftalk.render.references import Scene
+from difftalk.render.renderer import Renderer
+from difftalk.speech.listener import Voice, look_ahead_of
+from difftalk.talk.footage import FITS, Shot, is_over, length_notes, of_video, passed_notes, rest, seconds_beyond, shots
+from difftalk.talk.identity import Identity
+from difftalk.talk.life import Life
+from difftalk.talk.portrait import of_still
+
+Fit = Literal["bounce", "loop", "hold"]
+Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
+
+STILL_RATE: Final = Fraction(25)
+MAX_STEPS: Final = 1000  # of denoising
+STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
+HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
+NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
+PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
+COMMENT: Final = f"AI-generated: difftalk {__version__}"
+
+
+@dataclass(frozen=True)
+class TalkingFrame:
+    """One frame of the output.
+
+    drawn: False where the source's frame was passed through. mouth_hidden: because something covers the mouth.
+    tail: after the end of the audio, as the source has it. heard: whether a voice has been heard by then.
+    """
+
+    image: Image  # (h, w, 3) RGB
+    seconds: float
+    drawn: bool
+    mouth_hidden: bool = False
+    tail: bool = False
+    heard: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was written."""
+
+    path: Path
+    frames: int
+    seconds: float
+    frames_per_second: float  # of rendering, everything after loading included
+    first_frame_seconds: float  # from the call to the first frame, loading included
+    look_ahead: float  # seconds of audio that must follow a frame
+    width: int
+    height: int
+    frame_rate: float
+    passed_through: int
+    model: str  # the model's hash
+    notes: list[str]
+
+
+@dataclass
+class _Held:
+    """Numbers of the person drawn last, and of their references."""
+
+    person: int = 0
+    reference: int = 0
+    mouth: int | None = None
+
+
+class Talker:
+    """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement.
+
+    Threads may share one: each iterates its own stream.
+    """
+
+    def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
+        check_renderer(model)
+        if steps is not None and not 1 <= steps <= MAX_STEPS:
+            raise InputError(f"steps was {steps}; allowed are 1 to {MAX_STEPS}")
+        if not 0 <= articulation <= 3:
+            raise InputError(f"articulation was {articulation}; allowed are 0 to 3, 1 is natural")
+        if seed < 0:
+            raise InputError(f"seed was {seed}; allowed are 0 and above")
+        self.model, self._steps = model, steps or model.settings.steps
+        self._seed, self._articulation = seed, articulation
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: Path | str | None = None,
+        *,
+        engine: str = "openvino",
+        threads: int = 0,
+        steps: int | None = None,
+        seed: int = 0,
+        articulation: float = 1.0,
+    ) -> Talker:
+        """The model in `folder`, or the shipped one; reads nothing from any network. Raises ModelError."""
+        return cls(
+            Model.load(folder, engine=engine, threads=threads), steps=steps, seed=seed, articulation=articulation
+        )
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes the model folder to a new or empty folder."""
+        self.model.save(folder)
+
+    def identity(
+        self, source: Path | str, *, size: int | None = STILL_SIZE, progress: Callable[[int, int], None] | None = None
+    ) -> Identity:
+        """Who speaks, from a portrait or a video. Raises FaceError.
+
+        size: long side to which a larger portrait is shrunk; see `of_still` for one whose face is small.
+        """
+        path = Path(source)
+        container.check_file(path)
+        return (
+            of_still(path, self.model, size=size)
+            if picture.is_still(path)
+            else of_video(path, self.model, progress=progress)
+        )
+
+    def stream(
+        self,
+        identity: Identity,
+        pieces: Iterable[NDArray[np.float32]],
+        *,
+        head_motion: float = 1.0,
+        frame_rate: Fraction = STILL_RATE,
+        fit: Fit = "bounce",
+        own_way: float = 1.0,
+    ) -> Iterator[TalkingFrame]:
+        """Frames as the audio allows, `round(seconds of audio × rate)` of them.
+
+        pieces: 16 kHz mono float32 in [-1, 1], of any lengths. head_motion, frame_rate: for stills. fit: for videos
+        shorter than the audio. own_way: for videos, in [0, 1], how far the mouth moves as it did in the video.
+        """
+        check_share(own_way)
+        voice = Voice(
+            self.model,
+            articulation=self._articulation,
+            own_way=identity.own_way if own_way else None,
+            own_share=own_way,
+        )
+        renderer = renderer_of(self.model, steps=self._steps, seed=self._seed)
+        still = identity.image is not None
+        source = ahead(self._still_shots(identity, voice, head_motion, frame_rate) if still else shots(identity, fit))
+        feed, heard, ended, held = iter(pieces), 0, False, _Held()
+        for number, shot in enumerate(source):
+            while not ended and voice.settled <= shot.seconds:
+                piece = next(feed, None)
+                if piece is None:
+                    voice.finish()
+                    ended = True
+                else:
+                    voice.push(np.asarray(piece, np.float32))
+                    heard += len(piece)
+            if ended and is_over(identity, number, shot.seconds, heard / SAMPLE_RATE, frame_rate):
+                return
+            yield self._frame(identity, shot, voice, renderer, held)
+
+    def _frame(
+        self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer | PublishedRenderer, held: _Held
+    ) -> TalkingFrame:
+        if shot.pose is None or shot.alignment is None or shot.upper is None:
+            renderer.reset()
+            return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
+        if shot.cut:
+            renderer.reset()
+        elif voice.silent(shot.seconds):
+            renderer.forget()
+        geometry, conditions, person = self.model.geometry, voice.at(shot.seconds), identity.people[shot.person]
+        if shot.person != held.person:
+            held.person, held.reference, held.mouth = shot.person, 0, None
+        held.reference = person.reference_for(shot.pose.turn, held.reference)
+        held.mouth = person.mouth_for(conditions.shape, shot.pose.turn, held.mouth)
+        chosen, mouth = person.references[held.reference], person.mouths[held.mouth]
+        mesh = shot.alignment.points(
+            target_mesh(geometry, pose=shot.pose, neutral=person.neutral, shape=conditions.shape, upper=shot.upper)
+        )
+        scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
+        drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
+        image = put_before(drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.image, shot.cover)
+        return TalkingFrame(image, shot.seconds, drawn=True, heard=voice.heard)
+
+    def _still_shots(
+        self, identity: Identity, voice: Voice, head_motion: float, frame_rate: Fraction
+    ) -> Generator[Shot, None, None]:
+        assert identity.image is not None
+        assert identity.points is not None
+        alignment = identity.people[0].references[0].alignment
+        life = Life(alignment, identity.points, head_motion, self._seed)
+        for number in itertools.count():
+            seconds = float(number / frame_rate)
+            # made up to DEPTH frames before they are asked for: so much audio has been heard by then, in any pieces
+            heard = float((number - DEPTH) / frame_rate) + look_ahead_of("denoiser") - HEARD_MARGIN
+            emphasis = voice.emphasis(seconds, heard) if number > DEPTH else 0.0
+            image, placed = life.frame(identity.image, seconds, emphasis * min(1.0, seconds / NOD_BEGINS))
+            cover = None if identity.cover is None else replace(identity.cover, alignment=placed)
+            yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed, cover=cover)
+
+    def animate(
+        self,
+        portrait: Path | str,
+        sound: Path | str,
+        out: Path | str,
+        *,
+        size: int = STILL_SIZE,
+        head_motion: float = 1.0,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError.
+
+        sound: a file or a pipe; "-" is standard input.
+        """
+        began = time.monotonic()
+        if not 64 <= size <= 8192:
+            raise InputError(f"size was {size}; allowed are 64 to 8192 px")
+        if not 0 <= head_motion <= 2:
+            raise InputError(f"head motion was {head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        path = Path(portrait)
+        with inputs.heard(sound) as heard:
+            inputs.check_kinds(path, heard, wanted="picture")
+            waveform = audio.read(heard)
+            seconds = len(waveform) / SAMPLE_RATE
+            inputs.check_length(heard, seconds, STILL_RATE)
+            identity = of_still(path, self.model, size=size)
+            assert identity.image is not None
+            identity.notes.extend(inputs.track_notes(heard))
+            height, width = identity.image.shape[:2]
+            total = audio.frame_count(seconds, STILL_RATE)
+            writer = mp4.Writer(
+                out,
+                width=width,
+                height=height,
+                frame_rate=STILL_RATE,
+                sound=heard,
+                overwrite=overwrite,
+                comment=COMMENT,
+            )
+            with writer:
+                frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
+                return self._write(writer, frames, identity, total, STILL_RATE, began, progress)
+
+    def dub(
+        self,
+        footage: Path | str,
+        sound: Path | str,
+        out: Path | str,
+        *,
+        fit: Fit = "bounce",
+        keep_tail: bool = False,
+        own_way: float = 1.0,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate (see `timeline`).
+
+        own_way: see `stream`. sound: see `animate`. keep_tail: where the video is longer than the sound, the rest of
+        it follows as it is, with its own sound.
+        """
+        began = time.monotonic()
+        if fit not in FITS:
+            raise InputError(f"fit was {fit!r}; allowed are {', '.join(FITS)}")
+        check_share(own_way)
+        path = Path(footage)
+        with inputs.heard(sound) as heard:
+            inputs.check_kinds(path, heard, wanted="video")
+            waveform, info = audio.read(heard), video.probe(path)
+            seconds, rate = len(waveform) / SAMPLE_RATE, shown_rate(info)
+            inputs.check_length(heard, seconds, rate)
+            beyond = seconds_beyond(info, seconds)
+            tail = Tail(path, seconds, info.seconds) if keep_tail and beyond < 0 and info.has_audio else None
+            writer = mp4.Writer(
+                out,
+                width=info.width,
+                height=info.height,
+                frame_rate=rate,
+                sound=heard,
+                tail=tail,
+                overwrite=overwrite,
+                comment=COMMENT,
+                pixel_aspect=info.pixel_aspect,
+            )
+            with writer:  # so that nothing is left behind when the video turns out to have no face
+                identity = of_video(
+                    path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n)
+                )
+                if identity.own_way is not None and own_way > 0:
+                    identity.notes.append(
+                        "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
+                    )
+                identity.notes.extend(inputs.track_notes(heard))
+                identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))
+                frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
+                total = audio.frame_count(seconds, rate)
+                if keep_tail and beyond <= 0:
+                    frames, total = _with_tail(frames, identity), sum(map(len, identity.times))
+                return self._write(writer, frames, identity, total, rate, began, progress)
+
+    def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
+        """`animate` for a picture, `dub` for a video or a picture that moves."""
+        container.check_file(Path(source))
+        work = self.animate if picture.is_still(Path(source)) else self.dub
+        return work(source, sound, out, overwrite=overwrite)
+
+    def _write(
+        self,
+        writer: mp4.Writer,
+        frames: Iterator[TalkingFrame],
+        identity: Identity,
+        total: int,
+        rate: Fraction,
+        began: float,
+        progress: Progress | None,
+    ) -> Result:
+        started, first, count, passed, hidden, tail = time.monotonic(), math.nan, 0, 0, 0, 0
+        last, heard = 0.0, False
+        with Behind() as sink:
+            for frame in frames:
+                sink.put(partial(writer.write, frame.image, frame.seconds))
+                if count == 0:
+                    first = time.monotonic() - began
+                count, tail, last = count + 1, tail + frame.tail, frame.seconds
+                passed += not frame.drawn and not frame.tail
+                heard |= frame.heard
+                hidden += frame.mouth_hidden
+                if progress is not None:
+                    progress("speaking", count, max(total, count))
+        spent = time.monotonic() - started
+        notes = list(identity.notes)
+        if writer.padded:
+            notes.append(f"padded to the even size {writer.size[0]} x {writer.size[1]} by one repeated row or column")
+        if count > passed + tail and not heard:
+            notes.append("no voice was heard in the sound: the mouth stays closed")
+        notes.extend(passed_notes(passed, hidden, tail))
+        return Result(
+            writer.path,
+            count,
+            last + float(1 / rate),
+            count / max(spent, 1e-9),
+            first,
+            look_ahead_of(self.model.settings.renderer),
+            *writer.size,
+            float(rate),
+            passed,
+            self.model.hash,
+            notes,
+        )
+
+
+def check_share(own_way: float) -> None:
+    """Raises InputError unless it is in [0, 1]."""
+    if not 0 <= own_way <= 1:
+        raise InputError(f"own_way was {own_way}; allowed are 0 to 1")
+
+
+def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    return (waveform[i : i + PIECE_SAMPLES] for i in range(0, len(waveform), PIECE_SAMPLES))
+
+
+def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[TalkingFrame]:
+    """The frames, then those of the video that the audio did not reach, untouched."""
+    count = 0
+    for frame in frames:
+        count += 1
+        yield frame
+    for image, seconds in rest(identity, count):
+        yield TalkingFrame(image, seconds, drawn=False, tail=True)
