@@ -22,8 +22,10 @@ from difftalk.face.finder import Face
 from difftalk.face.space import Alignment, align
 from difftalk.media import audio, picture
 from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
-from difftalk.talk.identity import Identity
+from difftalk.talk.footage import Footage
+from difftalk.talk.portrait import Portrait, of_still
 from difftalk.talk.talker import Talker
+from difftalk.talk.watching import of_video
 from drawn import DEMO, draw_clip, moving, write_wav
 from tiny_graphs import (
     composite_path_graph,
@@ -154,13 +156,13 @@ def talker(painter_model: Model) -> Talker:
 
 
 @pytest.fixture(scope="session")
-def still_identity(talker: Talker, still: Path) -> Identity:
-    return talker.identity(still)
+def still_identity(talker: Talker, still: Path) -> Portrait:
+    return of_still(still, talker.model, size=None)
 
 
 @pytest.fixture(scope="session")
-def clip_identity(talker: Talker, clip: Path) -> Identity:
-    return talker.identity(clip)
+def clip_identity(talker: Talker, clip: Path) -> Footage:
+    return of_video(clip, talker.model)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from difftalk.face.space import Alignment
 from difftalk.model import Model
 from difftalk.render.cover import Cover, Lookout, filled_in, mouth_hidden, pieces, settled
 from difftalk.render.paste import put_before
+from difftalk.talk.portrait import of_still
 from difftalk.talk.talker import Talker
 from drawn import draw_clip, images, masked, with_microphone
 
@@ -210,6 +211,6 @@ def test_a_model_without_covers(painter_model: Model, portrait: Image, face: Fac
     """Draws as if nothing were there."""
     graphs = {name: entry for name, entry in painter_model.graphs.items() if name != "cover"}
     Pillow.fromarray(masked(portrait, face.points)).save(tmp_path / "mask.png")
-    one = Talker(dataclasses.replace(painter_model, graphs=graphs)).identity(tmp_path / "mask.png")
+    one = of_still(tmp_path / "mask.png", dataclasses.replace(painter_model, graphs=graphs), size=None)
     assert one.cover is None
     assert one.notes == []

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -16,7 +17,6 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from difftalk.arrays import Image
-from difftalk.errors import InputError
 from difftalk.face.landmarks import UPPER
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
@@ -24,10 +24,13 @@ from difftalk.media import audio, marks, video
 from difftalk.media.container import Damage, decode
 from difftalk.media.timeline import timeline
 from difftalk.talk import footage
-from difftalk.talk.footage import Shot, shots
-from difftalk.talk.identity import Identity, Tracked
+from difftalk.talk.footage import Footage, Tracked
+from difftalk.talk.identity import FITS, Fit, Manner, Shot
 from difftalk.talk.talker import Talker
 from drawn import draw_clip, encode, moving, packets, write_wav
+
+if TYPE_CHECKING:
+    from difftalk.speech.loudness import Loudness
 
 COUNT = 20
 TIMES = [0, 0.04, 0.10, 0.11, 0.2, 0.28, 0.32, 0.40, 0.5, 0.52]  # of a variable rate
@@ -48,28 +51,31 @@ def number_of(shot: Shot) -> int:
     return round((float(shot.image.mean()) - 20) / 10)
 
 
-def identity_of(clip: Path, identity: Identity) -> Identity:
+def identity_of(clip: Path, identity: Footage) -> Footage:
     """An identity that tracked every frame of a clip of greys."""
     info, found = video.probe(clip), [frame.mark for frame in video.read(clip)]
     times = timeline(info, [mark.seconds for mark in found])
     frames: list[Tracked | None] = [tracked(n) for n in range(len(found))]
-    return dataclasses.replace(identity, path=clip, image=None, info=info, frames=frames, marks=found, times=times)
+    return dataclasses.replace(identity, path=clip, info=info, frames=frames, marks=found, times=times)
 
 
 @pytest.fixture(scope="module")
-def constant(media: Path, still_identity: Identity) -> Identity:
-    return identity_of(draw_clip(media / "greys.mp4", grey(COUNT), rate=Fraction(30)), still_identity)
+def constant(media: Path, clip_identity: Footage) -> Footage:
+    return identity_of(draw_clip(media / "greys.mp4", grey(COUNT), rate=Fraction(30)), clip_identity)
 
 
 @pytest.fixture(scope="module")
-def variable(media: Path, still_identity: Identity) -> Identity:
+def variable(media: Path, clip_identity: Footage) -> Footage:
     clip = draw_clip(media / "variable.mp4", grey(len(TIMES)), times=TIMES)
     assert not video.probe(clip).constant_rate
-    return identity_of(clip, still_identity)
+    return identity_of(clip, clip_identity)
 
 
-def taken(identity: Identity, fit: str, count: int) -> list[Shot]:
-    return list(itertools.islice(shots(identity, fit), count))
+def taken(identity: Footage, fit: Fit, count: int, first: int = 0) -> list[Shot]:
+    shots = identity.shots(Manner(fit=fit), cast("Loudness", None), first)
+    found = list(itertools.islice(shots, count))
+    shots.close()
+    return found
 
 
 ORDERS = {
@@ -79,23 +85,23 @@ ORDERS = {
 }
 
 
-@pytest.mark.parametrize("fit", footage.FITS)
-def test_order(constant: Identity, fit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fit", FITS)
+def test_order(constant: Footage, fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footage, "BACKWARD_BYTES", 8 * 64 * 64 * 3)  # backwards in runs of 8, 8 and 4
     found = taken(constant, fit, 3 * COUNT)
     assert [number_of(shot) for shot in found] == ORDERS[fit]
     for shot, number in zip(found, ORDERS[fit], strict=True):
-        assert shot.upper is not None
-        assert (shot.upper[UPPER] == number).all()
+        assert shot.sitter is not None
+        assert (shot.sitter.upper[UPPER] == number).all()
 
 
-@pytest.mark.parametrize("fit", footage.FITS)
-def test_times_go_on_evenly(constant: Identity, fit: str) -> None:
+@pytest.mark.parametrize("fit", FITS)
+def test_times_go_on_evenly(constant: Footage, fit: Fit) -> None:
     seconds = [shot.seconds for shot in taken(constant, fit, 3 * COUNT)]
     np.testing.assert_allclose(seconds, np.arange(3 * COUNT) / 30, atol=1e-6)
 
 
-def test_times_of_a_variable_rate_are_mirrored(variable: Identity) -> None:
+def test_times_of_a_variable_rate_are_mirrored(variable: Footage) -> None:
     count = sum(map(len, variable.times))
     found = taken(variable, "bounce", 2 * count)
     seconds = np.array([shot.seconds for shot in found])
@@ -107,22 +113,21 @@ def test_times_of_a_variable_rate_are_mirrored(variable: Identity) -> None:
     assert [number_of(shot) for shot in found[count:]] == [number_of(shot) for shot in found[:count]][::-1]
 
 
-def test_only_upper_points_are_carried(constant: Identity) -> None:
+def test_only_upper_points_are_carried(constant: Footage) -> None:
     shot = taken(constant, "bounce", 3)[2]
-    assert shot.upper is not None
+    assert shot.sitter is not None
     lower = np.setdiff1d(np.arange(478), UPPER)
-    assert (shot.upper[lower] == 0).all()
+    assert (shot.sitter.upper[lower] == 0).all()
 
 
-def test_frames_without_a_face_have_nothing_to_draw_on(constant: Identity) -> None:
+def test_frames_without_a_face_have_nothing_to_draw_on(constant: Footage) -> None:
     frames = [None if n in (3, 4) else tracked(n) for n in range(COUNT)]
     found = taken(dataclasses.replace(constant, frames=frames), "bounce", 8)
-    assert [shot.pose is None for shot in found] == [n in (3, 4) for n in range(8)]
-    assert [shot.upper is None for shot in found] == [n in (3, 4) for n in range(8)]
+    assert [shot.sitter is None for shot in found] == [n in (3, 4) for n in range(8)]
     assert [shot.cut for shot in found] == [n in (3, 4, 5) for n in range(8)]
 
 
-def test_cuts_are_marked(constant: Identity) -> None:
+def test_cuts_are_marked(constant: Footage) -> None:
     """A face that jumps; the start of another loop. Turning round is no cut."""
     frames: list[Tracked | None] = [tracked(n, x=100 if n < 6 else 160) for n in range(COUNT)]
     jumps = dataclasses.replace(constant, frames=frames)
@@ -133,11 +138,11 @@ def test_cuts_are_marked(constant: Identity) -> None:
 
 
 def test_backwards_begins_at_key_frames(
-    still_identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip_identity: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the video, no more than two groups of pictures are decoded for a run."""
     run, group, count, decoded = 8, 6, 90, list[int]()
-    one = identity_of(encode(tmp_path / "a.mp4", grey(count), "libx264", options={"g": str(group)}), still_identity)
+    one = identity_of(encode(tmp_path / "a.mp4", grey(count), "libx264", options={"g": str(group)}), clip_identity)
 
     def counted(container: InputContainer, stream: VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
         for frame in decode(container, stream, damage):
@@ -151,9 +156,17 @@ def test_backwards_begins_at_key_frames(
     assert len(decoded) <= count + -(-count // run) * (run + 2 * group)
 
 
-def test_a_still_is_no_footage(still_identity: Identity) -> None:
-    with pytest.raises(InputError, match="not a video"):
-        next(shots(still_identity, "bounce"))
+@pytest.mark.parametrize("fit", FITS)
+def test_frames_from_any_number_on(
+    constant: Footage, variable: Footage, fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Picture, time and cut are those of the whole, wherever it is begun."""
+    monkeypatch.setattr(footage, "BACKWARD_BYTES", 8 * 64 * 64 * 3)
+    for one in (constant, dataclasses.replace(variable, frames=[tracked(n, x=100 + 60 * (n > 4)) for n in range(10)])):
+        whole = taken(one, fit, 3 * COUNT)
+        for first in (1, 5, COUNT - 1, COUNT, COUNT + 1, 2 * COUNT, 2 * COUNT + 7):
+            for shot, again in zip(whole[first:], taken(one, fit, 6, first), strict=False):
+                assert (shot.seconds, shot.cut, number_of(shot)) == (again.seconds, again.cut, number_of(again))
 
 
 SILENT = "no voice was heard in the sound: the mouth stays closed"

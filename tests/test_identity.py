@@ -21,13 +21,16 @@ from difftalk.face.recognition import Recogniser, Run
 from difftalk.face.space import REGION_Y, align
 from difftalk.face.tracker import Followed, follow
 from difftalk.model import Model
-from difftalk.talk import footage
+from difftalk.render.references import TURN_STAY
+from difftalk.speech.loudness import Loudness
 from difftalk.talk import person as persons
 from difftalk.talk import portrait as portraits
-from difftalk.talk.footage import JAW_MARGIN, of_video
-from difftalk.talk.identity import Identity
+from difftalk.talk import watching
+from difftalk.talk.footage import Footage
+from difftalk.talk.identity import Identity, Manner
 from difftalk.talk.person import MAX_REFERENCES, NEAR_CHANGE, Offers
-from difftalk.talk.portrait import of_still
+from difftalk.talk.portrait import Portrait, of_still
+from difftalk.talk.watching import JAW_MARGIN, of_video
 from drawn import SHARED, draw_clip, moving, without_face
 
 
@@ -40,11 +43,8 @@ def scaled(image: Image, factor: float) -> Image:
     return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def test_of_a_still(still_identity: Identity, portrait: Image, face: Face) -> None:
+def test_of_a_still(still_identity: Portrait, portrait: Image, face: Face) -> None:
     one = still_identity
-    assert one.image is not None
-    assert one.points is not None
-    assert one.info is None
     np.testing.assert_array_equal(one.image, portrait)
     np.testing.assert_allclose(one.points, face.points, atol=0.01)
     assert one.people[0].references == one.people[0].mouths
@@ -55,7 +55,6 @@ def test_of_a_still(still_identity: Identity, portrait: Image, face: Face) -> No
 
 def test_large_picture_is_shrunk_and_that_is_said(model: Model, still: Path) -> None:
     one = of_still(still, model, size=200)
-    assert one.image is not None
     assert one.image.shape == (200, 200, 3)
     assert one.notes == ["shrunk from 256 x 256 to 200 x 200; --size sets the long side"]
     whole = of_still(still, model, size=None)
@@ -76,8 +75,6 @@ def test_a_small_face_in_a_large_photo_keeps_its_pixels(
     model: Model, portrait: Image, tmp_path: Path, eyes: float, side: int, after: float
 ) -> None:
     one = of_still(save(tmp_path / "large.png", in_large_photo(portrait, eyes)), model, size=400)
-    assert one.image is not None
-    assert one.pose is not None
     assert max(one.image.shape) == pytest.approx(side, rel=0.05)
     assert one.pose.scale == pytest.approx(after, rel=0.1)
     assert one.notes[-1].endswith("px apart; crop the picture for a closer view")
@@ -91,8 +88,6 @@ def test_a_small_face_in_a_huge_photo_is_cut_to_its_surroundings(
     photo = np.pad(photo, ((0, 0 if across else 1350), (0, 1800), (0, 0)), mode="edge")
     path = save(tmp_path / "huge.png", photo)
     one = of_still(path, model, size=1080)
-    assert one.image is not None
-    assert one.pose is not None
     assert one.image.shape == (height, width, 3)
     assert one.pose.scale == pytest.approx(20, rel=0.1)  # its own pixels
     x, y = one.pose.shift[:2]
@@ -114,9 +109,11 @@ def test_a_face_that_is_small_even_at_full_size(model: Model, portrait: Image, t
 @pytest.mark.parametrize("name", ["some.png", "some.mp4"])
 def test_upside_down(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
     one = found(shown(tmp_path / name, np.ascontiguousarray(np.rot90(portrait, 2))), model)
-    pose = one.pose if one.pose is not None else getattr(one.frames[0], "pose", None)
-    assert pose is not None
-    assert abs(pose.roll) > 165
+    shots = one.shots(Manner(), Loudness(model))
+    sitter = next(shots).sitter
+    shots.close()
+    assert sitter is not None
+    assert abs(sitter.pose.roll) > 165
     assert opening(one.people[0].neutral) < 0.15
 
 
@@ -161,15 +158,13 @@ def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path,
 def test_turned_away(model: Model, portrait: Image, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The portrait looks into the camera: the limit is moved instead of the head."""
     path = shown(tmp_path / name, portrait)
-    monkeypatch.setattr(portraits if name.endswith("png") else footage, "MAX_YAW", 0.0)
+    monkeypatch.setattr(portraits if name.endswith("png") else watching, "MAX_YAW", 0.0)
     with pytest.raises(FaceError, match=r"head is turned by|must look towards the camera"):
         found(path, model)
 
 
-def test_of_a_video(clip_identity: Identity, face: Face) -> None:
+def test_of_a_video(clip_identity: Footage, face: Face) -> None:
     one = clip_identity
-    assert one.image is None
-    assert one.info is not None
     assert len(one.frames) == one.info.frame_count == 28
     assert 1 <= len(one.people[0].references) <= MAX_REFERENCES
     assert one.people[0].turns.shape == (len(one.people[0].references), 2)
@@ -209,7 +204,7 @@ def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, mo
             lowest.append(points)
             yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
-    monkeypatch.setattr(footage, "follow", longer)
+    monkeypatch.setattr(watching, "follow", longer)
     one = of_video(clip, model)
     assert one.notes == ["in 1 frame(s) the chin reaches beyond the mask; there and around the mask is larger"]
     frames = [tracked for tracked in one.frames if tracked is not None]
@@ -233,7 +228,7 @@ def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkey
             turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
             yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
 
-    monkeypatch.setattr(footage, "follow", turning)
+    monkeypatch.setattr(watching, "follow", turning)
     monkeypatch.setattr(persons, "MAX_REFERENCES", 4)
     one = of_video(clip, model)
     np.testing.assert_allclose(one.people[0].turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
@@ -251,7 +246,7 @@ def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: py
                 points[[UPPER_LIP, LOWER_LIP]] = points[LIP_TOP] + [[0, -1, 0], [0, 1, 0]]
             yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
-    monkeypatch.setattr(footage, "follow", pressing)
+    monkeypatch.setattr(watching, "follow", pressing)
     reference = of_video(clip, model).people[0].references[0]
     middle = float(reference.alignment.inverse[0, 2])
     closed = of_video(clip, model).frames[5]
@@ -296,9 +291,19 @@ def test_a_picture_is_no_video(model: Model, still: Path) -> None:
         of_video(still, model)
 
 
+def test_reference_nearest_in_turn_with_inertia(still_identity: Portrait) -> None:
+    one = still_identity.people[0]
+    turns = dataclasses.replace(one, references=one.references * 3, turns=np.array([[0.0, 0], [12, 0], [-24, 5]]))
+    assert turns.reference_for(np.array([11, 0]), before=0) == 1
+    assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
+    assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1
+    assert turns.reference_for(np.array([6 - TURN_STAY / 2 + 0.1, 0]), before=1) == 1
+    assert turns.reference_for(np.array([-40, 0]), before=1) == 2
+
+
 def test_a_face_that_comes_late_has_no_way_to_learn(clip: Path, painter_model: Model) -> None:
     """After the minute from which it would be learnt."""
-    assert footage._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None
+    assert watching._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def test_silence_of_half_a_second(painter_model: Model, waveform: Array) -> None
     loud = waveform / np.abs(waveform).max()
     noise = rng.normal(0, 10 ** (-60 / 20), 12_800).astype(np.float32)  # 0.8 s at -60 dBFS
     voice = spoken(painter_model, np.concatenate([loud[:8000], noise, loud[:8000]]), piece=PIECE)
-    assert [voice.silent(seconds) for seconds in (0.2, 0.4, 0.9, 1.01, 1.2, 1.4, 1.7)] == [
+    assert [voice.loudness.silent(seconds) for seconds in (0.2, 0.4, 0.9, 1.01, 1.2, 1.4, 1.7)] == [
         False, False, False, True, True, False, False,
     ]  # fmt: skip
 
@@ -109,18 +109,18 @@ def test_memory_is_bounded(painter_model: Model) -> None:
 def test_hardly_any_audio(painter_model: Model, samples: int) -> None:
     voice = spoken(painter_model, np.zeros(samples, np.float32), piece=PIECE)
     assert np.isfinite(voice.at(0.0).shape).all()
-    assert not voice.silent(0.0)
+    assert not voice.loudness.silent(0.0)
 
 
 def test_emphasis_is_where_it_gets_louder(painter_model: Model) -> None:
     rng = np.random.default_rng(0)
     gains = np.repeat([0.03, 0.25, 0.03], [SAMPLE_RATE, SAMPLE_RATE // 2, SAMPLE_RATE])
     voice = spoken(painter_model, (gains * rng.standard_normal(len(gains))).astype(np.float32), piece=PIECE)
-    even, loud, after = (voice.emphasis(seconds, 1e9) for seconds in (0.8, 1.25, 2.2))
+    even, loud, after = (voice.loudness.emphasis(seconds, 1e9) for seconds in (0.8, 1.25, 2.2))
     assert abs(even) < 0.05
     assert loud > 0.4
     assert after < -0.1
-    steps = np.diff([voice.emphasis(seconds, 1e9) for seconds in np.arange(0.5, 2, 0.04)])
+    steps = np.diff([voice.loudness.emphasis(seconds, 1e9) for seconds in np.arange(0.5, 2, 0.04)])
     assert np.abs(steps).max() < 0.25  # a nod, not a jerk
 
 
@@ -130,13 +130,13 @@ def test_emphasis_does_not_listen_ahead(painter_model: Model) -> None:
     one, other = (
         spoken(painter_model, np.concatenate([quiet, end]).astype(np.float32), piece=PIECE) for end in (loud, quiet)
     )
-    assert one.emphasis(0.9, 0.98) == pytest.approx(other.emphasis(0.9, 0.98), abs=1e-6)
-    assert one.emphasis(0.9, 2.0) > other.emphasis(0.9, 2.0) + 0.05
+    assert one.loudness.emphasis(0.9, 0.98) == pytest.approx(other.loudness.emphasis(0.9, 0.98), abs=1e-6)
+    assert one.loudness.emphasis(0.9, 2.0) > other.loudness.emphasis(0.9, 2.0) + 0.05
 
 
 def test_silence_has_no_emphasis(painter_model: Model) -> None:
-    assert spoken(painter_model, np.zeros(SAMPLE_RATE, np.float32), piece=PIECE).emphasis(0.5, 1.0) == 0
-    assert Voice(painter_model, articulation=1).emphasis(0.5, 1.0) == 0
+    assert spoken(painter_model, np.zeros(SAMPLE_RATE, np.float32), piece=PIECE).loudness.emphasis(0.5, 1.0) == 0
+    assert Voice(painter_model, articulation=1).loudness.emphasis(0.5, 1.0) == 0
 
 
 def test_no_mouth_closes_between_words_and_soft_voices_are_heard(painter_model: Model, waveform: Array) -> None:
@@ -145,9 +145,9 @@ def test_no_mouth_closes_between_words_and_soft_voices_are_heard(painter_model: 
     words = np.concatenate([loud, gap, loud])
     whole = spoken(painter_model, words, piece=SAMPLE_RATE)
     moments = np.arange(24, 34) / 25  # around the gap
-    assert all(whole._awake(float(seconds)) == 1 for seconds in moments)
+    assert all(whole.loudness.awake(float(seconds)) == 1 for seconds in moments)
     soft = spoken(painter_model, (10 ** (-36 / 20) * words).astype(np.float32), piece=SAMPLE_RATE)
-    assert all(soft._awake(float(seconds)) == 1 for seconds in moments)
+    assert all(soft.loudness.awake(float(seconds)) == 1 for seconds in moments)
 
 
 def speech_between(sound: Array, waveform: Array) -> Array:
@@ -171,7 +171,7 @@ def test_only_voices_move_the_mouth(painter_model: Model, waveform: Array, sound
     loud = waveform / np.abs(waveform).max()
     heard = speech_between(chords(5) if kind == "chords" else 10 ** (float(level) / 20) * noise, loud)
     voice = spoken(painter_model, heard, piece=PIECE)
-    curve = np.array([voice._awake(seconds) for seconds in np.arange(125) / 25])
+    curve = np.array([voice.loudness.awake(seconds) for seconds in np.arange(125) / 25])
     assert curve[:38].mean() < 0.15
     assert curve[55:72].min() > 0.9
     assert curve[105:].mean() < 0.15
@@ -195,7 +195,7 @@ def test_a_soft_voice_moves_the_mouth_as_much(model: Model, waveform: Array) -> 
 
 def test_a_soft_voice_is_not_silence(painter_model: Model, waveform: Array) -> None:
     soft = 0.003 * waveform / np.abs(waveform).max()
-    assert not spoken(painter_model, soft.astype(np.float32), piece=PIECE).silent(0.8)
+    assert not spoken(painter_model, soft.astype(np.float32), piece=PIECE).loudness.silent(0.8)
 
 
 def test_without_a_detector_the_level_alone_tells(painter_model: Model) -> None:
@@ -203,5 +203,5 @@ def test_without_a_detector_the_level_alone_tells(painter_model: Model) -> None:
     plain = dataclasses.replace(painter_model, graphs=graphs, _loaded={})
     sound = np.concatenate([chords(1.0), np.zeros(SAMPLE_RATE, np.float32)])
     voice = spoken(plain, sound, piece=PIECE)
-    assert (voice._awake(0.5), voice._awake(1.6)) == (1, 0)
-    assert spoken(painter_model, sound, piece=PIECE)._awake(0.5) < 1
+    assert (voice.loudness.awake(0.5), voice.loudness.awake(1.6)) == (1, 0)
+    assert spoken(painter_model, sound, piece=PIECE).loudness.awake(0.5) < 1

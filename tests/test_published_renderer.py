@@ -15,9 +15,8 @@ from difftalk.face.space import Alignment
 from difftalk.graphs import CONTEXT
 from difftalk.model import Model, Settings
 from difftalk.render.published import EMPTY
-from difftalk.render.published_renderer import PublishedRenderer, renderer_of
+from difftalk.render.published_renderer import PublishedRenderer
 from difftalk.render.references import Reference, Scene
-from difftalk.render.renderer import Renderer
 from difftalk.speech.features import FEATURE_SIZE
 from difftalk.speech.listener import Conditions
 
@@ -69,9 +68,14 @@ def drawn_by(nets: Nets, reference: Reference, frames: int = 1, without: tuple[s
     return [renderer.draw(reference, reference, reference.points, conditions()).picture for _ in range(frames)]
 
 
-def test_settings_choose_the_renderer(nets: Nets, painter_model: Model) -> None:
-    assert isinstance(renderer_of(cast("Model", nets), steps=1, seed=0), PublishedRenderer)
-    assert isinstance(renderer_of(painter_model, steps=1, seed=0), Renderer)
+def test_what_it_remembers_can_be_kept(nets: Nets, reference: Reference) -> None:
+    whole = drawn_by(nets, reference, frames=3)
+    first, then = (PublishedRenderer(cast("Model", nets), steps=4, seed=seed) for seed in (0, 1))
+    first.draw(reference, reference, reference.points, conditions())
+    then.restore(first.state())
+    for picture in whole[1:]:
+        again = then.draw(reference, reference, reference.points, conditions()).picture
+        np.testing.assert_array_equal(again, picture)
 
 
 def test_the_mouth_of_the_frame_is_not_seen(nets: Nets, reference: Reference) -> None:

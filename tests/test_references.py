@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from difftalk.face.mouth import COMPONENTS
 from difftalk.model import Model
-from difftalk.render.references import OPENING_STEP, STAY, TURN_STAY, TURN_WEIGHT, nearest, way_of
-from difftalk.talk.identity import Identity
+from difftalk.render.references import OPENING_STEP, STAY, TURN_WEIGHT, nearest, way_of
 
 
 def test_ways_tell_openings_apart(model: Model) -> None:
@@ -37,13 +34,3 @@ def test_the_one_before_is_hard_to_leave() -> None:
     for beyond, found in ((STAY / 2 - 0.01, 0), (STAY / 2 + 0.01, 1)):
         asked[0] = 1 + beyond
         assert nearest(shapes, turns, asked, np.zeros(2), 0) == found
-
-
-def test_reference_nearest_in_turn_with_inertia(still_identity: Identity) -> None:
-    one = still_identity.people[0]
-    turns = dataclasses.replace(one, references=one.references * 3, turns=np.array([[0.0, 0], [12, 0], [-24, 5]]))
-    assert turns.reference_for(np.array([11, 0]), before=0) == 1
-    assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
-    assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1
-    assert turns.reference_for(np.array([6 - TURN_STAY / 2 + 0.1, 0]), before=1) == 1
-    assert turns.reference_for(np.array([-40, 0]), before=1) == 2

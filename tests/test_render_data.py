@@ -10,10 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from difftalk.data.clip import Clip, Follower
+from difftalk.data.clip import Clip, ClipFrame, References
 from difftalk.data.sample import Sample
 from difftalk.face.space import REGION_SIZE
 from difftalk.model import Model
+from difftalk.render.drawing import Choice
 from difftalk.render.references import MAX_MOUTHS
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
@@ -74,19 +75,32 @@ def test_references_are_far_in_a_clip_with_gaps(sample: Sample, model: Model) ->
     assert clip.far_frames(14).tolist() == [0, 1, 2, 26, 27]
 
 
-def test_a_follower_keeps_what_it_chose(sample: Sample, model: Model) -> None:
+def test_frames_in_a_row_keep_what_they_chose(sample: Sample, model: Model) -> None:
     clip = Clip.of(sample, model.geometry)
-    follower, alone, chosen = Follower(clip), [], []
+    pictures, before, alone, chosen = References(clip), None, list[Choice](), list[Choice]()
     for index in range(len(clip)):
-        alone.append((clip.near_reference(index), clip.mouth_reference(index, clip.shapes[index])))
-        chosen.append(follower.at(index, clip.shapes[index]))
+        frame = ClipFrame(pictures, index, model.geometry)
+        alone.append(frame.choose(clip.shapes[index], None))
+        before = frame.choose(clip.shapes[index], before)
+        chosen.append(before)
     assert chosen[0] == alone[0]
-    for part in (0, 1):
-        kept, jumpy = (sum(a[part] != b[part] for a, b in itertools.pairwise(row)) for row in (chosen, alone))
+    for kept, jumpy in ((changes(chosen, part), changes(alone, part)) for part in ("reference", "mouth")):
         assert kept <= jumpy
     assert chosen != alone
     index = next(i for i in range(1, len(clip)) if chosen[i] != alone[i])
-    assert chosen[index][0] == chosen[index - 1][0] or chosen[index][1] == chosen[index - 1][1]
+    now, last = chosen[index], chosen[index - 1]
+    assert now.reference == last.reference or now.mouth == last.mouth
+
+
+def changes(choices: list[Choice], part: str) -> int:
+    return sum(getattr(a, part) != getattr(b, part) for a, b in itertools.pairwise(choices))
+
+
+def test_a_gap_in_a_clip_is_a_cut(sample: Sample, model: Model) -> None:
+    clip = Clip.of(sample, model.geometry)
+    assert not any(clip.cut(index, index + 1) or clip.cut(index, index) for index in range(27))
+    assert clip.cut(0, 5)
+    assert not clip.cut(0, 5, apart=5)
 
 
 def test_motion_plays_clips_at_other_speeds(sample: Sample, painter_model: Model) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,11 +20,14 @@ from difftalk.media import audio, video
 from difftalk.model import Model
 from difftalk.render.renderer import Renderer
 from difftalk.render.warp import inner_mouth
+from difftalk.speech.loudness import Loudness
 from difftalk.talk import talker as talkers
-from difftalk.talk.footage import Shot, shots
-from difftalk.talk.identity import Identity
+from difftalk.talk.footage import Footage
+from difftalk.talk.identity import Fit, Identity, Manner, Shot
 from difftalk.talk.life import Life
-from difftalk.talk.talker import Talker, TalkingFrame
+from difftalk.talk.portrait import Portrait
+from difftalk.talk.session import TalkingFrame
+from difftalk.talk.talker import Talker
 from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
 Wave = NDArray[np.float32]
@@ -45,7 +48,7 @@ def either(request: pytest.FixtureRequest, painter_model: Model, denoiser_model:
 
 
 @pytest.fixture(scope="module", params=["still", "clip"])
-def identity(request: pytest.FixtureRequest, still_identity: Identity, clip_identity: Identity) -> Identity:
+def identity(request: pytest.FixtureRequest, still_identity: Portrait, clip_identity: Footage) -> Identity:
     return {"still": still_identity, "clip": clip_identity}[request.param]
 
 
@@ -59,7 +62,7 @@ def test_pieces_are_the_whole(either: Talker, identity: Identity, waveform: Wave
     assert (np.diff(whole.astype(int), axis=0) != 0).any((1, 2, 3)).all()
 
 
-def test_frames_come_while_the_audio_still_does(talker: Talker, still_identity: Identity, waveform: Wave) -> None:
+def test_frames_come_while_the_audio_still_does(talker: Talker, still_identity: Portrait, waveform: Wave) -> None:
     taken = list[int]()
 
     def live() -> Iterator[Wave]:
@@ -79,14 +82,14 @@ def test_one_seed_one_result(painter_model: Model, denoiser_model: Model, identi
         np.testing.assert_array_equal(one, other)
 
 
-def test_seed_changes_a_still(painter_model: Model, still_identity: Identity, waveform: Wave) -> None:
+def test_seed_changes_a_still(painter_model: Model, still_identity: Portrait, waveform: Wave) -> None:
     sound = waveform[:6400]
     one, other = (pictures(Talker(painter_model, seed=s).stream(still_identity, [sound])) for s in (0, 1))
     assert (one != other).any()
 
 
 def test_articulation_turned_off_closes_the_case(
-    painter_model: Model, still_identity: Identity, waveform: Wave
+    painter_model: Model, still_identity: Portrait, waveform: Wave
 ) -> None:
     """Without articulation and head motion every frame is the same; with it the mouth moves."""
     none, some = (
@@ -99,23 +102,22 @@ def test_articulation_turned_off_closes_the_case(
 
 @pytest.mark.parametrize(("samples", "rate"), [(6719, 25), (6720, 25), (6721, 25), (5000, Fraction(30_000, 1001))])
 def test_count_of_frames(
-    talker: Talker, still_identity: Identity, waveform: Wave, samples: int, rate: Fraction | int
+    talker: Talker, still_identity: Portrait, waveform: Wave, samples: int, rate: Fraction | int
 ) -> None:
     frames = list(talker.stream(still_identity, [waveform[:samples]], frame_rate=Fraction(rate), head_motion=0))
     assert len(frames) == round(samples * Fraction(rate) / 16_000)
     np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(len(frames)) / float(rate))
 
 
-def test_no_audio_no_frames(talker: Talker, still_identity: Identity) -> None:
+def test_no_audio_no_frames(talker: Talker, still_identity: Portrait) -> None:
     assert list(talker.stream(still_identity, [])) == []
 
 
 # --- what may be seen of a frame --------------------------------------------------------------------------------------
 
 
-def test_still_keeps_every_byte_outside_the_mask(either: Talker, still_identity: Identity, waveform: Wave) -> None:
+def test_still_keeps_every_byte_outside_the_mask(either: Talker, still_identity: Portrait, waveform: Wave) -> None:
     source = still_identity.image
-    assert source is not None
     weight = weight_in(source, still_identity.people[0].references[0].alignment)
     for frame in either.stream(still_identity, [waveform[:4800]], head_motion=0):
         np.testing.assert_array_equal(frame.image[weight == 0], source[weight == 0])
@@ -123,7 +125,7 @@ def test_still_keeps_every_byte_outside_the_mask(either: Talker, still_identity:
 
 
 def test_dub_keeps_every_byte_outside_the_mask(
-    either: Talker, clip_identity: Identity, clip: Path, waveform: Wave
+    either: Talker, clip_identity: Footage, clip: Path, waveform: Wave
 ) -> None:
     source = images(clip)
     frames = list(either.stream(clip_identity, [waveform[:8000]]))
@@ -134,53 +136,58 @@ def test_dub_keeps_every_byte_outside_the_mask(
         assert (frame.image[weight == 1] != before[weight == 1]).any()
 
 
-def test_dub_never_looks_under_its_mask(
-    either: Talker, clip_identity: Identity, waveform: Wave, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After tracking, noise for the frame's core and for every point below the nose changes no bit of the core."""
-    plain = list(either.stream(clip_identity, [waveform[:8000]]))
-    cores, rng = list[NDArray[np.bool_]](), np.random.default_rng(0)
+class Spoiled(Footage):
+    """After tracking, noise for every frame's core and for every point below the nose."""
 
-    def spoiled(identity: Identity, fit: str) -> Iterator[Shot]:
-        for shot in shots(identity, fit):
-            assert shot.alignment is not None
-            assert shot.upper is not None
-            core = weight_in(shot.image, shot.alignment) == 1
-            cores.append(core)
-            image = shot.image.copy()
+    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+        rng = np.random.default_rng(0)
+        for shot in super().shots(manner, loudness, first):
+            assert shot.sitter is not None
+            image, core = shot.image.copy(), core_of(shot)
             image[core] = rng.integers(0, 256, (int(core.sum()), 3), np.uint8)
-            points = rng.uniform(0, 256, shot.upper.shape).astype(np.float32)
-            points[UPPER] = shot.upper[UPPER]
-            yield dataclasses.replace(shot, image=image, upper=points)
+            points = rng.uniform(0, 256, shot.sitter.upper.shape).astype(np.float32)
+            points[UPPER] = shot.sitter.upper[UPPER]
+            yield dataclasses.replace(shot, image=image, sitter=dataclasses.replace(shot.sitter, upper=points))
 
-    monkeypatch.setattr(talkers, "shots", spoiled)
-    noisy = list(either.stream(clip_identity, [waveform[:8000]]))
+
+class Moved(Footage):
+    """The upper face lies elsewhere."""
+
+    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+        for shot in super().shots(manner, loudness, first):
+            assert shot.sitter is not None
+            sitter = dataclasses.replace(shot.sitter, upper=shot.sitter.upper + np.float32(2))
+            yield dataclasses.replace(shot, sitter=sitter)
+
+
+def core_of(shot: Shot) -> NDArray[np.bool_]:
+    assert shot.sitter is not None
+    return np.asarray(weight_in(shot.image, shot.sitter.alignment) == 1)
+
+
+def test_dub_never_looks_under_its_mask(either: Talker, clip_identity: Footage, waveform: Wave) -> None:
+    """Noise there changes no bit of the core."""
+    plain = list(either.stream(clip_identity, [waveform[:8000]]))
+    noisy = list(either.stream(Spoiled(**vars(clip_identity)), [waveform[:8000]]))
+    shots = clip_identity.shots(Manner(), Loudness(either.model))
     assert len(noisy) == len(plain) == 12
-    for one, other, core in zip(plain, noisy, cores, strict=False):
+    for one, other, shot in zip(plain, noisy, shots, strict=False):
+        core = core_of(shot)
         assert core.sum() > 4000
         np.testing.assert_array_equal(one.image[core], other.image[core])
+    shots.close()
 
 
-def test_dub_follows_the_upper_face(
-    denoiser_model: Model, clip_identity: Identity, waveform: Wave, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dub_follows_the_upper_face(denoiser_model: Model, clip_identity: Footage, waveform: Wave) -> None:
     talker = Talker(denoiser_model)
-    plain = pictures(talker.stream(clip_identity, [waveform[:3200]]))
-
-    def moved(identity: Identity, fit: str) -> Iterator[Shot]:
-        for shot in shots(identity, fit):
-            assert shot.upper is not None
-            yield dataclasses.replace(shot, upper=shot.upper + np.float32(2))
-
-    monkeypatch.setattr(talkers, "shots", moved)
-    assert (pictures(talker.stream(clip_identity, [waveform[:3200]])) != plain).any()
+    plain, moved = (
+        pictures(talker.stream(one, [waveform[:3200]])) for one in (clip_identity, Moved(**vars(clip_identity)))
+    )
+    assert (moved != plain).any()
 
 
-def test_drawn_region_goes_with_the_head(painter_model: Model, still_identity: Identity, waveform: Wave) -> None:
+def test_drawn_region_goes_with_the_head(painter_model: Model, still_identity: Portrait, waveform: Wave) -> None:
     """With the portrait's own mouth drawn, a moved head is the moved picture, but for the inside of the mouth."""
-    assert still_identity.pose is not None
-    assert still_identity.points is not None
-    assert still_identity.image is not None
     neutral = still_identity.pose.remove(still_identity.points).astype(np.float32)
     own = dataclasses.replace(still_identity, people=[dataclasses.replace(still_identity.people[0], neutral=neutral)])
     alignment = own.people[0].references[0].alignment
@@ -212,7 +219,7 @@ def test_frames_without_a_face_pass_through(
 
 @pytest.mark.parametrize("silent", [True, False])
 def test_silence_forgets_the_previous_latent(
-    denoiser_model: Model, still_identity: Identity, waveform: Wave, silent: bool, monkeypatch: pytest.MonkeyPatch
+    denoiser_model: Model, still_identity: Portrait, waveform: Wave, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgets, resets = list[int](), list[int]()
     monkeypatch.setattr(Renderer, "forget", lambda _: forgets.append(1))
@@ -247,7 +254,7 @@ def test_animated_file(animated: talkers.Result, talker: Talker, waveform: Wave)
 
 
 def test_file_is_the_stream_run_to_its_end(
-    animated: talkers.Result, talker: Talker, still_identity: Identity, waveform: Wave
+    animated: talkers.Result, talker: Talker, still_identity: Portrait, waveform: Wave
 ) -> None:
     streamed = pictures(talker.stream(still_identity, pieces(waveform, PIECE)))
     written = images(animated.path)
@@ -280,7 +287,7 @@ def test_call_chooses_by_what_it_is_given(talker: Talker, still: Path, clip: Pat
 
 
 @pytest.mark.parametrize(("fit", "order"), [("bounce", [9, 9, 8, 7]), ("loop", [9, 0, 1, 2]), ("hold", [9, 9, 9, 9])])
-def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: talkers.Fit, order: list[int]) -> None:
+def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: Fit, order: list[int]) -> None:
     """Audio longer than the video: whose frame it is is read in a corner that the mask does not reach."""
     frames = moving(portrait, 10)
     for number, frame in enumerate(frames):
@@ -384,7 +391,7 @@ def test_output_over_its_own_source(talker: Talker, clip: Path, voice: Path, tmp
     assert packets(own) == packets(clip)
 
 
-def test_saved_and_loaded(talker: Talker, still_identity: Identity, waveform: Wave, tmp_path: Path) -> None:
+def test_saved_and_loaded(talker: Talker, still_identity: Portrait, waveform: Wave, tmp_path: Path) -> None:
     talker.save_pretrained(tmp_path / "copy")
     copy = Talker.from_pretrained(tmp_path / "copy")
     one, other = (pictures(each.stream(still_identity, [waveform[:3200]])) for each in (talker, copy))

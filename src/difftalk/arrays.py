@@ -1,16 +1,28 @@
 """What every array is here: numbers, pictures, waveforms.
 
-A picture is (height, width, 3) RGB. A waveform is mono, 16 kHz, in [-1, 1].
+A picture is (height, width, 3) RGB. A waveform is mono, 16 kHz, in [-1, 1]. A state is what a stream remembers, as
+named arrays, so that it can be kept and go on in another process: `joined` and `part` are each other's inverse.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
+State = dict[str, NDArray[Any]]
 
 SAMPLE_RATE: Final = 16_000  # Hz, what the speech encoder hears
+
+
+def joined(**parts: State) -> State:
+    """One state of several: their arrays' names begin with the parts' names and a dot."""
+    return {f"{name}.{key}": value for name, state in parts.items() for key, value in state.items()}
+
+
+def part(state: State, name: str) -> State:
+    """One of the states that were joined; empty where it remembered nothing."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}

@@ -1,4 +1,4 @@
-"""Work that overlaps: an iterator run a little ahead, a sink fed a little behind, one thread each.
+"""Work that overlaps: things made a little ahead, a sink fed a little behind, one thread each.
 
 Decoding, moving a picture and encoding let other threads run while they work, so on two cores they cost little beside
 the drawing. Order and results are those of plain loops; an error comes out where a plain loop would have raised it,
@@ -7,9 +7,11 @@ or a few items later. Knows nothing of what is carried.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Final, TypeVar
 
 Item = TypeVar("Item")
@@ -17,22 +19,35 @@ Item = TypeVar("Item")
 DEPTH: Final = 3  # items that may wait
 
 
-def ahead(items: Generator[Item, None, None], depth: int = DEPTH) -> Generator[Item, None, None]:
-    """The items in order, up to `depth` of them made before they are asked for."""
-    end = object()
+def made_ahead(jobs: Iterator[Callable[[], Item]], depth: int = DEPTH) -> Generator[Item, None, None]:
+    """What the jobs return, in order; up to `depth` of them are taken before they are asked for.
+
+    They are taken in the caller's thread, and run one after the other in another.
+    """
     with ThreadPoolExecutor(1) as pool:
-        waiting: deque[Future[Item | object]] = deque()
+        waiting: deque[Future[Item]] = deque()
         try:
             while True:
-                while len(waiting) < depth:
-                    waiting.append(pool.submit(next, items, end))
-                item = waiting.popleft().result()
-                if item is end:
+                waiting.extend(pool.submit(job) for job in itertools.islice(jobs, depth - len(waiting)))
+                if not waiting:
                     return
-                yield item  # type: ignore[misc]
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-            items.close()
+
+
+def ahead(items: Generator[Item, None, None], depth: int = DEPTH) -> Generator[Item, None, None]:
+    """The items in order, up to `depth` of them made before they are asked for, in another thread."""
+    end = object()
+    made: Generator[Item | object, None, None] = made_ahead(itertools.repeat(partial(next, items, end)), depth)
+    try:
+        for item in made:
+            if item is end:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        made.close()
+        items.close()
 
 
 class Behind:

@@ -15,6 +15,7 @@ from difftalk.face.mouth import Geometry, neutral_of_clip, opening, target_mesh
 from difftalk.face.pose import Pose, fit_poses
 from difftalk.face.space import Alignment
 from difftalk.graphs import context_of
+from difftalk.render.drawing import Choice
 from difftalk.render.references import MAX_MOUTHS, TURN_STAY, Reference, Scene, nearest, staying, way_of
 from difftalk.render.surroundings import still_scene
 from difftalk.speech.features import FEATURE_RATE
@@ -103,6 +104,11 @@ class Clip:
         seconds, rate = self.sample.seconds, self.sample.record.frame_rate
         return bool(index > 0 and seconds[index] - seconds[index - 1] < 2.5 / max(rate, 1))
 
+    def cut(self, before: int, index: int, *, apart: int = 1) -> bool:
+        """Whether frames are missing between two that are shown one after the other, so many 1/25 s apart."""
+        step = max(1 / MOTION_RATE, 1 / max(self.sample.record.frame_rate, 1))
+        return bool(self.sample.seconds[index] - self.sample.seconds[before] > (apart + 1.5) * step)
+
     def far_frames(self, index: int) -> NDArray[np.int64]:
         """Frames at least 60 away from `index`, or the farthest."""
         numbers = self.sample.numbers
@@ -149,20 +155,44 @@ class References(dict[int, Reference]):
         return self[index]
 
 
-class Follower:
-    """Chooses frame after frame what a clip's frame is drawn from, with a video's inertia."""
+@dataclass(frozen=True)
+class ClipFrame:
+    """A clip's frame as `drawing` sees it, drawn from frames far from it.
 
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
-        self._reference: int | None = None
-        self._mouth: int | None = None
+    pictures: of its clip. true_mouth: its own mesh, whatever mouth shape is asked for. alone: the warped picture shows
+    the inside of the mouth as well, as with a still.
+    """
 
-    def at(self, index: int, shape: Array) -> tuple[int, int]:
-        """Frames for the warp and for the inner mouth of a mouth shape (16,)."""
-        reference = self.clip.near_reference(index, self._reference)
-        mouth = self.clip.mouth_reference(index, shape, self._mouth)
-        self._reference, self._mouth = reference, mouth
-        return reference, mouth
+    pictures: References
+    index: int
+    geometry: Geometry
+    true_mouth: bool = False
+    alone: bool = False
+
+    @property
+    def clip(self) -> Clip:
+        return self.pictures.clip
+
+    @property
+    def person(self) -> int:
+        return 0
+
+    def choose(self, shape: Array, before: Choice | None) -> Choice:
+        reference = self.clip.near_reference(self.index, None if before is None else before.reference)
+        if self.alone:
+            return Choice(reference, reference)
+        mouth = self.clip.mouth_reference(self.index, shape, None if before is None else before.mouth)
+        return Choice(reference, mouth)
+
+    def references(self, choice: Choice) -> tuple[Reference, Reference]:
+        return self.pictures[choice.reference], self.pictures[choice.mouth]
+
+    def mesh(self, shape: Array) -> Array:
+        own = self.clip.meshes[self.index]
+        return own if self.true_mouth else self.clip.mesh(self.index, shape, self.geometry)
+
+    def scene(self, choice: Choice) -> Scene:
+        return self.clip.scene(self.index, choice.reference)
 
 
 def _place(frame: int | None, frames: NDArray[np.int64]) -> int | None:

@@ -7,6 +7,7 @@ Works on the aligned picture, brought to the size that the nets draw. Knows noth
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk import graphs
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array, Image, State
 from difftalk.face.space import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.render import published
 from difftalk.render.references import Reference, Scene
-from difftalk.render.renderer import Renderer
 from difftalk.render.sampler import ddim, holding
 from difftalk.speech.listener import Conditions
 
@@ -68,9 +68,21 @@ class PublishedRenderer:
     def forget(self) -> None:
         """A silence is no reason to."""
 
+    def turn_away(self) -> None:
+        """Its surroundings are the frame's own."""
+
     def reset(self) -> None:
         """Forgets the frame before: at a cut, after a frame without a face."""
         self._drawn = None
+
+    def state(self) -> State:
+        """What it remembers: the picture drawn last, and how far its noise has come; `restore` takes it back."""
+        noise = np.frombuffer(json.dumps(self._random.bit_generator.state).encode(), np.uint8)
+        return {"noise": noise} | ({} if self._drawn is None else {"drawn": self._drawn})
+
+    def restore(self, state: State) -> None:
+        self._random.bit_generator.state = json.loads(state["noise"].tobytes())
+        self._drawn = state.get("drawn")
 
     def draw(
         self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
@@ -126,12 +138,6 @@ class PublishedRenderer:
         if "smoothing" in self._without:  # every window the frame's own: whatever the weights, it is what is heard
             windows = np.repeat(windows[graphs.WINDOWS // 2][None], graphs.WINDOWS, 0)
         return self._model.graph("published_conditions")(windows=windows[None], points=points[None])["context"]
-
-
-def renderer_of(model: Model, *, steps: int, seed: int, without: Sequence[str] = ()) -> Renderer | PublishedRenderer:
-    """The renderer that the model's settings name."""
-    kind = PublishedRenderer if model.settings.renderer == "published" else Renderer
-    return kind(model, steps=steps, seed=seed, without=without)
 
 
 def _region(planes: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array
+from difftalk.arrays import Array, State
 from difftalk.face.landmarks import UPPER
 from difftalk.face.space import (
     ALIGNED_SIZE,
@@ -51,17 +51,28 @@ class Renderer:
         self._noise = np.random.default_rng(seed).standard_normal(LATENT_SHAPE).astype(np.float32)
         self._previous: Array | None = None
         self._latents: dict[int, tuple[Reference, Array]] = {}
-        self._reference: Reference | None = None
         self._rim = RimFollower()
 
     def forget(self) -> None:
         """Forgets the previous output: in a long silence."""
         self._previous = None
 
+    def turn_away(self) -> None:
+        """Forgets how the surroundings moved: another reference follows."""
+        self._rim.reset()
+
     def reset(self) -> None:
         """Forgets all of the frames before: at a cut, after a frame without a face."""
         self.forget()
-        self._rim.reset()
+        self.turn_away()
+
+    def state(self) -> State:
+        """What it remembers of the frames before; `restore` takes it back, in a renderer that was made alike."""
+        return self._rim.state() | ({} if self._previous is None else {"previous": self._previous})
+
+    def restore(self, state: State) -> None:
+        self._rim.restore(state)
+        self._previous = state.get("previous")
 
     def draw(
         self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
@@ -86,9 +97,6 @@ class Renderer:
         if scene is None:
             moved = warp(reference.points, mesh)
             return compose(reference, moved, mouth, inside), moved, None
-        if reference is not self._reference:
-            self._reference = reference
-            self._rim.reset()
         return compose_in(scene, reference, mesh, self._rim, mouth, inside)
 
     def _paint(self, composite: Array, mouth: Reference) -> Array:

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array, Image, State
 from difftalk.face.space import (
     ALIGNED_SIZE,
     REGION_SIZE,
@@ -92,6 +92,13 @@ class RimFollower:
     def reset(self) -> None:
         """At a cut, and where another reference takes over."""
         self._still, self._flow = False, None
+
+    def state(self) -> State:
+        """What it remembers; `restore` takes it back."""
+        return {"still": np.array(self._still)} | ({} if self._flow is None else {"flow": self._flow})
+
+    def restore(self, state: State) -> None:
+        self._still, self._flow = bool(state["still"]), state.get("flow")
 
     def __call__(self, frame: Image, reference: Image, scene: NDArray[np.float64]) -> Array:
         """frame, reference: aligned (256, 256, 3). scene: `still_scene` of the two. -> a rim motion.

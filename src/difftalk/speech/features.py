@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import SAMPLE_RATE, Array
+from difftalk.arrays import SAMPLE_RATE, Array, State
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -61,6 +61,13 @@ class SpeechStream:
             self._buffer = self._buffer[_HOP:]
         self._features += sum(map(len, blocks))
         return np.concatenate([np.zeros((0, FEATURE_SIZE), np.float32), *blocks])
+
+    def state(self) -> State:
+        """What it remembers; `restore` takes it back."""
+        return {"buffer": self._buffer, "counts": np.array([self._samples, self._features])}
+
+    def restore(self, state: State) -> None:
+        self._buffer, (self._samples, self._features) = state["buffer"], map(int, state["counts"])
 
     def finish(self, *, extra: int = 0) -> Array:
         """Features up to the end of the audio and `extra` beyond it, silence following. No `push` after this."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array
+from difftalk.arrays import Array, State
 from difftalk.face.mouth import COMPONENTS, Geometry
 from difftalk.speech.features import BLOCK, FEATURE_SIZE, HOP_SECONDS, SETTLE_SECONDS
 
@@ -66,6 +66,13 @@ class MotionStream:
             self._buffer = self._buffer[BLOCK:]
         shapes, sounds = (np.concatenate(column) for column in zip(*parts, strict=True))
         return Heard(shapes, sounds)
+
+    def state(self) -> State:
+        """What it remembers; `restore` takes it back."""
+        return {"buffer": self._buffer, "started": np.array(self._started)}
+
+    def restore(self, state: State) -> None:
+        self._buffer, self._started = state["buffer"], bool(state["started"])
 
 
 def heard_of(features: NDArray[np.floating], graph: Graph) -> Heard:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from difftalk.arrays import SAMPLE_RATE, Array
+from difftalk.arrays import SAMPLE_RATE, Array, State
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -41,6 +41,13 @@ class VoiceDetector:
             chances.append(self._chance(self._buffer[: _BEFORE + STEP_SAMPLES]))
             self._buffer = self._buffer[STEP_SAMPLES:]
         return np.array(chances, np.float32)
+
+    def state(self) -> State:
+        """What it remembers; `restore` takes it back."""
+        return {"net": self._state, "buffer": self._buffer, "loudness": self._loudness}
+
+    def restore(self, state: State) -> None:
+        self._state, self._buffer, self._loudness = state["net"], state["buffer"], state["loudness"]
 
     def _chance(self, heard: Array) -> float:
         self._loudness = np.append(self._loudness[1:], np.sqrt((heard[_BEFORE:] ** 2).mean()))

@@ -1,64 +1,157 @@
-"""Who speaks: what is found once of a portrait or a video, before any audio.
+"""Who speaks: what is found once of a portrait or a video, before any audio, and the frames that they are drawn on.
 
-A still gives one reference and a neutral that does not depend on what its mouth does. A video is read once from end to
-end: every frame's pose and alignment, who is in it, and for each person references at different turns of the head and
-the mouth bank: references that show the inside of the mouth, opened in different ways. Pictures of the video itself
-are not kept.
+A portrait and footage are identities with the same methods. Knows nothing of how either is read.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 from difftalk.arrays import Array, Image
-from difftalk.errors import FaceError
+from difftalk.errors import FaceError, InputError
 from difftalk.face.finder import MIN_EYE_DISTANCE
+from difftalk.face.mouth import Geometry, target_mesh
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
-from difftalk.media.marks import Mark
 from difftalk.render.cover import Cover, Lookout
-from difftalk.render.references import Person
-from difftalk.speech.own_way import OwnWay
+from difftalk.render.drawing import Choice
+from difftalk.render.references import Person, Reference, Scene
 
 if TYPE_CHECKING:
-    from difftalk.media.video import VideoInfo
     from difftalk.model import Model
+    from difftalk.speech.loudness import Loudness
+    from difftalk.speech.own_way import OwnWay
+
+Fit = Literal["bounce", "loop", "hold"]
+
+FITS: Final = ("bounce", "loop", "hold")
+STILL_RATE: Final = Fraction(25)
+MAX_STEPS: Final = 1000  # of denoising
 
 
 @dataclass(frozen=True)
-class Tracked:
-    """One frame of a video. upper: (45, 3) source pixels.
+class Manner:
+    """How a session speaks.
 
-    zoom: at most 1; how much smaller the face must be for the region to hold the frame's own chin and mouth.
+    head_motion: 0 (off) to 2, of stills. frame_rate: of stills. fit: what a video shorter than the audio does. own_way:
+    in [0, 1], how far the mouth moves as it did in the video. articulation: gain of the mouth's movement, 0 to 3.
+    steps: of denoising; 0: the model's. seed: fixes noise, head motion and blinks.
     """
 
-    pose: Pose  # source pixels
-    alignment: Alignment
-    upper: Array
-    zoom: float
-    person: int = 0  # number in the identity's people
-    cover: Cover | None = None  # what lies before the face
-    mouth_hidden: bool = False  # by it, so that the frame is passed through
+    head_motion: float = 1.0
+    frame_rate: Fraction = STILL_RATE
+    fit: Fit = "bounce"
+    own_way: float = 1.0
+    articulation: float = 1.0
+    steps: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.head_motion <= 2:
+            raise InputError(f"head motion was {self.head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        if self.fit not in FITS:
+            raise InputError(f"fit was {self.fit!r}; allowed are {', '.join(FITS)}")
+        if not 0 <= self.own_way <= 1:
+            raise InputError(f"own_way was {self.own_way}; allowed are 0 to 1")
+        if not 0 <= self.articulation <= 3:
+            raise InputError(f"articulation was {self.articulation}; allowed are 0 to 3, 1 is natural")
+        if not 0 <= self.steps <= MAX_STEPS:
+            raise InputError(f"steps was {self.steps}; allowed are 1 to {MAX_STEPS}")
+        if self.seed < 0:
+            raise InputError(f"seed was {self.seed}; allowed are 0 and above")
 
 
 @dataclass(frozen=True)
-class Identity:
-    """A portrait (`image` is set) or a video (`info` and `frames` are). people: one of a portrait, or more."""
+class Sitter:
+    """The face that a frame shows.
+
+    pose, upper: source pixels. upper: (478, 3), only UPPER is set. alignment: of the reference's space. person: number
+    in the identity's people. placed: where the region is pasted, when that differs (a still's head motion). cover: what
+    lies before the face.
+    """
+
+    pose: Pose
+    alignment: Alignment
+    upper: Array
+    person: int = 0
+    placed: Alignment | None = None
+    cover: Cover | None = None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame to draw on.
+
+    sitter: None where it is passed through. cut: it does not follow the one before. mouth_hidden: it is passed through
+    because something covers the mouth.
+    """
+
+    image: Image
+    seconds: float
+    sitter: Sitter | None
+    cut: bool = False
+    mouth_hidden: bool = False
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """A shot as `drawing` sees it. scenery: whether it has surroundings of its own (a video's)."""
+
+    image: Image
+    sitter: Sitter
+    who: Person
+    geometry: Geometry
+    scenery: bool
+
+    @property
+    def person(self) -> int:
+        return self.sitter.person
+
+    def choose(self, shape: Array, before: Choice | None) -> Choice:
+        turn = self.sitter.pose.turn
+        reference = self.who.reference_for(turn, 0 if before is None else before.reference)
+        return Choice(reference, self.who.mouth_for(shape, turn, None if before is None else before.mouth))
+
+    def references(self, choice: Choice) -> tuple[Reference, Reference]:
+        return self.who.references[choice.reference], self.who.mouths[choice.mouth]
+
+    def mesh(self, shape: Array) -> Array:
+        sitter = self.sitter
+        mesh = target_mesh(self.geometry, pose=sitter.pose, neutral=self.who.neutral, shape=shape, upper=sitter.upper)
+        return sitter.alignment.points(mesh)
+
+    def scene(self, choice: Choice) -> Scene | None:
+        return Scene.of(self.image, self.sitter.alignment) if self.scenery else None
+
+
+@dataclass(frozen=True)
+class Identity(ABC):
+    """A portrait or footage. people: one, or more where a video shows several.
+
+    own_way: how its speaker moves the mouth, where a video has its own sound, in sync, and one person.
+    """
 
     path: Path
     people: list[Person]
-    image: Image | None = None
-    points: Array | None = None  # (478, 3) source pixels, of the image
-    pose: Pose | None = None
-    info: VideoInfo | None = None
-    frames: list[Tracked | None] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)  # of the frames
-    times: list[list[float]] = field(default_factory=list)  # when each of the frames is shown
-    notes: list[str] = field(default_factory=list)
-    cover: Cover | None = None  # what lies before the face of the image
-    own_way: OwnWay | None = None  # where a video has its own sound, in sync, and one person
+    notes: list[str] = field(default_factory=list, kw_only=True)
+    own_way: OwnWay | None = field(default=None, kw_only=True)
+
+    @abstractmethod
+    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+        """The frames from number `first` on, without end, made a little ahead. loudness: of what is said in them."""
+
+    @abstractmethod
+    def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
+        """Whether so many seconds of audio have no frame of this number, or at this time."""
+
+    @abstractmethod
+    def sitting(self, shot: Shot, geometry: Geometry) -> Sitting | None:
+        """The shot as it is drawn; None where it is passed through."""
 
 
 def check_size(path: Path, eye_distance: float) -> None:

@@ -1,11 +1,14 @@
 """A portrait: the identity of a still.
 
-It gives one reference and a neutral that does not depend on what its mouth does.
+It gives one reference and a neutral that does not depend on what its mouth does. Its frames are the picture, alive.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,20 +19,69 @@ from difftalk.arrays import Array, Image
 from difftalk.errors import FaceError
 from difftalk.face.finder import MAX_YAW, MIN_EYE_DISTANCE, Face, roi_of
 from difftalk.face.mouth import Geometry
+from difftalk.face.pose import Pose
 from difftalk.face.space import align
 from difftalk.media import picture
-from difftalk.render.cover import filled_in
+from difftalk.media.audio import frame_count
+from difftalk.overlap import DEPTH, made_ahead
+from difftalk.render.cover import Cover, filled_in
 from difftalk.render.references import Person, Reference
-from difftalk.talk.identity import Identity, check_size, lookout_of
+from difftalk.speech.listener import look_ahead_of
+from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting, check_size, lookout_of
+from difftalk.talk.life import Life
 
 if TYPE_CHECKING:
     from difftalk.model import Model
+    from difftalk.speech.loudness import Loudness
 
 SMALL_EYES: Final = 32.0  # px apart: a picture with a small face is shrunk to this
 LARGEST: Final = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
 
 
-def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
+HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
+NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
+
+
+@dataclass(frozen=True)
+class Portrait(Identity):
+    """image: (h, w, 3). points: (478, 3) source pixels. cover: what lies before the face."""
+
+    image: Image
+    points: Array
+    pose: Pose
+    cover: Cover | None = None
+
+    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+        life = Life(self.people[0].references[0].alignment, self.points, manner.head_motion, manner.seed)
+        return made_ahead(
+            partial(self._shot, life, float(number / manner.frame_rate), _nod(manner, loudness, number))
+            for number in itertools.count(first)
+        )
+
+    def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
+        return number >= frame_count(heard, manner.frame_rate)
+
+    def sitting(self, shot: Shot, geometry: Geometry) -> Sitting | None:
+        if shot.sitter is None:
+            return None
+        return Sitting(shot.image, shot.sitter, self.people[0], geometry, scenery=False)
+
+    def _shot(self, life: Life, seconds: float, nod: float) -> Shot:
+        image, placed = life.frame(self.image, seconds, nod)
+        cover = None if self.cover is None else replace(self.cover, alignment=placed)
+        return Shot(image, seconds, Sitter(self.pose, life.alignment, self.points, placed=placed, cover=cover))
+
+
+def _nod(manner: Manner, loudness: Loudness, number: int) -> float:
+    """How far a frame nods. Made up to DEPTH frames ahead: so much audio has been heard by then, in any pieces."""
+    if number <= DEPTH:
+        return 0.0
+    seconds = float(number / manner.frame_rate)
+    heard = float((number - DEPTH) / manner.frame_rate) + look_ahead_of("denoiser") - HEARD_MARGIN
+    return loudness.emphasis(seconds, heard) * min(1.0, seconds / NOD_BEGINS)
+
+
+def of_still(path: Path, model: Model, *, size: int | None) -> Portrait:
     """The identity of a portrait.
 
     size: long side to which a larger picture is shrunk, but not so far that a small face is lost: it keeps up to
@@ -75,13 +127,13 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Identity:
 
 def portrayed(
     path: Path, image: Image, points: Array, neutral: Array, geometry: Geometry, notes: list[str] | None = None
-) -> Identity:
+) -> Portrait:
     """The identity of a picture with its mesh (478, 3), source pixels, and neutral (478, 3): it shows its own mouth."""
     pose = geometry.pose(points)
     reference, turn = Reference.of(image, align(pose), points), pose.turn[None]
     shape = geometry.shape_of(pose.remove(points), neutral)[None]
     person = Person(neutral, [reference], turn, [reference], shape, turn)
-    return Identity(path, [person], image, points, pose, notes=list(notes or []))
+    return Portrait(path, [person], image, points, pose, notes=list(notes or []))
 
 
 def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:

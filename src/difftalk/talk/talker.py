@@ -11,64 +11,38 @@ A file is the stream, run to its end.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk import __version__
-from difftalk.arrays import SAMPLE_RATE, Image
+from difftalk.arrays import SAMPLE_RATE
 from difftalk.errors import InputError
-from difftalk.face.mouth import target_mesh
 from difftalk.media import audio, container, inputs, mp4, picture, video
 from difftalk.media.soundtrack import Tail
 from difftalk.media.timeline import shown_rate
 from difftalk.model import Model, check_renderer
-from difftalk.overlap import DEPTH, Behind, ahead
-from difftalk.render.paste import put_before
-from difftalk.render.published_renderer import PublishedRenderer, renderer_of
-from difftalk.render.references import Scene
-from difftalk.render.renderer import Renderer
-from difftalk.speech.listener import Voice, look_ahead_of
-from difftalk.talk.footage import FITS, Shot, is_over, length_notes, of_video, passed_notes, rest, seconds_beyond, shots
-from difftalk.talk.identity import Identity
-from difftalk.talk.life import Life
+from difftalk.overlap import Behind
+from difftalk.speech.listener import look_ahead_of
+from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond
+from difftalk.talk.identity import MAX_STEPS, STILL_RATE, Fit, Identity, Manner
 from difftalk.talk.portrait import of_still
+from difftalk.talk.session import Session, TalkingFrame
+from difftalk.talk.watching import of_video
 
-Fit = Literal["bounce", "loop", "hold"]
 Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
-STILL_RATE: Final = Fraction(25)
-MAX_STEPS: Final = 1000  # of denoising
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
-HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
-NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
 PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
-
-
-@dataclass(frozen=True)
-class TalkingFrame:
-    """One frame of the output.
-
-    drawn: False where the source's frame was passed through. mouth_hidden: because something covers the mouth.
-    tail: after the end of the audio, as the source has it. heard: whether a voice has been heard by then.
-    """
-
-    image: Image  # (h, w, 3) RGB
-    seconds: float
-    drawn: bool
-    mouth_hidden: bool = False
-    tail: bool = False
-    heard: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,15 +63,6 @@ class Result:
     notes: list[str]
 
 
-@dataclass
-class _Held:
-    """Numbers of the person drawn last, and of their references."""
-
-    person: int = 0
-    reference: int = 0
-    mouth: int | None = None
-
-
 class Talker:
     """steps: denoising steps. seed: fixes noise, head motion and blinks. articulation: gain of the mouth's movement.
 
@@ -106,14 +71,10 @@ class Talker:
 
     def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
         check_renderer(model)
-        if steps is not None and not 1 <= steps <= MAX_STEPS:
+        if steps is not None and steps < 1:
             raise InputError(f"steps was {steps}; allowed are 1 to {MAX_STEPS}")
-        if not 0 <= articulation <= 3:
-            raise InputError(f"articulation was {articulation}; allowed are 0 to 3, 1 is natural")
-        if seed < 0:
-            raise InputError(f"seed was {seed}; allowed are 0 and above")
-        self.model, self._steps = model, steps or model.settings.steps
-        self._seed, self._articulation = seed, articulation
+        self.model = model
+        self._manner = Manner(steps=steps or model.settings.steps, seed=seed, articulation=articulation)
 
     @classmethod
     def from_pretrained(
@@ -150,6 +111,23 @@ class Talker:
             else of_video(path, self.model, progress=progress)
         )
 
+    def session(
+        self,
+        identity: Identity,
+        *,
+        head_motion: float = 1.0,
+        frame_rate: Fraction = STILL_RATE,
+        fit: Fit = "bounce",
+        own_way: float = 1.0,
+    ) -> Session:
+        """Sound in by pieces, frames out: see `Session`.
+
+        head_motion, frame_rate: for stills. fit: for videos shorter than the audio. own_way: for videos, in [0, 1], how
+        far the mouth moves as it did in the video.
+        """
+        manner = replace(self._manner, head_motion=head_motion, frame_rate=frame_rate, fit=fit, own_way=own_way)
+        return Session(self.model, identity, manner)
+
     def stream(
         self,
         identity: Identity,
@@ -160,74 +138,16 @@ class Talker:
         fit: Fit = "bounce",
         own_way: float = 1.0,
     ) -> Iterator[TalkingFrame]:
-        """Frames as the audio allows, `round(seconds of audio × rate)` of them.
+        """Frames as the audio allows, `round(seconds of audio × rate)` of them: a session, run to its end.
 
-        pieces: 16 kHz mono float32 in [-1, 1], of any lengths. head_motion, frame_rate: for stills. fit: for videos
-        shorter than the audio. own_way: for videos, in [0, 1], how far the mouth moves as it did in the video.
+        pieces: 16 kHz mono float32 in [-1, 1], of any lengths; for the rest see `session`.
         """
-        check_share(own_way)
-        voice = Voice(
-            self.model,
-            articulation=self._articulation,
-            own_way=identity.own_way if own_way else None,
-            own_share=own_way,
-        )
-        renderer = renderer_of(self.model, steps=self._steps, seed=self._seed)
-        still = identity.image is not None
-        source = ahead(self._still_shots(identity, voice, head_motion, frame_rate) if still else shots(identity, fit))
-        feed, heard, ended, held = iter(pieces), 0, False, _Held()
-        for number, shot in enumerate(source):
-            while not ended and voice.settled <= shot.seconds:
-                piece = next(feed, None)
-                if piece is None:
-                    voice.finish()
-                    ended = True
-                else:
-                    voice.push(np.asarray(piece, np.float32))
-                    heard += len(piece)
-            if ended and is_over(identity, number, shot.seconds, heard / SAMPLE_RATE, frame_rate):
-                return
-            yield self._frame(identity, shot, voice, renderer, held)
-
-    def _frame(
-        self, identity: Identity, shot: Shot, voice: Voice, renderer: Renderer | PublishedRenderer, held: _Held
-    ) -> TalkingFrame:
-        if shot.pose is None or shot.alignment is None or shot.upper is None:
-            renderer.reset()
-            return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
-        if shot.cut:
-            renderer.reset()
-        elif voice.silent(shot.seconds):
-            renderer.forget()
-        geometry, conditions, person = self.model.geometry, voice.at(shot.seconds), identity.people[shot.person]
-        if shot.person != held.person:
-            held.person, held.reference, held.mouth = shot.person, 0, None
-        held.reference = person.reference_for(shot.pose.turn, held.reference)
-        held.mouth = person.mouth_for(conditions.shape, shot.pose.turn, held.mouth)
-        chosen, mouth = person.references[held.reference], person.mouths[held.mouth]
-        mesh = shot.alignment.points(
-            target_mesh(geometry, pose=shot.pose, neutral=person.neutral, shape=conditions.shape, upper=shot.upper)
-        )
-        scene = Scene.of(shot.image, shot.alignment) if identity.image is None else None
-        drawn = renderer.draw(chosen, mouth, mesh, conditions, scene)
-        image = put_before(drawn.onto(shot.image, shot.placed or shot.alignment, chosen), shot.image, shot.cover)
-        return TalkingFrame(image, shot.seconds, drawn=True, heard=voice.heard)
-
-    def _still_shots(
-        self, identity: Identity, voice: Voice, head_motion: float, frame_rate: Fraction
-    ) -> Generator[Shot, None, None]:
-        assert identity.image is not None
-        assert identity.points is not None
-        alignment = identity.people[0].references[0].alignment
-        life = Life(alignment, identity.points, head_motion, self._seed)
-        for number in itertools.count():
-            seconds = float(number / frame_rate)
-            # made up to DEPTH frames before they are asked for: so much audio has been heard by then, in any pieces
-            heard = float((number - DEPTH) / frame_rate) + look_ahead_of("denoiser") - HEARD_MARGIN
-            emphasis = voice.emphasis(seconds, heard) if number > DEPTH else 0.0
-            image, placed = life.frame(identity.image, seconds, emphasis * min(1.0, seconds / NOD_BEGINS))
-            cover = None if identity.cover is None else replace(identity.cover, alignment=placed)
-            yield Shot(image, seconds, identity.pose, alignment, identity.points, placed=placed, cover=cover)
+        with self.session(
+            identity, head_motion=head_motion, frame_rate=frame_rate, fit=fit, own_way=own_way
+        ) as session:
+            for piece in pieces:
+                yield from session.push(piece)
+            yield from session.finish()
 
     def animate(
         self,
@@ -247,8 +167,7 @@ class Talker:
         began = time.monotonic()
         if not 64 <= size <= 8192:
             raise InputError(f"size was {size}; allowed are 64 to 8192 px")
-        if not 0 <= head_motion <= 2:
-            raise InputError(f"head motion was {head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        replace(self._manner, head_motion=head_motion)  # says at once what is not allowed
         path = Path(portrait)
         with inputs.heard(sound) as heard:
             inputs.check_kinds(path, heard, wanted="picture")
@@ -256,7 +175,6 @@ class Talker:
             seconds = len(waveform) / SAMPLE_RATE
             inputs.check_length(heard, seconds, STILL_RATE)
             identity = of_still(path, self.model, size=size)
-            assert identity.image is not None
             identity.notes.extend(inputs.track_notes(heard))
             height, width = identity.image.shape[:2]
             total = audio.frame_count(seconds, STILL_RATE)
@@ -291,9 +209,7 @@ class Talker:
         it follows as it is, with its own sound.
         """
         began = time.monotonic()
-        if fit not in FITS:
-            raise InputError(f"fit was {fit!r}; allowed are {', '.join(FITS)}")
-        check_share(own_way)
+        replace(self._manner, fit=fit, own_way=own_way)  # says at once what is not allowed
         path = Path(footage)
         with inputs.heard(sound) as heard:
             inputs.check_kinds(path, heard, wanted="video")
@@ -380,21 +296,15 @@ class Talker:
         )
 
 
-def check_share(own_way: float) -> None:
-    """Raises InputError unless it is in [0, 1]."""
-    if not 0 <= own_way <= 1:
-        raise InputError(f"own_way was {own_way}; allowed are 0 to 1")
-
-
 def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
     return (waveform[i : i + PIECE_SAMPLES] for i in range(0, len(waveform), PIECE_SAMPLES))
 
 
-def _with_tail(frames: Iterator[TalkingFrame], identity: Identity) -> Iterator[TalkingFrame]:
+def _with_tail(frames: Iterator[TalkingFrame], identity: Footage) -> Iterator[TalkingFrame]:
     """The frames, then those of the video that the audio did not reach, untouched."""
     count = 0
     for frame in frames:
         count += 1
         yield frame
-    for image, seconds in rest(identity, count):
+    for image, seconds in identity.rest(count):
         yield TalkingFrame(image, seconds, drawn=False, tail=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.data.clip import Clip
+from difftalk.data.clip import Clip, ClipFrame
 from difftalk.errors import InputError
 from difftalk.evaluation.judge.judge import SyncJudge
 from difftalk.evaluation.metrics.curves import Figures, follow_figures
@@ -27,6 +27,10 @@ from difftalk.evaluation.metrics.take import (
 from difftalk.evaluation.protocols.portraits import Subject
 from difftalk.face.space import crop_region
 from difftalk.model import Model
+from difftalk.render.drawing import Drawing, Shown
+from difftalk.speech.listener import Conditions, Voice
+from difftalk.speech.loudness import Loudness
+from difftalk.speech.motion import MOTION_RATE
 from difftalk.talk.talker import Talker
 
 DONORS: Final = 4  # voices that a clip is dubbed with
@@ -104,6 +108,45 @@ def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
     """The subject's still speaking a waveform, rendered and tracked again."""
     frames = Talker(model).stream(subject.identity, [waveform], head_motion=0)
     return of_frames((frame.image for frame in frames), model, subject.identity.people[0].references[0].alignment)
+
+
+def shown(
+    frames: Iterable[ClipFrame],
+    heard: Iterable[Conditions],
+    model: Model,
+    *,
+    apart: int = 1,
+    steps: int = 0,
+    seed: int = 0,
+    without: Sequence[str] = (),
+) -> Iterator[Shown]:
+    """A clip's frames, so many 1/25 s apart, drawn one after the other as a video's are. steps: 0: the model's."""
+    drawing = Drawing(model, steps=steps or model.settings.steps, seed=seed, without=without)
+    before: ClipFrame | None = None
+    for frame, conditions in zip(frames, heard, strict=False):
+        cut = before is not None and frame.clip.cut(before.index, frame.index, apart=apart)
+        yield drawing.draw(frame, conditions, cut=cut)
+        before = frame
+
+
+def own_conditions(clip: Clip, model: Model) -> Callable[[int], Conditions]:
+    """What a frame's own sound and own mouth are, by its number."""
+    loudness, late = Loudness(model), clip.sample.record.offset / MOTION_RATE
+    loudness.push(clip.sample.sound())
+
+    def own(index: int) -> Conditions:
+        silent = loudness.silent(max(0.0, float(clip.sample.seconds[index]) + late))
+        return Conditions(clip.audio(index, model.settings.renderer), clip.shapes[index], silent)
+
+    return own
+
+
+def predicted_conditions(clip: Clip, model: Model) -> Callable[[int], Conditions]:
+    """What the motion makes of the clip's own sound; asked for in order. The lip/audio offset is repaired for all."""
+    voice, late = Voice(model), clip.sample.record.offset / MOTION_RATE
+    voice.push(clip.sample.sound())
+    voice.finish()
+    return lambda index: voice.at(max(0.0, float(clip.sample.seconds[index]) + late))
 
 
 def donors_of(clips: Sequence[Clip]) -> dict[str, list[Clip]]:

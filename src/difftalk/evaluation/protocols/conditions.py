@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.data.clip import Clip, Follower, References, frame_indices
+from difftalk.data.clip import Clip, ClipFrame, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import Figures
 from difftalk.evaluation.metrics.pictures import region_of
 from difftalk.evaluation.metrics.take import pasted
-from difftalk.evaluation.protocols.bench import SHEET_FRAMES, Bench, Outcome
+from difftalk.evaluation.protocols.bench import SHEET_FRAMES, Bench, Outcome, own_conditions, shown
 from difftalk.evaluation.protocols.teacher import picture_figures
 from difftalk.face.space import crop_region, region_mask
-from difftalk.render.renderer import Renderer
 from difftalk.render.warp import inner_mouth
 from difftalk.speech.listener import Conditions
 
@@ -32,27 +31,27 @@ AROUND: Final = 16  # px around the inner mouth that belong to it, so that what 
 SETTLED: Final = 5  # frames after which a frame is judged, so that the progressive reference has begun
 
 
+def _own(_clip: Clip, _index: int, own: Conditions) -> Conditions:
+    return own
+
+
+def _elsewhere(clip: Clip, index: int, own: Conditions) -> Conditions:
+    return replace(own, audio=clip.audio((index + len(clip) // 2) % len(clip)))
+
+
 @dataclass(frozen=True)
 class Change:
     """One way to draw.
 
-    conditions: what stands in for a frame's own. other_mouth: whether the mouth is taken from the warp's reference, as
-    with a still, instead of the mouth bank.
+    heard: what is heard instead, of the clip, a frame's number and its own. other_mouth: whether the mouth is taken
+    from the warp's reference, as with a still, instead of the mouth bank.
     """
 
     steps: int = 1
     seed: int = 0
     without: tuple[str, ...] = ()
-    conditions: Callable[[Clip, int], Conditions] | None = None
+    heard: Callable[[Clip, int, Conditions], Conditions] = _own
     other_mouth: bool = False
-
-
-def _own(clip: Clip, index: int) -> Conditions:
-    return Conditions(clip.audio(index), clip.shapes[index])
-
-
-def _heard_elsewhere(clip: Clip, index: int) -> Conditions:
-    return replace(_own(clip, index), audio=clip.audio((index + len(clip) // 2) % len(clip)))
 
 
 CHANGES: Final[Mapping[str, Change]] = {
@@ -65,7 +64,7 @@ CHANGES: Final[Mapping[str, Change]] = {
     "no mouth shape": Change(without=("mouth",)),
     "no reference": Change(without=("reference",)),
     "not progressive": Change(without=("previous",)),
-    "other audio": Change(conditions=_heard_elsewhere),
+    "other audio": Change(heard=_elsewhere),
     "no mouth bank": Change(other_mouth=True),
 }
 
@@ -87,16 +86,15 @@ def conditions(clip: Clip, bench: Bench) -> Outcome:
 
 def _drawn(change: Change, references: References, indices: NDArray[np.int64], bench: Bench) -> dict[int, Array]:
     """The region (144, 176, 3) of every frame, drawn one after the other."""
-    clip, out = references.clip, dict[int, Array]()
-    renderer = Renderer(bench.model, steps=change.steps, seed=change.seed, without=change.without)
-    follower = Follower(clip)
-    for index in map(int, indices):
-        reference, mouth = follower.at(index, clip.shapes[index])
-        shown_mouth = references[reference if change.other_mouth else mouth]
-        seen, scene = (change.conditions or _own)(clip, index), clip.scene(index, reference)
-        shown = renderer.draw(references[reference], shown_mouth, clip.meshes[index], seen, scene)
-        out[index] = np.ascontiguousarray(shown.picture, np.float32)
-    return out
+    clip, model = references.clip, bench.model
+    own = own_conditions(clip, model)
+    frames = (
+        ClipFrame(references, int(index), model.geometry, true_mouth=True, alone=change.other_mouth)
+        for index in indices
+    )
+    heard = (change.heard(clip, int(index), own(int(index))) for index in indices)
+    made = shown(frames, heard, model, steps=change.steps, seed=change.seed, without=change.without)
+    return {int(index): one.picture for index, one in zip(indices, made, strict=True)}
 
 
 def _figures(shown: list[Array], ours: list[Array], truths: list[Array], meshes: list[Array]) -> Figures:

@@ -16,8 +16,7 @@ from difftalk.evaluation.metrics.pictures import gradient_energy
 from difftalk.face.space import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.media import video
 from difftalk.model import SHIPPED, Model
-from difftalk.talk.identity import Identity
-from difftalk.talk.portrait import of_still, portrayed
+from difftalk.talk.portrait import Portrait, of_still, portrayed
 from difftalk.talk.talker import STILL_SIZE, Talker
 
 SHARP_EYES: Final = 100.0  # px between the eyes from which skin sharpness is measured
@@ -29,7 +28,7 @@ PORTRAIT_SIDE: Final = 4.0  # eye distances from the face's middle that a portra
 class Subject:
     """Who speaks, and what: 16 kHz mono float32."""
 
-    identity: Identity
+    identity: Portrait
     waveform: Array
     eye_distance: float  # px
 
@@ -62,7 +61,6 @@ def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
 def portrait_of(clip: Clip, model: Model, seconds: float) -> Subject:
     """The demo's portrait with at most `seconds` of the clip's audio."""
     identity = of_still(DEMO, model, size=STILL_SIZE)
-    assert identity.pose is not None
     return Subject(identity, clip.sample.sound(seconds), identity.pose.scale)
 
 
@@ -81,7 +79,7 @@ def source_frames(sample: Sample, numbers: set[int]) -> dict[int, Image]:
 def sharpness(model: Model, subject: Subject) -> dict[str, float]:
     """Gradient energy of the region outside the inner mouth over the still's; nothing for small faces."""
     image = subject.identity.image
-    if image is None or subject.eye_distance < SHARP_EYES:
+    if subject.eye_distance < SHARP_EYES:
         return {}
     alignment = subject.identity.people[0].references[0].alignment
     weight = _source_weight(alignment, image.shape[:2])

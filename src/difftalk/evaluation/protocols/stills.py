@@ -7,13 +7,13 @@ first stage with the true latent; *ours*; *outputs*, videos of another tool. Not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 
 from difftalk.arrays import SAMPLE_RATE, Array, Image
-from difftalk.data.clip import Clip, Follower, References, frame_indices
+from difftalk.data.clip import Clip, ClipFrame, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import Figures, follow_figures, mouth_curves, opening_correlation, rest_figures
 from difftalk.evaluation.metrics.pictures import gradient_energy
@@ -33,6 +33,7 @@ from difftalk.evaluation.protocols.bench import (
     held_from,
     outcome,
     output_of,
+    shown,
     spoken,
     strips_of,
 )
@@ -40,7 +41,6 @@ from difftalk.evaluation.protocols.portraits import Subject, portrait_of, sharpn
 from difftalk.face.mouth import opening
 from difftalk.face.space import Alignment
 from difftalk.model import Model
-from difftalk.render.published_renderer import renderer_of
 from difftalk.speech.listener import Voice
 from difftalk.speech.motion import MOTION_RATE
 
@@ -181,22 +181,14 @@ def clip_meshes(clip: Clip, seconds: float) -> Array:
 
 def dubbed(clip: Clip, model: Model, waveform: Array, seconds: float) -> Performance:
     """The clip's frames speaking another waveform, at 25/s in the aligned space, tracked again; as `dub` does it."""
-    voice, renderer = Voice(model, articulation=1.0), renderer_of(model, steps=model.settings.steps, seed=0)
+    voice, pictures = Voice(model), References(clip)
     voice.push(waveform)
     voice.finish()
     indices = frame_indices(clip, min(seconds, len(waveform) / SAMPLE_RATE))
-    references, follower = References(clip), Follower(clip)
-
-    def frames() -> Iterator[Image]:
-        for number, index in enumerate(indices):
-            conditions = voice.at(number / MOTION_RATE)
-            mesh = clip.mesh(int(index), conditions.shape, model.geometry)
-            chosen, mouth = follower.at(int(index), conditions.shape)
-            scene = clip.scene(int(index), chosen)
-            drawn = renderer.draw(references[chosen], references[mouth], mesh, conditions, scene)
-            yield pasted(scene.aligned, drawn.picture)
-
-    return of_frames(frames(), model, Alignment(np.eye(2, 3)))
+    frames = (ClipFrame(pictures, int(index), model.geometry) for index in indices)
+    heard = (voice.at(number / MOTION_RATE) for number in range(len(indices)))
+    made = (pasted(one.frame, one.picture) for one in shown(frames, heard, model))
+    return of_frames(made, model, Alignment(np.eye(2, 3)))
 
 
 def long_run(clip: Clip, bench: Bench, name: str) -> Outcome:

@@ -14,17 +14,23 @@ from typing import Final
 import numpy as np
 
 from difftalk.arrays import Array, Image
-from difftalk.data.clip import Clip, Follower, References, frame_indices
+from difftalk.data.clip import Clip, ClipFrame, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import Figures
 from difftalk.evaluation.metrics.perception import lpips_distance
 from difftalk.evaluation.metrics.pictures import psnr, ssim
 from difftalk.evaluation.metrics.take import Performance, of_clip, pasted
-from difftalk.evaluation.protocols.bench import Bench, Outcome, held_from, strips_of, sync_figures
+from difftalk.evaluation.protocols.bench import (
+    Bench,
+    Outcome,
+    held_from,
+    predicted_conditions,
+    shown,
+    strips_of,
+    sync_figures,
+)
 from difftalk.evaluation.protocols.portraits import variant
-from difftalk.evaluation.protocols.teacher import predicted
 from difftalk.model import Model
-from difftalk.render.published_renderer import renderer_of
 
 TABLES: Final = ("ablation", "comparison")
 STRIDE: Final = 5  # frames between those that are judged as pictures
@@ -66,16 +72,10 @@ def _drawn(clip: Clip, bench: Bench, model: Model, without: tuple[str, ...]) -> 
     """The clip's frames with its own words, drawn one after the other."""
     if bench.outputs is not None:
         raise InputError("tables render by themselves; judge videos of other tools with --protocol strict")
-    renderer = renderer_of(model, steps=model.settings.steps, seed=0, without=without)
-    references, follower, target = References(clip), Follower(clip), predicted(clip, model)
-    indices, frames = frame_indices(clip, bench.seconds), list[Image]()
-    for index in map(int, indices):
-        mesh, conditions = target(index)
-        reference, mouth = follower.at(index, conditions.shape)
-        scene = clip.scene(index, reference)
-        drawn = renderer.draw(references[reference], references[mouth], mesh, conditions, scene)
-        frames.append(pasted(scene.aligned, np.asarray(drawn.picture, np.float32)))
-    return Performance(frames, clip.meshes[indices])
+    pictures, heard, indices = References(clip), predicted_conditions(clip, model), frame_indices(clip, bench.seconds)
+    frames = (ClipFrame(pictures, int(index), model.geometry) for index in indices)
+    made = shown(frames, (heard(int(index)) for index in indices), model, without=without)
+    return Performance([pasted(one.frame, one.picture) for one in made], clip.meshes[indices])
 
 
 def _outcome(clip: Clip, bench: Bench, made: Mapping[str, Performance]) -> Outcome:

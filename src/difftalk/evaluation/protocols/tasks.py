@@ -70,7 +70,6 @@ def _tasks(protocol: str, clip: Clip, bench: Bench, folder: Path) -> Iterator[Ta
 
 
 def _picture(path: Path, subject: Subject) -> str:
-    assert subject.identity.image is not None
     Pillow.fromarray(subject.identity.image).save(path)
     return str(path)
 

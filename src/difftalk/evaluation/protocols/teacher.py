@@ -7,31 +7,26 @@ every fifth frame, flicker on all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.data.clip import Clip, Follower, References, frame_indices
+from difftalk.data.clip import Clip, ClipFrame, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import OPEN, Figures
 from difftalk.evaluation.metrics.perception import early_distance, lpips_distance
 from difftalk.evaluation.metrics.pictures import box_texture, inner_mouth_box, psnr, region_of, ssim
 from difftalk.evaluation.metrics.take import Performance, flicker, pasted
-from difftalk.evaluation.protocols.bench import Bench, Outcome, strips_of
+from difftalk.evaluation.protocols.bench import Bench, Outcome, own_conditions, predicted_conditions, shown, strips_of
 from difftalk.evaluation.protocols.portraits import variant
 from difftalk.face.space import EYE_DISTANCE, region_mask
 from difftalk.model import Model
-from difftalk.render.published_renderer import PublishedRenderer, renderer_of
-from difftalk.render.references import Reference, Scene
-from difftalk.render.renderer import Renderer
-from difftalk.speech.listener import Conditions, Voice
+from difftalk.render.drawing import Shown
 from difftalk.speech.motion import MOTION_RATE
-
-Target = tuple[Array, Conditions]
 
 STRIDE: Final = 5  # frames
 TURNED: Final = 20.0  # degrees
@@ -40,7 +35,7 @@ SEQUENCES: Final = ("ours", "painter", "composite")  # systems that draw every f
 
 
 @dataclass
-class _Shown:
+class _Kept:
     """What every system shows: pictures by system at the strided frames, aligned frames by system at all."""
 
     pictures: dict[str, list[Array]] = field(default_factory=dict)
@@ -51,19 +46,9 @@ class _Shown:
     same: list[bool] = field(default_factory=list)  # whether a frame's reference is the one before it
 
 
-class _Seen(NamedTuple):
-    """What one frame is drawn from, in the order of a renderer's draw()."""
-
-    reference: Reference
-    mouth: Reference
-    mesh: Array
-    conditions: Conditions
-    scene: Scene
-
-
 def teacher(clip: Clip, bench: Bench) -> Outcome:
     """The true mesh: no motion enters."""
-    return _compared(clip, bench, frame_indices(clip, bench.seconds), _true(clip, bench.model))
+    return _compared(clip, bench, frame_indices(clip, bench.seconds), true_mouth=True)
 
 
 def turn(clip: Clip, bench: Bench) -> Outcome:
@@ -71,96 +56,72 @@ def turn(clip: Clip, bench: Bench) -> Outcome:
     yaws = np.array([pose.yaw for pose in clip.poses])
     turned = np.flatnonzero(np.abs(yaws) > TURNED)
     indices = turned[: round(bench.seconds * MOTION_RATE)].astype(np.int64)
-    return _compared(clip, bench, indices, _true(clip, bench.model)) if len(indices) else Outcome({})
+    return _compared(clip, bench, indices, true_mouth=True) if len(indices) else Outcome({})
 
 
 def reconstruction(clip: Clip, bench: Bench) -> Outcome:
     """The clip's own audio, its mesh predicted from it: pose from the frame, mouth from the motion."""
-    return _compared(clip, bench, frame_indices(clip, bench.seconds), predicted(clip, bench.model))
+    return _compared(clip, bench, frame_indices(clip, bench.seconds), true_mouth=False)
 
 
-def _true(clip: Clip, model: Model) -> Callable[[int], Target]:
-    kind = model.settings.renderer
-    return lambda index: (clip.meshes[index], Conditions(clip.audio(index, kind), clip.shapes[index]))
-
-
-def predicted(clip: Clip, model: Model) -> Callable[[int], Target]:
-    """Asked for frames in order; the clip's lip/audio offset is repaired, the same for every model."""
-    voice = Voice(model, articulation=1.0)
-    voice.push(clip.sample.sound())
-    voice.finish()
-    late = clip.sample.record.offset / MOTION_RATE
-
-    def target(index: int) -> Target:
-        conditions = voice.at(max(0.0, float(clip.sample.seconds[index]) + late))
-        mesh = clip.mesh(index, conditions.shape, model.geometry)
-        return mesh, conditions
-
-    return target
-
-
-def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], target: Callable[[int], Target]) -> Outcome:
+def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], *, true_mouth: bool) -> Outcome:
     if bench.outputs is not None:
         raise InputError(
             "teacher, turn and reconstruction render by themselves; judge videos of other tools with strict"
         )
-    shown, references, model = _Shown(), References(clip), bench.model
-    renderers: dict[str, Renderer | PublishedRenderer] = {
-        "ours": renderer_of(model, steps=model.settings.steps, seed=0)
-    }
+    kept, pictures, model = _Kept(), References(clip), bench.model
+    heard = own_conditions(clip, model) if true_mouth else predicted_conditions(clip, model)
+    systems = {"ours": model}
     if model.settings.renderer == "denoiser" and "painter" in model.graphs:
-        renderers["painter"] = Renderer(variant(model, renderer="painter"), steps=1, seed=0)
-    follower = Follower(clip)
+        systems["painter"] = variant(model, renderer="painter")
+    frames = [ClipFrame(pictures, int(index), model.geometry, true_mouth=true_mouth) for index in indices]
+    films = [shown(frames, (heard(frame.index) for frame in frames), system) for system in systems.values()]
     before: int | None = None
-    for number, index in enumerate(map(int, indices)):
-        mesh, conditions = target(index)
-        chosen, mouth = follower.at(index, conditions.shape)
-        seen = _Seen(references[chosen], references[mouth], mesh, conditions, clip.scene(index, chosen))
-        pictures, composite = _draw(shown, renderers, seen)
+    for number, (frame, *made) in enumerate(zip(frames, *films, strict=True)):
+        drawn = dict(zip(systems, made, strict=True))
+        regions, ours = _regions(kept, drawn), drawn["ours"]
         if number % STRIDE == 0:
-            truth = region_of(seen.scene.aligned)
-            pictures["held"] = region_of(seen.reference.aligned)
+            truth = region_of(ours.frame)
+            regions["held"] = region_of(ours.reference.aligned)
             if model.settings.renderer == "denoiser":
-                other = clip.sample.frame((index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
-                pictures |= _decoded(model, truth, region_of(other), composite)
-            _keep(shown, pictures, truth, clip.meshes[index])
-        shown.same.append(chosen == before)
-        before = chosen
-    figures = _figures(shown, [clip.meshes[i] for i in indices])
-    rows = {name: Performance(frames, clip.meshes[list(indices)]) for name, frames in shown.frames.items()}
-    return Outcome(figures, strips=strips_of({name: rows[name] for name in ("truth", "composite", *renderers)}))
+                other = clip.sample.frame((frame.index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
+                regions |= _decoded(model, truth, region_of(other), ours.drawn.composite)
+            _keep(kept, regions, truth, clip.meshes[frame.index])
+        kept.same.append(ours.choice.reference == before)
+        before = ours.choice.reference
+    figures = _figures(kept, [clip.meshes[i] for i in indices])
+    rows = {name: Performance(film, clip.meshes[list(indices)]) for name, film in kept.frames.items()}
+    return Outcome(figures, strips=strips_of({name: rows[name] for name in ("truth", "composite", *systems)}))
 
 
-def _draw(
-    shown: _Shown, renderers: Mapping[str, Renderer | PublishedRenderer], seen: _Seen
-) -> tuple[dict[str, Array], Array]:
-    """Every system's picture of one frame, and the composite (5, 144, 176); aligned frames are kept."""
-    drawn = {name: renderer.draw(*seen) for name, renderer in renderers.items()}
-    composite = drawn["ours"].composite
-    pictures = {name: one.picture for name, one in drawn.items()} | {"composite": composite[:3].transpose(1, 2, 0)}
-    for name, picture in pictures.items():
-        shown.frames.setdefault(name, []).append(pasted(seen.scene.aligned, picture))
-    shown.frames.setdefault("truth", []).append(seen.scene.aligned)
-    shown.drawn.append(seen.mesh)
-    return pictures, composite
+def _regions(kept: _Kept, drawn: Mapping[str, Shown]) -> dict[str, Array]:
+    """Every system's picture of one frame, and the composite's; aligned frames are kept."""
+    ours = drawn["ours"]
+    regions = {name: one.picture for name, one in drawn.items()}
+    regions["composite"] = ours.drawn.composite[:3].transpose(1, 2, 0)
+    for name, region in regions.items():
+        kept.frames.setdefault(name, []).append(pasted(ours.frame, region))
+    kept.frames.setdefault("truth", []).append(ours.frame)
+    kept.drawn.append(ours.mesh)
+    return regions
 
 
-def _keep(shown: _Shown, pictures: Mapping[str, Array], truth: Array, mesh: Array) -> None:
+def _keep(kept: _Kept, pictures: Mapping[str, Array], truth: Array, mesh: Array) -> None:
     """A frame's pictures, to be judged as such; its true region and aligned mesh."""
     for name, picture in pictures.items():
-        shown.pictures.setdefault(name, []).append(np.ascontiguousarray(picture, np.float32))
-    shown.truths.append(truth)
-    shown.meshes.append(mesh)
+        kept.pictures.setdefault(name, []).append(np.ascontiguousarray(picture, np.float32))
+    kept.truths.append(truth)
+    kept.meshes.append(mesh)
 
 
-def _figures(shown: _Shown, meshes: Sequence[Array]) -> dict[str, Figures]:
-    true_flicker = _flicker(shown.frames["truth"], meshes, shown.same)
+def _figures(kept: _Kept, meshes: Sequence[Array]) -> dict[str, Figures]:
+    true_flicker = _flicker(kept.frames["truth"], meshes, kept.same)
     out = {}
-    for name, pictures in shown.pictures.items():
-        out[name] = picture_figures(pictures, shown.truths, shown.meshes)
+    for name, pictures in kept.pictures.items():
+        out[name] = picture_figures(pictures, kept.truths, kept.meshes)
         if name in SEQUENCES:
             for area, value, of in zip(
-                ("skin", "mouth"), _flicker(shown.frames[name], shown.drawn, shown.same), true_flicker, strict=True
+                ("skin", "mouth"), _flicker(kept.frames[name], kept.drawn, kept.same), true_flicker, strict=True
             ):
                 out[name][f"flicker_{area}"] = value / of if of > 0 else np.nan
     return out

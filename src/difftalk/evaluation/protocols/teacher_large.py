@@ -6,25 +6,24 @@ from pictures shrunk to the small crop's resolution: what it lacks is what the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.data.clip import Clip, Follower, frame_indices
+from difftalk.data.clip import Clip, ClipFrame, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import Figures
 from difftalk.evaluation.metrics.perception import lpips_distance
 from difftalk.evaluation.metrics.pictures import gradient_energy, psnr
-from difftalk.evaluation.protocols.bench import Bench, Outcome
+from difftalk.evaluation.protocols.bench import Bench, Outcome, own_conditions, shown
 from difftalk.evaluation.protocols.portraits import source_frames
 from difftalk.face.space import ALIGNED_SIZE, EYE_DISTANCE, REGION_X, REGION_Y, Alignment, region_mask
-from difftalk.render.published_renderer import renderer_of
+from difftalk.render.drawing import Choice
 from difftalk.render.references import Reference, Scene
-from difftalk.speech.listener import Conditions
 
 SCALE: Final = 2  # of the crop over the usual one
 STRIDE: Final = 6  # frames
@@ -32,12 +31,27 @@ MOUTH: Final = (slice(64, 164), slice(88, 264))  # rows and columns of the large
 
 
 @dataclass(frozen=True)
-class _Shot:
-    """A frame with what it is drawn from, by numbers."""
+class _LargeFrame(ClipFrame):
+    """A clip's frame at the source's own size. held: references made of `sources`, by number, shrunk by `scale`."""
 
-    index: int
-    reference: int
-    mouth: int
+    sources: Mapping[int, Image] = field(default_factory=dict)
+    scale: float = 1.0
+    held: dict[int, Reference] = field(default_factory=dict)
+
+    def references(self, choice: Choice) -> tuple[Reference, Reference]:
+        return self._reference(choice.reference), self._reference(choice.mouth)
+
+    def scene(self, choice: Choice) -> Scene:
+        return Scene.of(*self.picture(self.index))
+
+    def picture(self, number: int) -> tuple[Image, Alignment]:
+        return _shrunk(self.sources[number], self.clip.sample.alignment(number), self.scale)
+
+    def _reference(self, number: int) -> Reference:
+        if number not in self.held:
+            image, alignment = self.picture(number)
+            self.held[number] = Reference(image, alignment, self.clip.meshes[number], alignment.crop(image))
+        return self.held[number]
 
 
 def large(clip: Clip, bench: Bench) -> Outcome:
@@ -46,37 +60,39 @@ def large(clip: Clip, bench: Bench) -> Outcome:
         raise InputError("protocol large renders by itself; it cannot judge videos of another tool")
     if clip.sample.record.eye_distance < SCALE * EYE_DISTANCE:
         return Outcome({})
-    shots = list(_shots(clip, bench))
-    sources = source_frames(clip.sample, {n for shot in shots for n in (shot.index, shot.reference, shot.mouth)})
+    indices = frame_indices(clip, bench.seconds)[::STRIDE]
+    sources = source_frames(clip.sample, _looked_at(clip, bench, indices))
     small = EYE_DISTANCE / clip.sample.record.eye_distance
-    truths = [_crop(sources[shot.index], clip.sample.alignment(shot.index)) for shot in shots]
-    drawn = {"ours": _drawn(clip, bench, shots, sources, 1.0), "small": _drawn(clip, bench, shots, sources, small)}
+    truths = [_crop(sources[index], clip.sample.alignment(index)) for index in map(int, indices)]
+    drawn = {name: _drawn(clip, bench, indices, sources, scale) for name, scale in (("ours", 1.0), ("small", small))}
     figures = {name: _figures(pictures, truths) for name, pictures in drawn.items()}
     strips = {"truth": truths, **drawn}
     return Outcome(figures, strips={name: [_region(picture) for picture in row[:6]] for name, row in strips.items()})
 
 
-def _shots(clip: Clip, bench: Bench) -> Iterable[_Shot]:
-    follower = Follower(clip)
-    for index in map(int, frame_indices(clip, bench.seconds)[::STRIDE]):
-        yield _Shot(index, *follower.at(index, clip.shapes[index]))
+def _looked_at(clip: Clip, bench: Bench, indices: NDArray[np.int64]) -> set[int]:
+    """Numbers of the frames, and of all that they are drawn from."""
+    found, pictures = {int(index) for index in indices}, References(clip)
+    before: Choice | None = None
+    for index in map(int, indices):
+        before = ClipFrame(pictures, index, bench.model.geometry).choose(clip.shapes[index], before)
+        found |= {before.reference, before.mouth}
+    return found
 
 
-def _drawn(clip: Clip, bench: Bench, shots: list[_Shot], sources: dict[int, Image], scale: float) -> list[Image]:
-    """Large crops of the frames as drawn from pictures shrunk by `scale`; the warp's rim follows frame by frame."""
-    renderer = renderer_of(bench.model, steps=bench.model.settings.steps, seed=0)
-    held: dict[int, Reference] = {}
+def _drawn(
+    clip: Clip, bench: Bench, indices: NDArray[np.int64], sources: Mapping[int, Image], scale: float
+) -> list[Image]:
+    """Large crops of the frames as drawn from pictures shrunk by `scale`."""
+    own, pictures, held = own_conditions(clip, bench.model), References(clip), dict[int, Reference]()
+    frames = [
+        _LargeFrame(pictures, int(index), bench.model.geometry, True, False, sources, scale, held) for index in indices
+    ]
+    made = shown(frames, (own(frame.index) for frame in frames), bench.model, apart=STRIDE)
     out = []
-    for shot in shots:
-        for number in (shot.reference, shot.mouth):
-            if number not in held:
-                image, alignment = _shrunk(sources[number], clip.sample.alignment(number), scale)
-                held[number] = Reference(image, alignment, clip.meshes[number], alignment.crop(image))
-        image, alignment = _shrunk(sources[shot.index], clip.sample.alignment(shot.index), scale)
-        seen = Conditions(clip.audio(shot.index, bench.model.settings.renderer), clip.shapes[shot.index])
-        reference, mouth = held[shot.reference], held[shot.mouth]
-        made = renderer.draw(reference, mouth, clip.meshes[shot.index], seen, Scene.of(image, alignment))
-        out.append(_crop(made.onto(image, alignment, reference), alignment))
+    for frame, one in zip(frames, made, strict=True):
+        image, alignment = frame.picture(frame.index)
+        out.append(_crop(one.drawn.onto(image, alignment, one.reference), alignment))
     return out
 
 

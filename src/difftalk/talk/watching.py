@@ -1,0 +1,194 @@
+"""A video watched once, from end to end: every frame's pose and alignment, who is in it, and what each is drawn from.
+
+For each person references at different turns of the head and the mouth bank: references that show the inside of the
+mouth, opened in different ways. Pictures of the video itself are not kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from difftalk.arrays import SAMPLE_RATE, Array, Image
+from difftalk.errors import FaceError, InputError, MediaError
+from difftalk.face.finder import MAX_YAW
+from difftalk.face.landmarks import CHIN, LIPS, UPPER
+from difftalk.face.recognition import Recogniser, Run, is_cut, runs
+from difftalk.face.space import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y
+from difftalk.face.tracker import Followed, Tracker, follow
+from difftalk.media import audio, picture, video
+from difftalk.media.marks import Mark
+from difftalk.media.timeline import repeats_note, timeline
+from difftalk.overlap import ahead
+from difftalk.render.cover import Cover, Lookout, mouth_hidden, settled
+from difftalk.speech.listener import listened
+from difftalk.speech.own_way import OwnWay, at_rate, learn_aligned
+from difftalk.talk.footage import Footage, Tracked
+from difftalk.talk.identity import check_size, lookout_of
+from difftalk.talk.person import NEAR_CHANGE, Offers, People
+
+if TYPE_CHECKING:
+    from difftalk.model import Model
+
+BLENDED: Final = 5  # frames before and after one face becomes another that are passed through: no mouth fits them
+NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
+JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
+MIN_ZOOM: Final = 0.6
+OWN_SECONDS: Final = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
+WARY: Final = 8  # frames for which what was before the face may not be quite gone
+SEEN_FRAMES: Final = 6  # from which somebody is spoken of
+ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
+MOUTH: Final = np.concatenate([LIPS, CHIN])
+
+
+def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Footage:
+    """The identity of a video, read once. progress: frames done, frames in all."""
+    if picture.is_still(path):
+        raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
+    info = video.probe(path)
+    tracker, offers = Tracker(model.face_finder), Offers()
+    tracked: list[tuple[Tracked | None, Run | None]] = []
+    distances: list[float] = []
+    mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
+    every = max(1, info.frame_count // NEUTRAL_FRAMES)
+    marks: list[Mark] = []
+    damaged: list[float] = []
+    followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
+    before: tuple[int, Followed] | None = None  # the last frame that shows somebody, and its number
+    dissolves: list[int] = []  # first frames of those who come out of one
+    lookout, lately = lookout_of(model), deque[Cover | None](maxlen=WARY)
+    recogniser = Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
+    for frame, run in runs(followed, recogniser):
+        found = _tracked(frame, lookout) if run is not None else None
+        tracked.append((found, run))
+        if found is not None and frame.face is not None:
+            distances.append(frame.face.eye_distance)
+            lately.append(found.cover)
+        if found is not None and run is not None and frame.face is not None and not found.mouth_hidden:
+            free = found.pose.remove(frame.face.points)
+            cover = next((cover for cover in reversed(lately) if cover is not None), None)
+            number = len(tracked) - 1
+            cut = before is not None and _parted(*before, number, frame)
+            if offers.take(run, frame, free, for_neutral=len(tracked) % every == 0, cover=cover, cut=cut):
+                dissolves.append(number)
+            if frame.seconds < OWN_SECONDS:
+                mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
+        if run is not None:
+            before = len(tracked) - 1, frame
+        if progress is not None:
+            progress(len(tracked), max(info.frame_count, len(tracked)))
+    if not distances:
+        raise FaceError(
+            f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
+        )
+    check_size(path, float(np.median(distances)))
+    people = offers.finish()
+    seen = [candidates.person(model.geometry) for _, candidates in people.known]
+    frames = _uncovered(
+        [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked]
+    )
+    for number in dissolves:
+        for near in range(max(0, number - BLENDED), min(len(frames), number + BLENDED)):
+            frames[near] = None
+    own_way = None
+    if len(seen) == 1:
+        own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
+    times = timeline(info, [mark.seconds for mark in marks])
+    notes = [*_notes(people, tracker.faces_seen, frames, damaged), *repeats_note(info, times)]
+    return Footage(path, seen, info, _enlarged(frames), marks, times, notes=notes, own_way=own_way)
+
+
+def _parted(last: int, before: Followed, number: int, now: Followed) -> bool:
+    """Whether two frames, of these numbers, with none between that shows somebody, are of different pictures."""
+    return is_cut(before, now) if number - last == 1 else number - last > NEAR_CHANGE
+
+
+def _notes(people: People, faces: int, frames: list[Tracked | None], damaged: list[float]) -> list[str]:
+    notes = [f"up to {faces} faces: took the largest"] if faces > 1 else []
+    several = sum(1 for _, candidates in people.known if candidates.count >= SEEN_FRAMES)
+    if several > 1:
+        notes.append(f"{several} people one after the other: each is drawn from their own frames, all of them speak")
+    if damaged:
+        notes.append(f"{len(damaged)} frames come from damaged data, the first at {damaged[0]:.2f} s; they are kept")
+    outside = sum(1 for t in frames if t is not None and t.zoom < 1)
+    if outside:
+        notes.append(f"in {outside} frame(s) the chin reaches beyond the mask; there and around the mask is larger")
+    return notes
+
+
+def _own_way(path: Path, model: Model, mouths: list[tuple[float, Array]], rest: Array) -> OwnWay | None:
+    """From a video's own sound and its mouths' times and shapes (16,), of which `rest` is the neutral's.
+
+    None where there are none in its first minute, or sound and mouths do not go together.
+    """
+    if not mouths:
+        return None
+    seconds, shown = np.array([time for time, _ in mouths]), np.stack([shape for _, shape in mouths]) - rest
+    try:
+        waveform = audio.read(path, from_video_start=True)[: round(OWN_SECONDS * SAMPLE_RATE)]
+    except MediaError:
+        return None
+    return learn_aligned(listened(waveform, model), at_rate(seconds, shown), model.geometry)
+
+
+def _pictures(path: Path, marks: list[Mark], damaged: list[float]) -> Generator[tuple[Image, float], None, None]:
+    """The video's frames; their marks are put into `marks`, the times of damaged ones into `damaged`."""
+    for frame in video.read(path):
+        marks.append(frame.mark)
+        if frame.damaged:
+            damaged.append(frame.seconds)
+        yield frame.image, frame.seconds
+
+
+def _tracked(frame: Followed, lookout: Lookout | None) -> Tracked | None:
+    """None for a frame that is passed through: no face, turned away, or the mouth outside the picture."""
+    if frame.face is None or frame.pose is None or frame.alignment is None or abs(frame.pose.yaw) > MAX_YAW:
+        return None
+    mouth = frame.face.points[LIPS, :2]
+    height, width = frame.image.shape[:2]
+    if (mouth < 0).any() or (mouth > np.array([width, height])).any():
+        return None
+    zoom = _zoom_needed(frame.alignment.points(frame.face.points)[MOUTH, :2])
+    cover = lookout(frame.image, frame.alignment, frame.face.points) if lookout is not None else None
+    hidden = cover is not None and cover.hides_mouth
+    return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], zoom, cover=cover, mouth_hidden=hidden)
+
+
+def _uncovered(frames: list[Tracked | None]) -> list[Tracked | None]:
+    """The frames with their covers as they last.
+
+    A person of number -1 was never seen with the mouth uncovered; it stays hidden.
+    """
+    found = [None if frame is None else frame.cover for frame in frames]
+    covers = settled(found, [None if frame is None else frame.alignment for frame in frames])
+    return [
+        None if frame is None else replace(frame, cover=cover, mouth_hidden=bool(hidden) or frame.person < 0)
+        for frame, cover, hidden in zip(frames, covers, mouth_hidden(found), strict=True)
+    ]
+
+
+def _zoom_needed(points: Array) -> float:
+    """Scale about the eyes' middle at which aligned points (n, 2) lie in the region, JAW_MARGIN from its border."""
+    middle = ALIGNED_SIZE / 2
+    reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - JAW_MARGIN)
+    depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - JAW_MARGIN - EYE_LINE)
+    return float(np.clip(1 / max(reach, depth, 1.0), MIN_ZOOM, 1))
+
+
+def _enlarged(frames: list[Tracked | None]) -> list[Tracked | None]:
+    """Alignments zoomed out around the frames that need it, smoothly, so that the mask grows and shrinks unseen."""
+    zoom = np.array([1.0 if frame is None else frame.zoom for frame in frames])
+    if (zoom == 1).all():
+        return frames
+    reach = np.lib.stride_tricks.sliding_window_view
+    lowest = reach(np.pad(zoom, 2 * ZOOM_REACH, mode="edge"), 2 * ZOOM_REACH + 1).min(1)
+    smooth = reach(lowest, 2 * ZOOM_REACH + 1).mean(1)  # a mean of values each of which is low enough
+    return [
+        None if frame is None else replace(frame, alignment=frame.alignment.zoomed(float(z)))
+        for frame, z in zip(frames, smooth, strict=True)
+    ]

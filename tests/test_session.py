@@ -1,0 +1,136 @@
+"""Sessions: frames come as the sound does, and one that was kept goes on with the same frames, in another process."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from difftalk.arrays import SAMPLE_RATE, State
+from difftalk.errors import InputError
+from difftalk.model import Model
+from difftalk.talk.footage import Footage
+from difftalk.talk.identity import Identity, Manner
+from difftalk.talk.portrait import Portrait
+from difftalk.talk.session import Session, TalkingFrame
+
+Wave = NDArray[np.float32]
+PIECE = 4000  # samples
+
+# Goes on with a session that was kept, with the sound that is left, and prints a hash a frame.
+GO_ON = """
+import hashlib, sys
+import numpy as np
+from safetensors.numpy import load_file
+from difftalk import Talker
+from difftalk.talk.session import Session
+folder, source, kept, sound, piece = sys.argv[1:]
+talker = Talker.from_pretrained(folder)
+person = talker.identity(source, size=None)
+with Session.from_state(talker.model, person, load_file(kept)) as session:
+    waveform = np.load(sound)
+    for start in range(0, len(waveform), int(piece)):
+        for frame in session.push(waveform[start : start + int(piece)]):
+            print(hashlib.sha256(frame.image.tobytes()).hexdigest(), frame.seconds)
+    for frame in session.finish():
+        print(hashlib.sha256(frame.image.tobytes()).hexdigest(), frame.seconds)
+"""
+
+
+def said(frame: TalkingFrame) -> str:
+    return f"{hashlib.sha256(frame.image.tobytes()).hexdigest()} {frame.seconds}"
+
+
+def run(session: Session, waveform: Wave, keep_at: set[int] | None = None) -> Iterator[tuple[str, State | None, int]]:
+    """Every frame, with the state after it where that is asked for, and the samples pushed by then."""
+    count = 0
+    for start in range(0, len(waveform) + PIECE, PIECE):
+        last = start >= len(waveform)
+        for frame in session.finish() if last else session.push(waveform[start : start + PIECE]):
+            count += 1
+            state = session.state() if keep_at is not None and count in keep_at and not last else None
+            yield said(frame), state, min(start + PIECE, len(waveform))
+
+
+@pytest.fixture(params=["animate", "dub"])
+def person(request: pytest.FixtureRequest, still_identity: Portrait, clip_identity: Footage) -> Identity:
+    return {"animate": still_identity, "dub": clip_identity}[request.param]
+
+
+@pytest.fixture
+def sound(waveform: Wave) -> Wave:
+    """Speech, a silence, speech: longer than the clip, so that it turns round."""
+    return np.concatenate([waveform, np.zeros(SAMPLE_RATE // 2, np.float32), waveform[: SAMPLE_RATE // 2]])
+
+
+def test_a_kept_session_goes_on_in_a_new_process(
+    denoiser_model: Model, person: Identity, sound: Wave, tmp_path: Path
+) -> None:
+    denoiser_model.save(tmp_path / "model")
+    at = {int(number) for number in np.random.default_rng(0).choice(np.arange(1, 36), 5, replace=False)}
+    whole = list(run(Session(denoiser_model, person, Manner(seed=3)), sound, at))
+    frames, kept = [frame for frame, _, _ in whole], {n: one for n, one in enumerate(whole, 1) if one[1] is not None}
+    assert len(frames) == 50
+    assert len(kept) == 5
+    for number, (_, state, pushed) in kept.items():
+        assert state is not None
+        save_file(state, tmp_path / "kept.safetensors")
+        np.save(tmp_path / "rest.npy", sound[pushed:])
+        given = (tmp_path / "model", person.path, tmp_path / "kept.safetensors", tmp_path / "rest.npy", PIECE)
+        done = subprocess.run(
+            [sys.executable, "-c", GO_ON, *map(str, given)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines() == frames[number:]
+
+
+def test_frames_that_are_not_taken_come_later(denoiser_model: Model, person: Identity, sound: Wave) -> None:
+    whole = [frame for frame, _, _ in run(Session(denoiser_model, person), sound)]
+    with Session(denoiser_model, person) as session:
+        first = said(next(session.push(sound)))
+        assert [first, *map(said, session.finish())] == whole
+
+
+def test_a_finished_session_takes_no_sound(denoiser_model: Model, person: Identity, sound: Wave) -> None:
+    session = Session(denoiser_model, person)
+    assert list(session.finish()) == []
+    with pytest.raises(InputError, match="was finished; begin a new one"):
+        session.push(sound)
+    with pytest.raises(InputError, match="was finished; begin a new one"):
+        session.finish()
+
+
+def test_what_a_state_does_not_fit(
+    denoiser_model: Model, painter_model: Model, clip_identity: Footage, still_identity: Portrait, sound: Wave
+) -> None:
+    with Session(denoiser_model, still_identity) as session:
+        next(session.push(sound))
+        state = session.state()
+    with pytest.raises(InputError, match=r"kept with the model [0-9a-f]{12}, this one is [0-9a-f]{12}"):
+        Session.from_state(painter_model, still_identity, state)
+    with pytest.raises(InputError, match=r"kept with the identity [0-9a-f]{12}, this one is"):
+        Session.from_state(denoiser_model, clip_identity, state)
+    for broken in ({}, {"session": np.zeros(3, np.uint8)}, {"session": np.frombuffer(b"{}", np.uint8)}):
+        with pytest.raises(InputError, match="not the state of a session"):
+            Session.from_state(denoiser_model, still_identity, dict(broken))
+
+
+def test_manner_out_of_range() -> None:
+    wrong: list[dict[str, Any]] = [
+        {"head_motion": 3},
+        {"fit": "stretch"},
+        {"own_way": -1},
+        {"articulation": 4},
+        {"seed": -1},
+        {"steps": 1001},
+    ]
+    for options in wrong:
+        with pytest.raises(InputError, match="allowed are"):
+            Manner(**options)
