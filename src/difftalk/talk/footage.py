@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array, Image, State, joined, part
 from difftalk.face.landmarks import POINTS, UPPER
 from difftalk.face.mouth import Geometry
 from difftalk.face.pose import Pose
@@ -22,12 +24,15 @@ from difftalk.media import video
 from difftalk.media.audio import frame_count
 from difftalk.media.marks import Mark
 from difftalk.media.timeline import shown_rate
+from difftalk.media.video import VideoInfo
 from difftalk.overlap import ahead
 from difftalk.render.cover import Cover
+from difftalk.speech.own_way import OwnWay
+from difftalk.talk import keeping
 from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting
+from difftalk.talk.keeping import Kept
 
 if TYPE_CHECKING:
-    from difftalk.media.video import VideoInfo
     from difftalk.speech.loudness import Loudness
 
 BACKWARD_BYTES: Final = 400_000_000  # of pictures held while going backwards
@@ -80,6 +85,42 @@ class Footage(Identity):
         """Pictures and times of the frames behind the first `count` that are shown."""
         for _, image, seconds in self._forward(count):
             yield image, seconds
+
+    def kept(self) -> Kept:
+        images, own_way = keeping.Pictures(), self.own_way
+        arrays = joined(
+            frames=_of_frames(self.frames),
+            marks=_of_marks(self.marks),
+            times={"seconds": np.concatenate(self.times), "counts": np.array([len(each) for each in self.times])},
+            own_way={} if own_way is None else {"rest": own_way.rest, "turn": own_way.turn, "ear": own_way.ear},
+            people=keeping.of_people(self.people, images),
+            pictures=images.arrays,
+        )
+        info = asdict(self.info) | {
+            "path": "",
+            "frame_rate": str(self.info.frame_rate),
+            "pixel_aspect": str(self.info.pixel_aspect),
+        }
+        video_mark = keeping.mark_of(self.path)
+        return Kept({"kind": "footage", **self._facts(), "info": info, "video": video_mark}, arrays)
+
+    @classmethod
+    def of_kept(cls, kept: Kept, video: Path | None) -> Footage:
+        state, images = kept.arrays, keeping.pictures(part(kept.arrays, "pictures"))
+        path, info, own_way = keeping.known(kept.facts["video"], video), kept.facts["info"], part(state, "own_way")
+        exact = {name: Fraction(info[name]) for name in ("frame_rate", "pixel_aspect")}
+        seconds, ends = state["times.seconds"].tolist(), np.cumsum(state["times.counts"]).tolist()
+        return cls(
+            path,
+            keeping.people_of(part(state, "people"), images),
+            VideoInfo(**info | exact | {"path": path}),
+            _frames_of(part(state, "frames")),
+            _marks_of(part(state, "marks")),
+            [seconds[start:end] for start, end in zip([0, *ends], ends, strict=False)],
+            notes=kept.facts["notes"],
+            own_way=OwnWay(**own_way) if own_way else None,
+            model=kept.facts["model"],
+        )
 
     def _with_cuts(self, fit: str, first: int) -> Generator[Shot, None, None]:
         before: Shot | None = None
@@ -141,6 +182,55 @@ class Footage(Identity):
         for frame in itertools.islice(frames, stop - first):
             for seconds in self.times[frame.mark.number]:
                 yield frame.mark.number, frame.image, seconds
+
+
+def _of_frames(frames: list[Tracked | None]) -> State:
+    """A column for each number of those that show somebody, and of the covers of those that have one."""
+    there = [frame for frame in frames if frame is not None]
+    return {
+        "there": np.array([frame is not None for frame in frames], np.bool_),
+        "alignment": keeping.of_alignments([frame.alignment for frame in there]),
+        "upper": np.stack([frame.upper for frame in there]) if there else np.zeros((0, len(UPPER), 3), np.float32),
+        "zoom": np.array([frame.zoom for frame in there], np.float64),
+        "person": np.array([frame.person for frame in there], np.int64),
+        "covered": np.array([frame.cover is not None for frame in there], np.bool_),
+        "mouth_hidden": np.array([frame.mouth_hidden for frame in there], np.bool_),
+        **joined(
+            pose=keeping.of_poses([frame.pose for frame in there]),
+            cover=keeping.of_covers([frame.cover for frame in there if frame.cover is not None]),
+        ),
+    }
+
+
+def _frames_of(state: State) -> list[Tracked | None]:
+    covers = iter(keeping.covers_of(part(state, "cover")))
+    columns = zip(
+        keeping.poses_of(part(state, "pose")),
+        keeping.alignments_of(state["alignment"]),
+        state["upper"],
+        state["zoom"].tolist(),
+        state["person"].tolist(),
+        (next(covers) if covered else None for covered in state["covered"]),
+        state["mouth_hidden"].tolist(),
+        strict=True,
+    )
+    there = itertools.starmap(Tracked, columns)
+    return [next(there) if shows else None for shows in state["there"]]
+
+
+def _of_marks(marks: list[Mark]) -> State:
+    return {
+        "number": np.array([mark.number for mark in marks], np.int64),
+        "seconds": np.array([mark.seconds for mark in marks], np.float64),
+        "stamped": np.array([mark.stamp is not None for mark in marks], np.bool_),
+        "stamp": np.array([mark.stamp or 0 for mark in marks], np.int64),
+        "key": np.array([mark.key for mark in marks], np.bool_),
+    }
+
+
+def _marks_of(state: State) -> list[Mark]:
+    columns = zip(*(state[name].tolist() for name in ("number", "seconds", "stamp", "key", "stamped")), strict=True)
+    return [Mark(number, seconds, stamp if stamped else None, key) for number, seconds, stamp, key, stamped in columns]
 
 
 def _follows(before: Shot, now: Shot) -> bool:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -21,6 +22,8 @@ from difftalk.face.space import Alignment
 from difftalk.render.cover import Cover, Lookout
 from difftalk.render.drawing import Choice
 from difftalk.render.references import Person, Reference, Scene
+from difftalk.talk import keeping
+from difftalk.talk.keeping import Kept
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -32,6 +35,7 @@ Fit = Literal["bounce", "loop", "hold"]
 FITS: Final = ("bounce", "loop", "hold")
 STILL_RATE: Final = Fraction(25)
 MAX_STEPS: Final = 1000  # of denoising
+KINDS: Final = {"portrait": "Portrait", "footage": "Footage"}  # module here and class, by what a kept one says it is
 
 
 @dataclass(frozen=True)
@@ -133,13 +137,15 @@ class Sitting:
 class Identity(ABC):
     """A portrait or footage. people: one, or more where a video shows several.
 
-    own_way: how its speaker moves the mouth, where a video has its own sound, in sync, and one person.
+    own_way: how its speaker moves the mouth, where a video has its own sound, in sync, and one person. model: hash of
+    the model that found it.
     """
 
     path: Path
     people: list[Person]
     notes: list[str] = field(default_factory=list, kw_only=True)
     own_way: OwnWay | None = field(default=None, kw_only=True)
+    model: str = field(default="", kw_only=True)
 
     @abstractmethod
     def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
@@ -152,6 +158,36 @@ class Identity(ABC):
     @abstractmethod
     def sitting(self, shot: Shot, geometry: Geometry) -> Sitting | None:
         """The shot as it is drawn; None where it is passed through."""
+
+    @abstractmethod
+    def kept(self) -> Kept:
+        """All of it, as a file can hold it."""
+
+    @classmethod
+    @abstractmethod
+    def of_kept(cls, kept: Kept, video: Path | None) -> Identity:
+        """The inverse of `kept`."""
+
+    def _facts(self) -> dict[str, object]:
+        return {"path": str(self.path.absolute()), "notes": list(self.notes), "model": self.model}
+
+    def save(self, file: Path | str, *, overwrite: bool = False) -> None:
+        """Writes it, whole or not at all; of a video no frames, only what was found in them. Raises OutputError."""
+        keeping.write(Path(file), self.kept(), overwrite=overwrite)
+
+    @staticmethod
+    def load(file: Path | str, *, video: Path | str | None = None) -> Identity:
+        """What `save` wrote: it draws the same frames. Raises InputError.
+
+        video: where the video lies now, if it was moved; a portrait needs its picture no more.
+        """
+        kept = keeping.read(Path(file))
+        kind = kept.facts["kind"]
+        cls: type[Identity] = getattr(import_module(f"{__package__}.{kind}"), KINDS[kind])
+        try:
+            return cls.of_kept(kept, None if video is None else Path(video))
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
 
 
 def check_size(path: Path, eye_distance: float) -> None:

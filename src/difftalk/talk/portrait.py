@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from difftalk.arrays import Array, Image
-from difftalk.errors import FaceError
+from difftalk.arrays import Array, Image, joined, part
+from difftalk.errors import FaceError, InputError
 from difftalk.face.finder import MAX_YAW, MIN_EYE_DISTANCE, Face, roi_of
 from difftalk.face.mouth import Geometry
 from difftalk.face.pose import Pose
@@ -27,7 +27,9 @@ from difftalk.overlap import DEPTH, made_ahead
 from difftalk.render.cover import Cover, filled_in
 from difftalk.render.references import Person, Reference
 from difftalk.speech.listener import look_ahead_of
+from difftalk.talk import keeping
 from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting, check_size, lookout_of
+from difftalk.talk.keeping import Kept
 from difftalk.talk.life import Life
 
 if TYPE_CHECKING:
@@ -65,6 +67,35 @@ class Portrait(Identity):
         if shot.sitter is None:
             return None
         return Sitting(shot.image, shot.sitter, self.people[0], geometry, scenery=False)
+
+    def kept(self) -> Kept:
+        images = keeping.Pictures()
+        own = {"image": np.array(images.put(self.image)), "points": self.points}
+        arrays = joined(
+            own=own,
+            pose=keeping.of_poses([self.pose]),
+            cover=keeping.of_covers([] if self.cover is None else [self.cover]),
+            people=keeping.of_people(self.people, images),
+            pictures=images.arrays,
+        )
+        return Kept({"kind": "portrait", **self._facts()}, arrays)
+
+    @classmethod
+    def of_kept(cls, kept: Kept, video: Path | None) -> Portrait:
+        if video is not None:
+            raise InputError("is a portrait's identity; it needs no `video`")
+        state, images = kept.arrays, keeping.pictures(part(kept.arrays, "pictures"))
+        (pose,), covers = keeping.poses_of(part(state, "pose")), keeping.covers_of(part(state, "cover"))
+        return cls(
+            Path(kept.facts["path"]),
+            keeping.people_of(part(state, "people"), images),
+            images[int(state["own.image"])],
+            state["own.points"],
+            pose,
+            covers[0] if covers else None,
+            notes=kept.facts["notes"],
+            model=kept.facts["model"],
+        )
 
     def _shot(self, life: Life, seconds: float, nod: float) -> Shot:
         image, placed = life.frame(self.image, seconds, nod)
@@ -115,14 +146,14 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Portrait:
     lookout = lookout_of(model)
     cover = lookout(image, align(pose), face.points) if lookout is not None else None
     if cover is None or not cover.on_face:
-        return portrayed(path, image, face.points, neutral, model.geometry, notes)
+        return replace(portrayed(path, image, face.points, neutral, model.geometry, notes), model=model.hash)
     notes.append(
         "something covers the mouth and stays before it: little of the speech is seen; give a picture without it"
         if cover.hides_mouth
         else "something lies before the lower face; it stays there, and what is behind it is guessed"
     )
     one = portrayed(path, filled_in(image, cover), face.points, neutral, model.geometry, notes)
-    return replace(one, image=image, cover=cover)
+    return replace(one, image=image, cover=cover, model=model.hash)
 
 
 def portrayed(

@@ -100,7 +100,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
     times = timeline(info, [mark.seconds for mark in marks])
     notes = [*_notes(people, tracker.faces_seen, frames, damaged), *repeats_note(info, times)]
-    return Footage(path, seen, info, _enlarged(frames), marks, times, notes=notes, own_way=own_way)
+    return Footage(path, seen, info, _enlarged(frames), marks, times, notes=notes, own_way=own_way, model=model.hash)
 
 
 def _parted(last: int, before: Followed, number: int, now: Followed) -> bool:
