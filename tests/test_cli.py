@@ -220,7 +220,7 @@ ANIMATE = [
     ("portrait.png voice.wav new.mp4 --steps 0", "steps was 0"),
     ("portrait.png voice.wav new.mp4 --seed -1", "seed was -1"),
     ("portrait.png voice.wav new.mp4 --size 5", "size was 5"),
-    ("portrait.png voice.wav new.mp4 --model nowhere", "holds no model_index.json"),
+    ("portrait.png voice.wav new.mp4 --model nowhere", "nowhere is neither a model's folder nor a model's name"),
 ]
 DUB = [
     ("faceless.mp4 voice.wav new.mp4", "no usable face in any of its 4 frames"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from difftalk.errors import DifftalkError, ModelError
-from difftalk.model import INDEX, Model, Settings, entry_of, write_index
+from difftalk.model import INDEX, SHIPPED, Model, Settings, entry_of, write_index
 
 
 @pytest.fixture
@@ -69,15 +69,22 @@ def test_hash_changes_with_graphs_and_settings(painter_model: Model, denoiser_mo
     assert all(len(digest) == 12 for digest in hashes)
 
 
+def test_by_name() -> None:
+    assert [Model.load(given).folder for given in ("difftalk", None)] == [SHIPPED, SHIPPED]
+    with pytest.raises(ModelError, match=r"diffwalk is neither .* a model's name; the names are difftalk"):
+        Model.load("diffwalk")
+
+
 def test_unknown_graph(painter_model: Model) -> None:
     with pytest.raises(ModelError, match=r"no graph 'ear'; it has .*linear"):
         painter_model.graph("ear")
 
 
 def test_no_model_folder(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ModelError, match="difftalk export"):
-            Model.load(path)
+    with pytest.raises(ModelError, match="difftalk export"):
+        Model.load(tmp_path)
+    with pytest.raises(ModelError, match="nowhere is neither a model's folder"):
+        Model.load(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 3, "graphs": []}', "\x00"])

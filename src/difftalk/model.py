@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FORMAT: Final = 3
 INDEX: Final = "model_index.json"
 SHIPPED: Final = Path(__file__).parent / "weights"
+NAMED: Final = {"difftalk": SHIPPED}  # the models that have a name
 RENDERERS: Final = ("denoiser", "painter", "published")
 MOTIONS: Final = ("motion", "linear")
 
@@ -78,9 +79,9 @@ class Model:
     _loading: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
-    def load(cls, folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0) -> Model:
-        """The model in `folder`, or the shipped one. threads: 0 lets the engine choose. Raises ModelError."""
-        path = Path(folder) if folder is not None else SHIPPED
+    def load(cls, name_or_folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0) -> Model:
+        """The named model, that in a folder, or the shipped one. threads: 0: the engine chooses. Raises ModelError."""
+        path = _folder_of(name_or_folder)
         index = path / INDEX
         if not index.is_file():
             raise ModelError(f"{path} holds no {INDEX}; give a folder written by difftalk export or save_pretrained")
@@ -145,6 +146,18 @@ class Model:
         for name in [*graphs, "geometry.safetensors", "mesh_topology.json"]:
             shutil.copyfile(self.folder / name, target / name)
         write_index(target, self.graphs, self.settings)
+
+
+def _folder_of(name_or_folder: Path | str | None) -> Path:
+    """A folder that has a model's name is given with its parent, as ./difftalk."""
+    if name_or_folder is None:
+        return SHIPPED
+    path = NAMED.get(str(name_or_folder), Path(name_or_folder))
+    if not path.is_dir():
+        raise ModelError(
+            f"{name_or_folder} is neither a model's folder nor a model's name; the names are {', '.join(NAMED)}"
+        )
+    return path
 
 
 def entry_of(path: Path, precision: Precision) -> GraphEntry:

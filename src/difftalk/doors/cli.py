@@ -51,7 +51,7 @@ def _all_commands(version: _Version = False) -> None: ...
 
 
 _Out = Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write.")]
-_Model = Annotated[Optional[Path], typer.Option("--model", help="A model folder; without it, the shipped model.")]  # noqa: UP045
+_Model = Annotated[Optional[str], typer.Option("--model", help="A model's name or folder; the shipped one if none.")]  # noqa: UP045
 _Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps, 1 to 1000.")]
 _Seed = Annotated[int, typer.Option("--seed", help="Fixes noise, head motion and blinks.")]
 _Articulation = Annotated[float, typer.Option("--articulation", help="Gain of the mouth's movement, 0 to 3.")]

@@ -79,7 +79,7 @@ class Talker:
     @classmethod
     def from_pretrained(
         cls,
-        folder: Path | str | None = None,
+        name_or_folder: Path | str | None = None,
         *,
         engine: str = "openvino",
         threads: int = 0,
@@ -87,10 +87,12 @@ class Talker:
         seed: int = 0,
         articulation: float = 1.0,
     ) -> Talker:
-        """The model in `folder`, or the shipped one; reads nothing from any network. Raises ModelError."""
-        return cls(
-            Model.load(folder, engine=engine, threads=threads), steps=steps, seed=seed, articulation=articulation
-        )
+        """The named model, that in a folder, or the shipped one; nothing is read from any network. Raises ModelError.
+
+        engine: openvino or onnxruntime. threads: 0: the engine chooses. steps, seed, articulation: see `Manner`.
+        """
+        model = Model.load(name_or_folder, engine=engine, threads=threads)
+        return cls(model, steps=steps, seed=seed, articulation=articulation)
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Writes the model folder to a new or empty folder."""

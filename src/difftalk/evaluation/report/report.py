@@ -73,7 +73,7 @@ def evaluate(
     out: Path,
     *,
     chosen: Sequence[str] = (),
-    model: Path | None = None,
+    model: Path | str | None = None,
     split: str | None = None,
     seconds: float = CLIP_SECONDS,
     full: bool = False,
