@@ -16,14 +16,16 @@ from difftalk.training.render_data import RenderSource
 
 
 def test_every_variant_is_trained_and_goes_on(tmp_path: Path) -> None:
-    told: list[str] = []
-    text = ablate(None, tmp_path, minutes=5, recipe="debug", steps=4, progress=told.append)
-    assert len(told) == 2 * len(VARIANTS)
+    told: list[tuple[str, int, int]] = []
+    text = ablate(None, tmp_path, minutes=5, recipe="debug", steps=4, progress=lambda *parts: told.append(parts))
+    total = 2 * len(VARIANTS)
+    assert [(done, of) for _, done, of in told] == [(number, total) for number in range(1, total + 1)]
+    assert told[0][0].startswith("whole, first-stage: ")
     assert len(text.splitlines()) == 2 + len(VARIANTS)
     found = json.loads((tmp_path / "ablation.json").read_text())
     assert {row["step"] for row in found.values()} == {4}
     assert found["whole"]["val_l1"] != found["no composite path"]["val_l1"]
-    assert ablate(None, tmp_path, minutes=5, recipe="debug", steps=4, progress=told.append) == text
+    assert ablate(None, tmp_path, minutes=5, recipe="debug", steps=4) == text
 
 
 def test_the_table_leaves_out_what_was_not_measured() -> None:

@@ -262,9 +262,9 @@ def test_several_faces_in_a_video(model: Model, portrait: Image, tmp_path: Path)
 
 
 def test_progress_is_told(model: Model, clip: Path) -> None:
-    told = list[tuple[int, int]]()
-    of_video(clip, model, progress=lambda done, total: told.append((done, total)))
-    assert told == [(number, 28) for number in range(1, 29)]
+    told = list[tuple[str, int, int]]()
+    of_video(clip, model, progress=lambda *parts: told.append(parts))
+    assert told == [("looking", number, 28) for number in range(1, 29)]
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from av.stream import Disposition
 from numpy.typing import NDArray
 
-from difftalk.errors import FaceError, MediaError
+from difftalk.errors import FaceError, InputError, MediaError, OutputError
 from difftalk.media import audio, inputs
 
 
@@ -100,6 +102,66 @@ def test_errors_name_the_pipe_and_keep_their_kind(tmp_path: Path) -> None:
         pool.submit(pipe.write_bytes, b"sound")
         with pytest.raises(FaceError, match="no face"), inputs.heard(pipe):
             raise FaceError("no face")
+
+
+def test_a_file_object_is_read_again_and_again(voice: Path, waveform: NDArray[np.float32]) -> None:
+    with io.BytesIO(voice.read_bytes()) as file, inputs.heard(file) as heard:
+        for _ in range(2):
+            assert len(audio.read(heard)) == len(waveform)
+        assert heard.stat().st_mode & 0o077 == 0
+    assert not heard.exists()
+    with (
+        pytest.raises(MediaError, match=r"^the sound that was given: is a text file"),
+        inputs.heard(io.BytesIO(b"words\n" * 9)) as heard,
+    ):
+        audio.read(heard)
+
+
+def test_a_waveform_is_heard_as_it_is(waveform: NDArray[np.float32]) -> None:
+    forms: list[Any] = [waveform, waveform.astype(np.float64), np.repeat(waveform, 2)[::2]]
+    for given in forms:
+        with inputs.heard(given) as heard:
+            np.testing.assert_array_equal(audio.read(heard), waveform)
+        assert not heard.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.zeros((2, 100), np.float32), r"is an array of float32 \(2, 100\); give float32 \(samples,\)"),
+        (np.zeros(100, np.int16), "is an array of int16"),
+        (np.full(100, np.nan, np.float32), "finite"),
+        (np.zeros(0, np.float32), "holds no samples"),
+        (io.StringIO("words"), "is a file object of text; open it with 'rb'"),
+        (3, "is a int; give a path or a binary file object"),
+    ],
+)
+def test_what_is_no_sound(given: Any, words: str) -> None:
+    with pytest.raises(InputError, match=f"^the sound that was given: .*{words}"), inputs.heard(given):
+        pass
+
+
+def test_what_is_no_picture() -> None:
+    with pytest.raises(InputError, match="is a float; allowed are a path, a binary file object, a PIL image"):
+        inputs.picture_of(0.5)  # type: ignore[arg-type]
+
+
+def test_an_output_that_is_a_file_object_gets_all_or_nothing(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with inputs.written(file) as place:
+        place.write_bytes(b"whole")
+    assert file.getvalue() == b"whole"
+    assert not place.exists()
+    with pytest.raises(KeyboardInterrupt), inputs.written(file):
+        raise KeyboardInterrupt
+    assert file.getvalue() == b"whole"
+    with pytest.raises(OutputError, match="a StringIO, takes no bytes"), inputs.written(io.StringIO()) as place:  # type: ignore[arg-type]
+        place.write_bytes(b"whole")
+    with pytest.raises(OutputError, match="is a int; give a path or a binary file object"), inputs.written(3):  # type: ignore[arg-type]
+        pass
+    with (tmp_path / "named.mp4").open("wb") as named:
+        assert inputs.place_of(named) == tmp_path / "named.mp4"
+    assert inputs.place_of(file) == Path("-")
 
 
 def test_a_file_stays_what_it_is(voice: Path) -> None:

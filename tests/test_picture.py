@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -173,3 +174,38 @@ def test_a_profile_holds_for_transparent_pictures_and_palettes_too(tmp_path: Pat
     plain = colour.quantize(8) if mode == "P" else colour.convert(mode)
     plain.save(path, icc_profile=swapped_profile())
     np.testing.assert_allclose(picture.read(path)[2, 2], [160, 60, 30], atol=2)
+
+
+def test_what_is_no_path_is_read_as_its_file(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(scene(1)).save(tmp_path / "turned.jpg", exif=exif)
+    pillow_heif.from_pillow(Image.fromarray(scene(1))).save(tmp_path / "phone.heic")
+    for name in ("turned.jpg", "phone.heic"):
+        truth = picture.read(tmp_path / name)
+        with (tmp_path / name).open("rb") as file:
+            given = picture.of_file(file)
+        for _ in range(2):  # what is given stays as it is
+            np.testing.assert_array_equal(picture.read(given), truth)
+        np.testing.assert_array_equal(picture.read(truth), truth)
+    frames = [Image.fromarray(scene(number)) for number in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=80)
+    with Image.open(tmp_path / "a.gif") as given:
+        assert picture.moves(given)
+    assert not picture.moves(scene(1))
+
+
+@pytest.mark.parametrize("content", [b"", b"words", "words"])
+def test_file_objects_without_a_picture(content: bytes | str) -> None:
+    file = io.StringIO(content) if isinstance(content, str) else io.BytesIO(content)
+    with pytest.raises(
+        MediaError, match=r"^the picture that was given: (cannot be read as an|is a file object of text)"
+    ):
+        picture.of_file(file)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 4), (0, 6, 3)])
+def test_arrays_that_are_no_picture(shape: tuple[int, ...]) -> None:
+    for given in (np.zeros(shape, np.uint8), np.zeros((8, 6, 3), np.float32)):
+        with pytest.raises(MediaError, match=r"is an array of .*; give RGB, uint8 \(height, width, 3\)"):
+            picture.read(given)  # type: ignore[arg-type]

@@ -130,7 +130,7 @@ def test_sound_of_a_sample(sample: Sample, waveform: NDArray[np.float32], model:
 def test_what_stands_there_is_left_as_it_is(clips: Path, out: Path, model: Model, report: Report) -> None:
     before = (out / "samples/good/frames.jpgs").stat().st_mtime_ns
     told = list[str]()
-    again = prepare(clips, out, model=model, progress=lambda record, *_: told.append(record.name))
+    again = prepare(clips, out, model=model, progress=lambda what, *_: told.append(what))
     assert again == Report(report.records, resumed=6)
     assert told == []
     assert (out / "samples/good/frames.jpgs").stat().st_mtime_ns == before

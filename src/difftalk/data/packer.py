@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,7 @@ from difftalk.errors import InputError, OutputError
 from difftalk.face.landmarks import POINTS
 from difftalk.media.sheet import CAPTION_HEIGHT, sheet
 from difftalk.model import Model
+from difftalk.progress import Progress
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 
 MEGABYTE: Final = 1_000_000
@@ -108,7 +109,7 @@ def pack(
     *,
     model: Model,
     options: Options | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Packed:
     """Packs a folder that `difftalk prepare` wrote. Nobody who is in another split as well goes in."""
     options, samples = options or Options(), load_samples(data)
@@ -125,7 +126,7 @@ def pack_samples(
     *,
     model: Model,
     options: Options,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Packed:
     """Packs these samples, whatever their split."""
     half = out.with_name(f".{out.name}.part")
@@ -155,7 +156,7 @@ def _fill(
     samples: Sequence[Sample],
     model: Model,
     options: Options,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> None:
     clips = []
     for sample in samples:
@@ -256,7 +257,7 @@ def _chosen(
     queue: Sequence[tuple[int, int]],
     room: int,
     options: Options,
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> tuple[_Choice, dict[str, NDArray[Any]]]:
     """As many pairs as there is room for, and what is kept of their frames in numbers."""
     pictures: dict[tuple[int, int], bytes] = {}
@@ -289,7 +290,7 @@ def _filled(
     each: float,
     quality: int,
     pictures: dict[tuple[int, int], bytes],
-    progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> _Choice:
     """Pairs until the room is used up, a frame's numbers taken for `each` bytes. pictures: those encoded so far."""
     chosen: set[tuple[int, int]] = set()

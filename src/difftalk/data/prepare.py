@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -35,6 +35,7 @@ from difftalk.media import audio, video
 from difftalk.media.sheet import write_sheet
 from difftalk.model import Model
 from difftalk.process import end_with_parent
+from difftalk.progress import Progress
 from difftalk.speech.features import features_of
 
 THUMBNAIL: Final = 96  # px
@@ -245,12 +246,11 @@ def prepare(
     rights: str | None = None,
     split: str | None = None,
     workers: int = 0,
-    progress: Callable[[Record, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Prepares every clip of `source` into `out`; what stands there already is left as it is.
 
     rights, split: only these. workers: processes, 0 for one a core.
-    progress: called with each record, its number and the total.
     """
     clips = find_clips(source, rights=rights, split=split)
     samples = out / "samples"
@@ -268,7 +268,7 @@ def prepare(
     for record in _run(todo, samples, model, workers or os.cpu_count() or 1):
         records[record.name] = record
         if progress is not None:
-            progress(record, len(records), len(clips))
+            progress("preparing", len(records), len(clips))
     ordered = [records[clip.name] for clip in clips]
     write_index(ordered, out)
 

@@ -14,7 +14,7 @@ Everything here can be done from Python as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ import typer
 from difftalk import __version__
 from difftalk.errors import InputError
 from difftalk.process import exit_code_of
+from difftalk.progress import Progress
 
 if TYPE_CHECKING:
     from difftalk.talk.talker import Result
@@ -155,7 +156,7 @@ def prepare(
             model=Model.load(),
             rights=rights,
             workers=workers,
-            progress=lambda _, i, n: progress("preparing", i, n),
+            progress=progress,
         )
     kept = [record for record in report.records if record.kept]
     for record in report.records:
@@ -266,7 +267,11 @@ def ablate(
     """Trains the model anew without one part at a time, for the same time each, and prints a table."""
     from difftalk.training import ablation
 
-    print(ablation.ablate(data, out, minutes=minutes, recipe=recipe, threads=threads, steps=steps))
+    def tell(what: str, done: int, total: int) -> None:
+        print(f"{done} of {total}: {what}")
+
+    table = ablation.ablate(data, out, minutes=minutes, recipe=recipe, threads=threads, steps=steps, progress=tell)
+    print(table)
 
 
 @app.command()
@@ -363,15 +368,16 @@ def _only(settings: list[str] | None, name: str) -> str | None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+def _progress(quiet: bool) -> Iterator[Progress]:
     """A bar with frames/s and time left on standard error; nothing where it is no terminal or JSON was asked for."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
     speed = TextColumn("{task.fields[speed]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    with Bars(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         tasks: dict[str, Any] = {"loading": bar.add_task("loading", total=None, speed="")}
 
         def tell(what: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Pictures in: any image file to RGB, and the frames of one that moves.
+"""Pictures in: any image, a file, Pillow's or an array, to RGB, and the frames of one that moves.
 
 What moves (GIF, animated WebP, PNG and AVIF) is read by `video` like a video. Knows no faces, features or models.
 """
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -24,6 +25,8 @@ _FORMATS = (
 )  # fmt: skip
 _MOVING = ("GIF", "WEBP", "PNG", "AVIF")
 HEIF_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})  # of files that are pictures, phones' too
+GIVEN = "the picture that was given"  # what one without a name is called
+Picture = Path | str | PIL.Image.Image | Image  # a file, Pillow's image, or (height, width, 3) uint8 RGB
 _SHORTEST = 0.011  # s: what asks for less is shown for _USUAL, as browsers do
 _USUAL = 0.1
 
@@ -38,14 +41,22 @@ def is_picture(path: Path | str) -> bool:
         return False
 
 
-def moves(path: Path | str) -> bool:
-    """Whether the file is an image of several frames that follow one another; MediaError if there is no file."""
-    check_file(path)
+def moves(source: Picture) -> bool:
+    """Whether it is an image of several frames that follow one another; MediaError if there is no such file."""
+    if isinstance(source, np.ndarray):
+        return False
+    if isinstance(source, PIL.Image.Image):
+        return _moves(source)
+    check_file(source)
     try:
-        with _opened(path) as picture:
-            return picture.format in _MOVING and getattr(picture, "n_frames", 1) > 1
+        with _opened(source) as picture:
+            return _moves(picture)
     except Exception:
         return False
+
+
+def _moves(picture: PIL.Image.Image) -> bool:
+    return picture.format in _MOVING and getattr(picture, "n_frames", 1) > 1
 
 
 def is_still(path: Path | str) -> bool:
@@ -53,14 +64,40 @@ def is_still(path: Path | str) -> bool:
     return is_picture(path) and not moves(path)
 
 
-def read(path: Path | str) -> Image:
+def read(source: Picture) -> Image:
     """An image as (height, width, 3) RGB: upright, in sRGB, transparent parts white, the first frame of several."""
-    check_file(path)
+    if isinstance(source, np.ndarray):
+        return _checked(source)
+    if not isinstance(source, PIL.Image.Image):
+        check_file(source)
     try:
-        with _opened(path) as picture:
+        if isinstance(source, PIL.Image.Image):
+            return _upright_rgb(source.copy())
+        with _opened(source) as picture:
             return _upright_rgb(picture)
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(name_of(source), error) from error
+
+
+def of_file(file: BinaryIO) -> PIL.Image.Image:
+    """The image in a binary file object, from where it stands to its end."""
+    try:
+        return _image_of(io.BytesIO(file.read()))
+    except TypeError:
+        raise MediaError(f"{GIVEN}: is a file object of text; open it with 'rb'") from None
+    except Exception as error:
+        raise _unreadable(GIVEN, error) from error
+
+
+def name_of(source: Picture) -> str:
+    """What it is called in messages."""
+    return str(source) if isinstance(source, Path | str) else GIVEN
+
+
+def _checked(image: Image) -> Image:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise MediaError(f"{GIVEN}: is an array of {image.dtype} {image.shape}; give RGB, uint8 (height, width, 3)")
+    return np.array(image)  # what its owner does to it later is not seen
 
 
 def frames(path: Path | str) -> Iterator[tuple[Image, float]]:
@@ -85,19 +122,24 @@ def over_white(image: NDArray[np.uint8]) -> Image:
 
 @contextmanager
 def _opened(path: Path | str) -> Iterator[PIL.Image.Image]:
-    PIL.Image.init()
-    with Path(path).open("rb") as file:
-        head = file.read(12)
-        if head[4:8] == b"ftyp" and head[8:12].decode("latin1") in HEIF_BRANDS:
-            import pillow_heif
+    with Path(path).open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # 100-megapixel photos are real
+        with _image_of(file) as picture:
+            yield picture
 
-            pillow_heif.register_heif_opener()
-        file.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # 100-megapixel photos are real
-            formats = [name for name in _FORMATS if name in PIL.Image.OPEN]
-            with PIL.Image.open(file, formats=formats) as picture:
-                yield picture
+
+def _image_of(file: BinaryIO) -> PIL.Image.Image:
+    """The image in a file that can be sought and stays open."""
+    PIL.Image.init()
+    head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:12].decode("latin1") in HEIF_BRANDS:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+        return PIL.Image.open(file, formats=[name for name in _FORMATS if name in PIL.Image.OPEN])
 
 
 def _unreadable(path: Path | str, error: Exception) -> MediaError:

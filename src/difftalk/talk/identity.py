@@ -169,7 +169,7 @@ class Identity(ABC):
         """The inverse of `kept`."""
 
     def _facts(self) -> dict[str, object]:
-        return {"path": str(self.path.absolute()), "notes": list(self.notes), "model": self.model}
+        return {"path": str(self.path), "notes": list(self.notes), "model": self.model}
 
     def save(self, file: Path | str, *, overwrite: bool = False) -> None:
         """Writes it, whole or not at all; of a video no frames, only what was found in them. Raises OutputError."""

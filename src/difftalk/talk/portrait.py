@@ -23,6 +23,7 @@ from difftalk.face.pose import Pose
 from difftalk.face.space import align
 from difftalk.media import picture
 from difftalk.media.audio import frame_count
+from difftalk.media.picture import Picture
 from difftalk.overlap import DEPTH, made_ahead
 from difftalk.render.cover import Cover, filled_in
 from difftalk.render.references import Person, Reference
@@ -112,13 +113,13 @@ def _nod(manner: Manner, loudness: Loudness, number: int) -> float:
     return loudness.emphasis(seconds, heard) * min(1.0, seconds / NOD_BEGINS)
 
 
-def of_still(path: Path, model: Model, *, size: int | None) -> Portrait:
+def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
     """The identity of a portrait.
 
     size: long side to which a larger picture is shrunk, but not so far that a small face is lost: it keeps up to
     SMALL_EYES, and what is then longer than LARGEST and `size` is cut to the face's surroundings. None keeps it all.
     """
-    whole = picture.read(path)
+    whole, path = picture.read(source), Path(picture.name_of(source))
     image, notes = _shrunk(whole, size)
     found = model.face_finder.find(image, patient=False)
     if found and found[0].face.eye_distance >= MIN_EYE_DISTANCE:
@@ -133,7 +134,7 @@ def of_still(path: Path, model: Model, *, size: int | None) -> Portrait:
         face = found[0].face
         check_size(path, face.eye_distance)
         image, face, notes = _of_small_face(whole, face, model, size)
-    if picture.moves(path):
+    if picture.moves(source):
         notes.append("a moving picture: took its first frame; dub takes them all")
     if len(found) > 1:
         x, y = (round(v) for v in roi_of(face.points)[:2])

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +27,19 @@ from difftalk import __version__
 from difftalk.arrays import SAMPLE_RATE
 from difftalk.errors import InputError
 from difftalk.media import audio, container, inputs, mp4, picture, video
+from difftalk.media.inputs import Out, Sound
+from difftalk.media.picture import Picture
 from difftalk.media.soundtrack import Tail
 from difftalk.media.timeline import shown_rate
 from difftalk.model import Model, check_renderer
 from difftalk.overlap import Behind
+from difftalk.progress import Progress
 from difftalk.speech.listener import look_ahead_of
 from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond
 from difftalk.talk.identity import MAX_STEPS, STILL_RATE, Fit, Identity, Manner
 from difftalk.talk.portrait import of_still
 from difftalk.talk.session import Session, TalkingFrame
 from difftalk.talk.watching import of_video
-
-Progress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
 STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
 PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
@@ -47,7 +48,10 @@ COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
 @dataclass(frozen=True)
 class Result:
-    """What was written."""
+    """What was written.
+
+    path: of a file object its name, `-` where it has none.
+    """
 
     path: Path
     frames: int
@@ -99,19 +103,19 @@ class Talker:
         self.model.save(folder)
 
     def identity(
-        self, source: Path | str, *, size: int | None = STILL_SIZE, progress: Callable[[int, int], None] | None = None
+        self, source: Picture | BinaryIO, *, size: int | None = STILL_SIZE, progress: Progress | None = None
     ) -> Identity:
-        """Who speaks, from a portrait or a video. Raises FaceError.
+        """Who speaks, from a portrait or a video. Raises InputError, FaceError.
 
-        size: long side to which a larger portrait is shrunk; see `of_still` for one whose face is small.
+        source: a path; a portrait also as a binary file object, a PIL image or RGB, uint8 (height, width, 3). size:
+        long side to which a larger portrait is shrunk; see `of_still` for one whose face is small.
         """
-        path = Path(source)
-        container.check_file(path)
-        return (
-            of_still(path, self.model, size=size)
-            if picture.is_still(path)
-            else of_video(path, self.model, progress=progress)
-        )
+        given = inputs.picture_of(source)
+        if isinstance(given, Path | str):
+            container.check_file(given)
+            if not picture.is_still(given):
+                return of_video(Path(given), self.model, progress=progress)
+        return of_still(given, self.model, size=size)
 
     def session(
         self,
@@ -153,9 +157,9 @@ class Talker:
 
     def animate(
         self,
-        portrait: Path | str,
-        sound: Path | str,
-        out: Path | str,
+        portrait: Picture | BinaryIO,
+        sound: Sound,
+        out: Out,
         *,
         size: int = STILL_SIZE,
         head_motion: float = 1.0,
@@ -164,24 +168,26 @@ class Talker:
     ) -> Result:
         """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError.
 
-        sound: a file or a pipe; "-" is standard input.
+        portrait: see `identity`. sound: a file or a pipe, "-" for standard input; a binary file object; or a waveform,
+        float32 (samples,), 16 kHz mono in [-1, 1], which becomes AAC. out: a path, or a binary file object that gets
+        the video when it is whole.
         """
         began = time.monotonic()
         if not 64 <= size <= 8192:
             raise InputError(f"size was {size}; allowed are 64 to 8192 px")
         replace(self._manner, head_motion=head_motion)  # says at once what is not allowed
-        path = Path(portrait)
-        with inputs.heard(sound) as heard:
-            inputs.check_kinds(path, heard, wanted="picture")
+        source = inputs.picture_of(portrait)
+        with inputs.heard(sound) as heard, inputs.written(out) as path:
+            inputs.check_kinds(source, heard, wanted="picture")
             waveform = audio.read(heard)
             seconds = len(waveform) / SAMPLE_RATE
             inputs.check_length(heard, seconds, STILL_RATE)
-            identity = of_still(path, self.model, size=size)
+            identity = of_still(source, self.model, size=size)
             identity.notes.extend(inputs.track_notes(heard))
             height, width = identity.image.shape[:2]
             total = audio.frame_count(seconds, STILL_RATE)
             writer = mp4.Writer(
-                out,
+                path,
                 width=width,
                 height=height,
                 frame_rate=STILL_RATE,
@@ -191,13 +197,14 @@ class Talker:
             )
             with writer:
                 frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
-                return self._write(writer, frames, identity, total, STILL_RATE, began, progress)
+                result = self._write(writer, frames, identity, total, STILL_RATE, began, progress)
+        return replace(result, path=inputs.place_of(out))
 
     def dub(
         self,
-        footage: Path | str,
-        sound: Path | str,
-        out: Path | str,
+        footage: Path | str | BinaryIO,
+        sound: Sound,
+        out: Out,
         *,
         fit: Fit = "bounce",
         keep_tail: bool = False,
@@ -207,13 +214,12 @@ class Talker:
     ) -> Result:
         """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate (see `timeline`).
 
-        own_way: see `stream`. sound: see `animate`. keep_tail: where the video is longer than the sound, the rest of
-        it follows as it is, with its own sound.
+        footage: a path or a binary file object. own_way: see `session`. sound, out: see `animate`. keep_tail: where the
+        video is longer than the sound, the rest of it follows as it is, with its own sound.
         """
         began = time.monotonic()
         replace(self._manner, fit=fit, own_way=own_way)  # says at once what is not allowed
-        path = Path(footage)
-        with inputs.heard(sound) as heard:
+        with inputs.watched(footage) as path, inputs.heard(sound) as heard, inputs.written(out) as place:
             inputs.check_kinds(path, heard, wanted="video")
             waveform, info = audio.read(heard), video.probe(path)
             seconds, rate = len(waveform) / SAMPLE_RATE, shown_rate(info)
@@ -221,7 +227,7 @@ class Talker:
             beyond = seconds_beyond(info, seconds)
             tail = Tail(path, seconds, info.seconds) if keep_tail and beyond < 0 and info.has_audio else None
             writer = mp4.Writer(
-                out,
+                place,
                 width=info.width,
                 height=info.height,
                 frame_rate=rate,
@@ -232,9 +238,7 @@ class Talker:
                 pixel_aspect=info.pixel_aspect,
             )
             with writer:  # so that nothing is left behind when the video turns out to have no face
-                identity = of_video(
-                    path, self.model, progress=None if progress is None else lambda i, n: progress("looking", i, n)
-                )
+                identity = of_video(path, self.model, progress=progress)
                 if identity.own_way is not None and own_way > 0:
                     identity.notes.append(
                         "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
@@ -245,13 +249,16 @@ class Talker:
                 total = audio.frame_count(seconds, rate)
                 if keep_tail and beyond <= 0:
                     frames, total = _with_tail(frames, identity), sum(map(len, identity.times))
-                return self._write(writer, frames, identity, total, rate, began, progress)
+                result = self._write(writer, frames, identity, total, rate, began, progress)
+        return replace(result, path=inputs.place_of(out))
 
-    def __call__(self, source: Path | str, sound: Path | str, out: Path | str, *, overwrite: bool = False) -> Result:
+    def __call__(self, source: Picture, sound: Sound, out: Out, *, overwrite: bool = False) -> Result:
         """`animate` for a picture, `dub` for a video or a picture that moves."""
-        container.check_file(Path(source))
-        work = self.animate if picture.is_still(Path(source)) else self.dub
-        return work(source, sound, out, overwrite=overwrite)
+        if isinstance(source, Path | str):
+            container.check_file(source)
+            if not picture.is_still(source):
+                return self.dub(source, sound, out, overwrite=overwrite)
+        return self.animate(source, sound, out, overwrite=overwrite)
 
     def _write(
         self,

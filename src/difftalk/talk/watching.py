@@ -7,7 +7,7 @@ mouth, opened in different ways. Pictures of the video itself are not kept.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +25,7 @@ from difftalk.media import audio, picture, video
 from difftalk.media.marks import Mark
 from difftalk.media.timeline import repeats_note, timeline
 from difftalk.overlap import ahead
+from difftalk.progress import Progress
 from difftalk.render.cover import Cover, Lookout, mouth_hidden, settled
 from difftalk.speech.listener import listened
 from difftalk.speech.own_way import OwnWay, at_rate, learn_aligned
@@ -46,8 +47,8 @@ ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask o
 MOUTH: Final = np.concatenate([LIPS, CHIN])
 
 
-def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] | None = None) -> Footage:
-    """The identity of a video, read once. progress: frames done, frames in all."""
+def of_video(path: Path, model: Model, *, progress: Progress | None = None) -> Footage:
+    """The identity of a video, read once. progress: "looking", frames done, frames in all."""
     if picture.is_still(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
@@ -81,7 +82,7 @@ def of_video(path: Path, model: Model, *, progress: Callable[[int, int], None] |
         if run is not None:
             before = len(tracked) - 1, frame
         if progress is not None:
-            progress(len(tracked), max(info.frame_count, len(tracked)))
+            progress("looking", len(tracked), max(info.frame_count, len(tracked)))
     if not distances:
         raise FaceError(
             f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"

@@ -10,11 +10,12 @@ A run that was stopped goes on.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from difftalk.progress import Progress
 from difftalk.training.run import train_kind
 
 COLUMNS: Final = ("val_lpips", "val_mouth_lpips", "val_texture", "val_mouth_lpips_own")
@@ -44,18 +45,19 @@ def ablate(
     recipe: str = "default",
     threads: int = 0,
     steps: int | None = None,
-    progress: Callable[[str], None] = print,
+    progress: Progress | None = None,
 ) -> str:
     """Trains every variant and writes OUT/ablation.json and OUT/ablation.md; returns the table."""
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for name, variant in VARIANTS.items():
         folder = out / name.replace(" ", "-")
         coder, denoiser = folder / "first-stage", folder / "denoiser"
         carried = [f"first_stage_{setting}" for setting in variant.settings]
-        for kind, run, settings in (
+        kinds = (
             ("first-stage", coder, list(variant.settings)),
             ("denoiser", denoiser, [*carried, f"first_stage={coder}"]),
-        ):
+        )
+        for number, (kind, run, settings) in enumerate(kinds, 1):
             done = train_kind(
                 kind,
                 data,
@@ -67,7 +69,8 @@ def ablate(
                 threads=threads,
                 warped=variant.warped,
             )
-            progress(f"{name}, {kind}: {done}")
+            if progress is not None:
+                progress(f"{name}, {kind}: {done}", len(kinds) * len(found) + number, len(kinds) * len(VARIANTS))
         found[name] = last_figures(denoiser)
     (out / "ablation.json").write_text(json.dumps(found, indent=1) + "\n")
     text = table(found)

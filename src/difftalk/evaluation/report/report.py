@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -34,6 +34,7 @@ from difftalk.evaluation.report.cache import FORMAT, NO_OWN, Kept, OwnNets, code
 from difftalk.evaluation.report.glossary import ABOUT, METRICS, RANKED, SYSTEMS
 from difftalk.evaluation.report.page import write_page
 from difftalk.model import Model
+from difftalk.progress import Progress
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "strict": stills.strict,
@@ -57,7 +58,6 @@ DEFAULT: Final = ("strict", "teacher", "reconstruction", "swap", "silence")
 FOR_OUTPUTS: Final = ("strict", "swap", "silence", "widest", "cross", "outside")
 TOTAL_SECONDS: Final = 60.0  # of the default list
 CLIP_SECONDS: Final = 5.0
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -179,12 +179,7 @@ def prepared(data: Path, out: Path, model: Model, split: str | None, progress: P
 
     if split is None and any(clip.split == "val" for clip in find_clips(data)):
         split = "val"
-
-    def tell(_: object, done: int, total: int) -> None:
-        if progress is not None:
-            progress("preparing", done, total)
-
-    prepare(data, out / "data", model=model, split=split, progress=tell)
+    prepare(data, out / "data", model=model, split=split, progress=progress)
     return out / "data"
 
 
