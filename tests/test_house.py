@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import hashlib
+import inspect
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -150,16 +153,47 @@ def test_import_is_quick() -> None:
     assert min(seconds) < IMPORT_SECONDS
 
 
+PUBLIC = {
+    "Footage", "Graph", "Identity", "Manner", "Model", "Portrait", "Result", "Session", "Talker", "TalkingFrame",
+}  # fmt: skip
+
+
 def test_public_list() -> None:
     tree = {
         name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
     }
-    assert set(difftalk.__all__) == tree | {"Talker", "__version__"}
+    assert set(difftalk.__all__) == tree | PUBLIC | {"__version__"}
     assert sorted(difftalk.__all__) == difftalk.__all__ == dir(difftalk)
     for name in difftalk.__all__:
         assert getattr(difftalk, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'speak'"):
         difftalk.speak  # noqa: B018
+
+
+def ours(hint: object) -> set[str]:
+    """The names of this package's types in a type hint."""
+    if isinstance(hint, type) and hint.__module__.split(".")[0] == "difftalk":
+        return {hint.__name__}
+    parts = [each for part in get_args(hint) for each in (part if isinstance(part, list) else [part])]
+    return set().union(*map(ours, parts))
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_types_in_public_signatures_are_public(name: str) -> None:
+    """Of every public method but those that a session alone calls: the abstract ones of an identity."""
+    one, known = getattr(difftalk, name), {other: getattr(difftalk, other) for other in PUBLIC}
+    inner = difftalk.Identity.__abstractmethods__  # noqa: B009
+    made = [] if dataclasses.is_dataclass(one) else ["__init__", "__call__"]
+    methods = [
+        method
+        for method_name, method in inspect.getmembers(one, callable)
+        if (not method_name.startswith("_") or method_name in made)
+        and not (issubclass(one, difftalk.Identity) and method_name in inner)
+        and inspect.unwrap(method).__module__.startswith("difftalk")
+    ]
+    for method in methods:
+        for hint in get_type_hints(method, localns=known).values():
+            assert ours(hint) <= set(difftalk.__all__), method
 
 
 def test_error_tree_in_the_docstring_is_the_tree() -> None:

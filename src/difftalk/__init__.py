@@ -2,14 +2,15 @@
 
     talker = difftalk.Talker.from_pretrained()
 
-`Talker` and the errors are the public list; everything else is for reading. Importing this package imports nothing
-heavy: a name is looked up when it is first used.
+The public list is `Talker`, the types that go into and come out of it, and the errors; everything else is for reading.
+Importing this package imports nothing heavy: a name is looked up when it is first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from difftalk.engine import Graph
     from difftalk.errors import (
         DataError,
         DifftalkError,
@@ -20,30 +21,55 @@ if TYPE_CHECKING:
         ModelError,
         OutputError,
     )
-    from difftalk.talk.talker import Talker
+    from difftalk.model import Model
+    from difftalk.talk.footage import Footage
+    from difftalk.talk.identity import Identity, Manner
+    from difftalk.talk.portrait import Portrait
+    from difftalk.talk.session import Session, TalkingFrame
+    from difftalk.talk.talker import Result, Talker
 
 __all__ = [
     "DataError",
     "DifftalkError",
     "FaceError",
+    "Footage",
+    "Graph",
+    "Identity",
     "InputError",
+    "Manner",
     "MediaError",
     "MissingExtraError",
+    "Model",
     "ModelError",
     "OutputError",
+    "Portrait",
+    "Result",
+    "Session",
     "Talker",
+    "TalkingFrame",
     "__version__",
 ]
 
 __version__ = "0.1.0"
 
-_MODULES = {"Talker": "difftalk.talk.talker"}  # the others are errors
+_MODULES = {
+    "Footage": "talk.footage",
+    "Graph": "engine",
+    "Identity": "talk.identity",
+    "Manner": "talk.identity",
+    "Model": "model",
+    "Portrait": "talk.portrait",
+    "Result": "talk.talker",
+    "Session": "talk.session",
+    "Talker": "talk.talker",
+    "TalkingFrame": "talk.session",
+}  # the others are errors
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULES.get(name, "difftalk.errors")), name)
+    value = getattr(import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 
