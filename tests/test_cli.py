@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from conftest import Run
 from difftalk import __version__
 from difftalk.arrays import Image
-from difftalk.doors import cli
+from difftalk.doors.printing import progress_bar
 from difftalk.media import video
 from difftalk.model import Model
 from drawn import draw_clip, moving, without_face, write_wav
@@ -140,11 +140,11 @@ def test_version(run: Run) -> None:
 
 def test_progress_on_a_terminal(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with cli._progress(False) as progress:
+    with progress_bar(False) as progress:
         progress("looking", 1, 2)
         progress("speaking", 3, 10)
     assert "speaking" in capfd.readouterr().err
-    with cli._progress(True) as progress:
+    with progress_bar(True) as progress:
         progress("speaking", 3, 10)
     assert capfd.readouterr().err == ""
 

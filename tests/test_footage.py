@@ -170,7 +170,7 @@ def test_frames_from_any_number_on(
 
 
 SILENT = "no voice was heard in the sound: the mouth stays closed"
-ENDS = ["the video is longer than the audio (1.1 s, 0.5 s) and ends with it; --keep-tail keeps the rest", SILENT]
+ENDS = ["the video is longer than the audio (1.1 s, 0.5 s) and ends with it; `keep_tail=True` keeps the rest", SILENT]
 GOES_ON = [
     "after the end of the audio the video's own sound is heard",
     SILENT,

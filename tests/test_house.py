@@ -182,7 +182,7 @@ def ours(hint: object) -> set[str]:
 def test_types_in_public_signatures_are_public(name: str) -> None:
     """Of every public method but those that a session alone calls: the abstract ones of an identity."""
     one, known = getattr(difftalk, name), {other: getattr(difftalk, other) for other in PUBLIC}
-    inner = difftalk.Identity.__abstractmethods__  # noqa: B009
+    inner = difftalk.Identity.__abstractmethods__
     made = [] if dataclasses.is_dataclass(one) else ["__init__", "__call__"]
     methods = [
         method

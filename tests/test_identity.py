@@ -56,7 +56,7 @@ def test_of_a_still(still_identity: Portrait, portrait: Image, face: Face) -> No
 def test_large_picture_is_shrunk_and_that_is_said(model: Model, still: Path) -> None:
     one = of_still(still, model, size=200)
     assert one.image.shape == (200, 200, 3)
-    assert one.notes == ["shrunk from 256 x 256 to 200 x 200; --size sets the long side"]
+    assert one.notes == ["shrunk from 256 x 256 to 200 x 200; `size` sets the long side"]
     whole = of_still(still, model, size=None)
     assert whole.image is not None
     assert whole.image.shape == (256, 256, 3)
@@ -94,7 +94,7 @@ def test_a_small_face_in_a_huge_photo_is_cut_to_its_surroundings(
     assert 0.2 * width < x < 0.8 * width
     assert 0.2 * height < y < 0.8 * height
     assert one.notes[0] == (
-        f"cut to {width} x {height} px about the face; --size 3800 keeps more of the picture, and takes longer"
+        f"cut to {width} x {height} px about the face; `size=3800` keeps more of the picture, and takes longer"
     )
     whole = of_still(path, model, size=3800)
     assert whole.image is not None

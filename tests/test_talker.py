@@ -297,7 +297,7 @@ def test_fit(talker: Talker, portrait: Image, voice: Path, tmp_path: Path, fit: 
     corners = images(result.path)[:, 2:14, 2:14].mean((1, 2, 3))
     assert np.rint((corners[9:13] - 20) / 20).astype(int).tolist() == order
     assert result.frames == 25
-    assert result.notes == [f"the audio is longer than the video (1.0 s, 0.4 s): --fit {fit}"]
+    assert result.notes == [f"the audio is longer than the video (1.0 s, 0.4 s): `fit={fit}`"]
 
 
 def test_variable_rate_keeps_its_times(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_damaged_packets(talker: Talker, tmp_path: Path) -> None:
 
 def test_options_out_of_range(painter_model: Model, talker: Talker, still: Path, clip: Path, voice: Path) -> None:
     for options in ({"steps": 0}, {"steps": 1001}, {"articulation": -0.1}, {"articulation": np.nan}, {"seed": -1}):
-        with pytest.raises(InputError, match=f"{next(iter(options))} was .*allowed are"):
+        with pytest.raises(InputError, match=f"`{next(iter(options))}` was .*allowed are"):
             Talker(painter_model, **options)
     for size, head_motion in ((63, 1.0), (9000, 1.0), (512, -1.0), (512, float("nan"))):
         with pytest.raises(InputError, match="allowed are"):

@@ -45,4 +45,4 @@ class MissingExtraError(DifftalkError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; this command needs it: pip install 'difftalk[{extra}]'")
+        super().__init__(f"{package} is not installed, and is needed here: pip install 'difftalk[{extra}]'")

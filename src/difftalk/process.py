@@ -24,14 +24,14 @@ ENDING: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if
 STOPPED: Final = tuple(128 + number for number in (signal.SIGINT, *ENDING))  # exit codes of processes told to end
 
 
-def exit_code_of(command: Callable[[], object]) -> str | int | None:
+def exit_code_of(command: Callable[[], object], *, wording: Callable[[str], str] = str) -> str | int | None:
     """Runs a command: 1, after one line, for what a user can mend; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 
-    Where nobody reads what it prints any more, it ends quietly, with 1.
+    wording: of the message of an error. Where nobody reads what it prints any more, it ends quietly, with 1.
     """
     _ready_streams()
     end_in_order()
-    code, refused = _outcome(command)
+    code, refused = _outcome(command, wording)
     unprinted = _unprinted()
     if not isinstance(unprinted or refused, BrokenPipeError | None):
         _complain(
@@ -40,12 +40,12 @@ def exit_code_of(command: Callable[[], object]) -> str | int | None:
     return code or int((unprinted or refused) is not None)
 
 
-def _outcome(command: Callable[[], object]) -> tuple[str | int | None, OSError | None]:
+def _outcome(command: Callable[[], object], wording: Callable[[str], str]) -> tuple[str | int | None, OSError | None]:
     """The exit code, and what the system refused."""
     try:
         command()
     except DifftalkError as error:
-        _complain(str(error))
+        _complain(wording(str(error)))
         return 1, None
     except OSError as error:
         return 1, error

@@ -14,21 +14,16 @@ Everything here can be done from Python as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from difftalk import __version__
+from difftalk.doors.printing import print_result, progress_bar
+from difftalk.doors.words import typed
 from difftalk.errors import InputError
 from difftalk.process import exit_code_of
-from difftalk.progress import Progress
-
-if TYPE_CHECKING:
-    from difftalk.talk.talker import Result
 
 app = typer.Typer(
     add_completion=False,
@@ -81,14 +76,14 @@ def animate(
     overwrite: _Overwrite = False,
 ) -> None:
     """A portrait speaks. AUDIO is any audio or video file, or - for standard input; its sound is kept as it is."""
-    with _progress(as_json) as progress:
+    with progress_bar(as_json) as progress:
         from difftalk.talk.talker import Talker
 
         talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
         result = talker.animate(
             portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress
         )
-    _print_result(result, as_json)
+    print_result(result, as_json)
 
 
 @app.command()
@@ -113,7 +108,7 @@ def dub(
     overwrite: _Overwrite = False,
 ) -> None:
     """A video's person says something else. Frames without a usable face pass through untouched."""
-    with _progress(as_json) as progress:
+    with progress_bar(as_json) as progress:
         from difftalk.talk.talker import Talker
 
         talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
@@ -127,7 +122,7 @@ def dub(
             overwrite=overwrite,
             progress=progress,
         )
-    _print_result(result, as_json)
+    print_result(result, as_json)
 
 
 @app.command()
@@ -149,7 +144,7 @@ def prepare(
     if layout == "hdtf":
         check_new(out / "hdtf")
     rights = _only(settings, "data.rights")
-    with _progress(False) as progress:
+    with progress_bar(False) as progress:
         report = work(
             clips,
             out,
@@ -182,7 +177,7 @@ def pack(
     from difftalk.model import Model
 
     options = Options(megabytes=megabytes, held_out=held_out, speech_components=speech_components)
-    with _progress(False) as progress:
+    with progress_bar(False) as progress:
         done = work(data, out, model=Model.load(threads=1), options=options, progress=progress)
     print(f"{done.people} people ({done.held_out} held out), {done.clips} clips, {done.frames} frames: {out}")
     print(", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in done.bytes.items()))
@@ -317,7 +312,7 @@ def evaluate(
         raise InputError(f"--table {table}: allowed are {' and '.join(TABLES)}")
     chosen = [*(protocol or []), *([table] if table else [])]
     own = OwnNets(syncnet, inception, i3d)
-    with _progress(as_json) as progress:
+    with progress_bar(as_json) as progress:
         if gates:
             print(reports.check_judge(data, out, split=split, own=own, progress=progress))
             return
@@ -367,40 +362,5 @@ def _only(settings: list[str] | None, name: str) -> str | None:
     return value
 
 
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Progress]:
-    """A bar with frames/s and time left on standard error; nothing where it is no terminal or JSON was asked for."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    speed = TextColumn("{task.fields[speed]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
-    with Bars(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
-        tasks: dict[str, Any] = {"loading": bar.add_task("loading", total=None, speed="")}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                for task in tasks.values():
-                    bar.remove_task(task)
-                tasks.clear()
-                tasks[what] = bar.add_task(what, total=total, speed="")
-            rate = next(t.speed for t in bar.tasks if t.id == tasks[what])
-            bar.update(tasks[what], completed=done, total=total, speed=f"{rate:.1f}/s" if rate else "")
-
-        yield tell
-
-
-def _print_result(result: Result, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({**asdict(result), "path": str(result.path)}))
-        return
-    for note in result.notes:
-        print(note)
-    size, speed = f"{result.width} x {result.height}", f"{result.frames_per_second:.1f} frames/s"
-    print(f"{result.path}: {result.frames} frames, {result.seconds:.2f} s, {size}, {speed}, model {result.model}")
-
-
 def main() -> None:
-    raise SystemExit(exit_code_of(app))
+    raise SystemExit(exit_code_of(app, wording=typed))

@@ -157,7 +157,7 @@ def _check_target(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give a file name")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already; give another name or allow overwriting")
+        raise OutputError(f"{path}: exists already; give another name or `overwrite=True`")
     if not path.parent.is_dir() and is_address(path):
         raise OutputError(f"{path}: is an address; videos are written to files; give a path")
     if not path.parent.is_dir():

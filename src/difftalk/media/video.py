@@ -163,7 +163,7 @@ def _track(container: InputContainer, path: Path | str) -> VideoStream:
     """The video track; of a picture that Pillow could not read FFmpeg would show one tile."""
     name, brand = container.format.name, container.metadata.get("major_brand")
     if name == "image2" or name.endswith("_pipe") or brand in HEIF_BRANDS:
-        raise MediaError(f"{path}: is a picture, and cannot be read; save it as JPEG or PNG and use animate")
+        raise MediaError(f"{path}: is a picture, and cannot be read; save it as JPEG or PNG")
     return video_stream(container, path)
 
 

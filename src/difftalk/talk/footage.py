@@ -248,10 +248,10 @@ def length_notes(info: VideoInfo, seconds: float, *, fit: str, keep_tail: bool) 
     """What becomes of a video that is not as long as the audio."""
     beyond = seconds_beyond(info, seconds)
     if beyond > 0:
-        return [f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): --fit {fit}"]
+        return [f"the audio is longer than the video ({seconds:.1f} s, {info.seconds:.1f} s): `fit={fit}`"]
     if beyond < 0 and not keep_tail:
         lengths = f"({info.seconds:.1f} s, {seconds:.1f} s)"
-        return [f"the video is longer than the audio {lengths} and ends with it; --keep-tail keeps the rest"]
+        return [f"the video is longer than the audio {lengths} and ends with it; `keep_tail=True` keeps the rest"]
     if beyond < 0 and info.has_audio:
         return ["after the end of the audio the video's own sound is heard"]
     return []

@@ -57,17 +57,17 @@ class Manner:
 
     def __post_init__(self) -> None:
         if not 0 <= self.head_motion <= 2:
-            raise InputError(f"head motion was {self.head_motion}; allowed are 0 (off) to 2, 1 is natural")
+            raise InputError(f"`head_motion` was {self.head_motion}; allowed are 0 (off) to 2, 1 is natural")
         if self.fit not in FITS:
-            raise InputError(f"fit was {self.fit!r}; allowed are {', '.join(FITS)}")
+            raise InputError(f"`fit` was {self.fit!r}; allowed are {', '.join(FITS)}")
         if not 0 <= self.own_way <= 1:
-            raise InputError(f"own_way was {self.own_way}; allowed are 0 to 1")
+            raise InputError(f"`own_way` was {self.own_way}; allowed are 0 to 1")
         if not 0 <= self.articulation <= 3:
-            raise InputError(f"articulation was {self.articulation}; allowed are 0 to 3, 1 is natural")
+            raise InputError(f"`articulation` was {self.articulation}; allowed are 0 to 3, 1 is natural")
         if not 0 <= self.steps <= MAX_STEPS:
-            raise InputError(f"steps was {self.steps}; allowed are 1 to {MAX_STEPS}")
+            raise InputError(f"`steps` was {self.steps}; allowed are 1 to {MAX_STEPS}")
         if self.seed < 0:
-            raise InputError(f"seed was {self.seed}; allowed are 0 and above")
+            raise InputError(f"`seed` was {self.seed}; allowed are 0 and above")
 
 
 @dataclass(frozen=True)

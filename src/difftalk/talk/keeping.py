@@ -43,7 +43,7 @@ def write(file: Path, kept: Kept, *, overwrite: bool) -> None:
     from safetensors.numpy import save
 
     if file.exists() and not overwrite:
-        raise OutputError(f"{file}: exists already; give another name or overwrite=True")
+        raise OutputError(f"{file}: exists already; give another name or `overwrite=True`")
     facts = {"format": FORMAT, "arrays": _digest(kept.arrays), **kept.facts}
     try:
         with Part(file.parent) as unnamed:

@@ -176,7 +176,7 @@ def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
         return image, []
     scale = size / max(height, width)
     after = (max(1, round(width * scale)), max(1, round(height * scale)))
-    note = f"shrunk from {width} x {height} to {after[0]} x {after[1]}; --size sets the long side"
+    note = f"shrunk from {width} x {height} to {after[0]} x {after[1]}; `size` sets the long side"
     return np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8), [note]
 
 
@@ -191,7 +191,7 @@ def _of_small_face(whole: Image, face: Face, model: Model, size: int | None) -> 
         image, corner = _around(image, points, max(size, LARGEST))
         points = points - corner
         notes = [
-            f"cut to {image.shape[1]} x {image.shape[0]} px about the face; --size {max(height, width)} keeps more of "
+            f"cut to {image.shape[1]} x {image.shape[0]} px about the face; `size={max(height, width)}` keeps more of "
             f"the picture, and takes longer"
         ]
     if image is not whole:

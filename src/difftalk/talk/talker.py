@@ -76,7 +76,7 @@ class Talker:
     def __init__(self, model: Model, *, steps: int | None = None, seed: int = 0, articulation: float = 1.0) -> None:
         check_renderer(model)
         if steps is not None and steps < 1:
-            raise InputError(f"steps was {steps}; allowed are 1 to {MAX_STEPS}")
+            raise InputError(f"`steps` was {steps}; allowed are 1 to {MAX_STEPS}")
         self.model = model
         self._manner = Manner(steps=steps or model.settings.steps, seed=seed, articulation=articulation)
 
@@ -174,7 +174,7 @@ class Talker:
         """
         began = time.monotonic()
         if not 64 <= size <= 8192:
-            raise InputError(f"size was {size}; allowed are 64 to 8192 px")
+            raise InputError(f"`size` was {size}; allowed are 64 to 8192 px")
         replace(self._manner, head_motion=head_motion)  # says at once what is not allowed
         source = inputs.picture_of(portrait)
         with inputs.heard(sound) as heard, inputs.written(out) as path:
@@ -241,7 +241,7 @@ class Talker:
                 identity = of_video(path, self.model, progress=progress)
                 if identity.own_way is not None and own_way > 0:
                     identity.notes.append(
-                        "the mouth moves the speaker's own way, learnt from the video; --own-way 0: as anybody's"
+                        "the mouth moves the speaker's own way, learnt from the video; `own_way=0`: as anybody's"
                     )
                 identity.notes.extend(inputs.track_notes(heard))
                 identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))

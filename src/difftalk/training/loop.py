@@ -176,7 +176,7 @@ def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | No
             if isinstance(net, PublishedDiffTalk) and isinstance(recipe, PaperRecipe) and recipe.unit_latents:
                 unit_latents(net.first_stage, source)
         elif start_from is None and not recipe.name.endswith("debug"):
-            raise DataError("a denoiser needs a trained first stage; give its run with --set first_stage=RUN")
+            raise DataError("a denoiser needs a trained first stage; give its run as `settings` first_stage=RUN")
 
 
 def _restore(

@@ -279,7 +279,7 @@ def override(recipe: RecipeT, settings: Sequence[str]) -> RecipeT:
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
-            raise InputError(f"--set {setting}: give it as a.b=value")
+            raise InputError(f"`settings` {setting}: give it as a.b=value")
         recipe = _put(recipe, path.split("."), text, setting)
     return recipe
 
@@ -313,15 +313,15 @@ def _build(record: type[Any], values: Mapping[str, Any]) -> Any:
 def _put(record: Any, path: list[str], text: str, setting: str) -> Any:
     names = [held.name for held in dataclasses.fields(record)]
     if path[0] not in names:
-        raise InputError(f"--set {setting}: {path[0]!r} is not known here; allowed: {', '.join(names)}")
+        raise InputError(f"`settings` {setting}: {path[0]!r} is not known here; allowed: {', '.join(names)}")
     held = getattr(record, path[0])
     if dataclasses.is_dataclass(held):
         if len(path) == 1:
             inside = ", ".join(f"{path[0]}.{field.name}" for field in dataclasses.fields(held))
-            raise InputError(f"--set {setting}: name one value of it: {inside}")
+            raise InputError(f"`settings` {setting}: name one value of it: {inside}")
         value = _put(held, path[1:], text, setting)
     elif len(path) > 1:
-        raise InputError(f"--set {setting}: {path[0]} is a value and has nothing inside")
+        raise InputError(f"`settings` {setting}: {path[0]} is a value and has nothing inside")
     else:
         value = _parse(get_type_hints(type(record))[path[0]], text, setting)
     return dataclasses.replace(record, **{path[0]: value})
@@ -331,17 +331,17 @@ def _parse(wanted: Any, text: str, setting: str) -> Any:
     origin = get_origin(wanted)
     if origin is Literal:
         if text not in get_args(wanted):
-            raise InputError(f"--set {setting}: allowed are {', '.join(get_args(wanted))}")
+            raise InputError(f"`settings` {setting}: allowed are {', '.join(get_args(wanted))}")
         return text
     if origin is tuple:
         return tuple(_parse(get_args(wanted)[0], part, setting) for part in text.strip("()").split(",") if part.strip())
     if wanted is bool:
         truth = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if text.lower() not in truth:
-            raise InputError(f"--set {setting}: {text!r} is not true or false")
+            raise InputError(f"`settings` {setting}: {text!r} is not true or false")
         return truth[text.lower()]
     try:
         return wanted(text)
     except ValueError:
         kind = {int: "a whole number", float: "a number"}.get(wanted, wanted.__name__)
-        raise InputError(f"--set {setting}: {text!r} is not {kind}") from None
+        raise InputError(f"`settings` {setting}: {text!r} is not {kind}") from None

@@ -101,7 +101,7 @@ class DataChoice:
         for name, value in own.items():
             if name not in ("rights", "aside") or (name == "aside" and value not in ("true", "false")):
                 raise InputError(
-                    f"--set data.{name}={value}: allowed are data.rights=KIND and data.aside=true or false"
+                    f"`settings` data.{name}={value}: allowed are data.rights=KIND and data.aside=true or false"
                 )
         choice = cls(own.get("rights"), own.get("aside") == "true")
         return choice, [s for s in settings if not s.startswith("data.")]
@@ -109,7 +109,7 @@ class DataChoice:
     def samples(self, data: Path | None, split: str) -> list[Sample]:
         """The kept samples of a split with these rights."""
         if data is None:
-            raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
+            raise InputError("no data was given; give a folder that difftalk prepare wrote, or `recipe=debug`")
         samples = [s for s in samples_of(data, split=split) if self.rights in (None, s.record.rights)]
         if not samples:
             raise DataError(f"{data} has no kept {split} sample with rights {self.rights!r}")
@@ -172,7 +172,7 @@ def _paper_source(recipe: PaperRecipe | PaperFirstStageRecipe, data: Path | None
     if data is None and recipe.name == "paper-debug":
         return FakeSource("paper", batch_size=schedule.batch, seed=schedule.seed)
     if data is None:
-        raise InputError("no data was given; give a folder that difftalk prepare --layout hdtf wrote")
+        raise InputError("no data was given; give a folder that `write_hdtf` wrote")
     train_on = read_hdtf(data, "train")
     try:
         held_out = read_hdtf(data, "test")

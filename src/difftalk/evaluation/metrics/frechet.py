@@ -76,8 +76,8 @@ def _scripted(path: Path) -> Any:
         return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError, OSError) as error:
         raise DataError(
-            f"{path} is not a TorchScript file ({type(error).__name__}); give inception-2015-12-05.pt to --inception, "
-            "i3d_torchscript.pt to --i3d"
+            f"{path} is not a TorchScript file ({type(error).__name__}); give inception-2015-12-05.pt as `inception`, "
+            "i3d_torchscript.pt as `i3d`"
         ) from None
 
 

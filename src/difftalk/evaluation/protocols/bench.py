@@ -176,7 +176,7 @@ def output_of(bench: Bench, protocol: str, name: str) -> Performance:
     found = sorted((bench.outputs / protocol).glob(f"{name}.*"))
     if not found:
         folder = bench.outputs / protocol
-        raise InputError(f"{folder} holds no video {name}.*; difftalk evaluate --tasks says what each is made of")
+        raise InputError(f"{folder} holds no video {name}.*; `write_tasks` says what each is made of")
     return of_video(found[0], bench.model, bench.seconds if protocol != "silence" else np.inf)
 
 

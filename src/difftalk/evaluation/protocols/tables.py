@@ -71,7 +71,7 @@ def comparison(clip: Clip, bench: Bench) -> Outcome:
 def _drawn(clip: Clip, bench: Bench, model: Model, without: tuple[str, ...]) -> Performance:
     """The clip's frames with its own words, drawn one after the other."""
     if bench.outputs is not None:
-        raise InputError("tables render by themselves; judge videos of other tools with --protocol strict")
+        raise InputError("tables render by themselves; judge videos of other tools with `chosen=strict`")
     pictures, heard, indices = References(clip), predicted_conditions(clip, model), frame_indices(clip, bench.seconds)
     frames = (ClipFrame(pictures, int(index), model.geometry) for index in indices)
     made = shown(frames, (heard(int(index)) for index in indices), model, without=without)

@@ -165,7 +165,7 @@ def _protocols(chosen: Sequence[str], *, full: bool, outputs: Path | None) -> li
 def clips_of(data: Path, model: Model, split: str | None, seconds: float, *, full: bool) -> list[Clip]:
     """The prepared clips to measure on: all, or each person's longest."""
     if not 1 <= seconds <= 600:
-        raise InputError(f"seconds was {seconds}; allowed are 1 to 600")
+        raise InputError(f"`seconds` was {seconds}; allowed are 1 to 600")
     samples = load_samples(data, split=split) if split else _val_or_all(data)
     return [Clip.of(sample, model.geometry) for sample in (samples if full else _one_a_person(samples))]
 
