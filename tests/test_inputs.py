@@ -133,7 +133,7 @@ def test_a_waveform_is_heard_as_it_is(waveform: NDArray[np.float32]) -> None:
         (np.full(100, np.nan, np.float32), "finite"),
         (np.zeros(0, np.float32), "holds no samples"),
         (io.StringIO("words"), "is a file object of text; open it with 'rb'"),
-        (3, "is a int; give a path or a binary file object"),
+        (3, "is of type int; give a path or a binary file object"),
     ],
 )
 def test_what_is_no_sound(given: Any, words: str) -> None:
@@ -142,7 +142,7 @@ def test_what_is_no_sound(given: Any, words: str) -> None:
 
 
 def test_what_is_no_picture() -> None:
-    with pytest.raises(InputError, match="is a float; allowed are a path, a binary file object, a PIL image"):
+    with pytest.raises(InputError, match="is of type float; allowed are a path, a binary file object, a PIL image"):
         inputs.picture_of(0.5)  # type: ignore[arg-type]
 
 
@@ -157,7 +157,10 @@ def test_an_output_that_is_a_file_object_gets_all_or_nothing(tmp_path: Path) -> 
     assert file.getvalue() == b"whole"
     with pytest.raises(OutputError, match="a StringIO, takes no bytes"), inputs.written(io.StringIO()) as place:  # type: ignore[arg-type]
         place.write_bytes(b"whole")
-    with pytest.raises(OutputError, match="is a int; give a path or a binary file object"), inputs.written(3):  # type: ignore[arg-type]
+    file.close()
+    with pytest.raises(OutputError, match="takes no bytes"), inputs.written(file) as place:
+        place.write_bytes(b"whole")
+    with pytest.raises(OutputError, match="is of type int; give a path or a binary file object"), inputs.written(3):  # type: ignore[arg-type]
         pass
     with (tmp_path / "named.mp4").open("wb") as named:
         assert inputs.place_of(named) == tmp_path / "named.mp4"

@@ -124,5 +124,5 @@ def test_what_cannot_be_measured_is_said(folder: Path, tmp_path: Path) -> None:
         report.evaluate(folder, tmp_path, chosen=["teacher"], outputs=tmp_path)
     with pytest.raises(InputError, match="holds no video a_one_a_one"):
         report.evaluate(folder, tmp_path, chosen=["strict"], outputs=tmp_path / "none")
-    with pytest.raises(InputError, match="seconds was 0"):
+    with pytest.raises(InputError, match="`seconds` was 0"):
         report.evaluate(folder, tmp_path, seconds=0)

@@ -94,7 +94,7 @@ def picture_of(source: Picture | BinaryIO) -> Picture:
     if isinstance(source, Path | str | PIL.Image.Image | np.ndarray):
         return source
     raise InputError(
-        f"{GIVEN}: is a {type(source).__name__}; allowed are a path, a binary file object, a PIL image, and an array"
+        f"{GIVEN}: is of type {type(source).__name__}; allowed are a path, a binary file object, a PIL image, an array"
     )
 
 
@@ -145,14 +145,14 @@ def written(out: Out) -> Iterator[Path]:
         yield Path(out)
         return
     if not hasattr(out, "write"):
-        raise OutputError(f"the output is a {type(out).__name__}; give a path or a binary file object")
+        raise OutputError(f"the output is of type {type(out).__name__}; give a path or a binary file object")
     with tempfile.TemporaryDirectory(prefix="difftalk-") as folder:
         path = Path(folder) / "out.mp4"
         yield path
         try:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, out)
-        except (OSError, TypeError) as error:
+        except (OSError, TypeError, ValueError) as error:
             raise OutputError(f"the output, a {type(out).__name__}, takes no bytes ({error})") from error
 
 
@@ -174,10 +174,12 @@ def _kept(name: str) -> Iterator[Path]:
 
 def _fill(path: Path, source: BinaryIO, name: str) -> None:
     if not hasattr(source, "read"):
-        raise InputError(f"{name}: is a {type(source).__name__}; give a path or a binary file object")
+        raise InputError(f"{name}: is of type {type(source).__name__}; give a path or a binary file object")
     try:
         with path.open("wb") as file:
             shutil.copyfileobj(source, file)
+    except ValueError as error:
+        raise InputError(f"{name}: cannot be read ({error})") from error
     except OSError as error:
         raise OutputError(f"{name}: cannot be kept in {path.parent} meanwhile ({error.strerror})") from error
     except TypeError:

@@ -85,6 +85,10 @@ def of_file(file: BinaryIO) -> PIL.Image.Image:
         return _image_of(io.BytesIO(file.read()))
     except TypeError:
         raise MediaError(f"{GIVEN}: is a file object of text; open it with 'rb'") from None
+    except UnidentifiedImageError as error:
+        raise MediaError(
+            f"{GIVEN}: cannot be read as an image (save it as JPEG or PNG; of a video give the path)"
+        ) from error
     except Exception as error:
         raise _unreadable(GIVEN, error) from error
 
