@@ -11,19 +11,18 @@ import torch.nn.functional as F
 
 from difftalk.errors import InputError
 from difftalk.nets.lpips import LPIPS
-from difftalk.training.adversary import WARM_UP, Adversary
+from difftalk.training.adversary import WARM_UP
 from difftalk.training.batches import FakeSource, RenderBatch
+from difftalk.training.kinds.denoiser import DENOISER, DenoiserRecipe
 from difftalk.training.loop import train
-from difftalk.training.losses import Loss
-from difftalk.training.recipes import DenoiserRecipe, override, recipe_named
+from difftalk.training.picture_loss import Loss
+from difftalk.training.recipes import override
 
 CPU = torch.device("cpu")
 
 
 def recipe(*settings: str) -> DenoiserRecipe:
-    found = override(recipe_named("denoiser", "debug"), ["critic=0.5", "critic_size.width=16", *settings])
-    assert isinstance(found, DenoiserRecipe)
-    return found
+    return override(DENOISER.recipes["debug"], ["critic=0.5", "critic_size.width=16", *settings])
 
 
 def batch(seed: int) -> RenderBatch:
@@ -38,9 +37,9 @@ def batch(seed: int) -> RenderBatch:
 
 def test_a_run_with_a_critic_goes_on_where_it_was(tmp_path: Path) -> None:
     source = FakeSource("denoiser")
-    whole = train("denoiser", source, recipe(), tmp_path / "whole", steps=4)
-    train("denoiser", source, recipe(), tmp_path / "halves", steps=2)
-    halves = train("denoiser", source, recipe(), tmp_path / "halves", steps=4)
+    whole = train(DENOISER, source, recipe(), tmp_path / "whole", steps=4)
+    train(DENOISER, source, recipe(), tmp_path / "halves", steps=2)
+    halves = train(DENOISER, source, recipe(), tmp_path / "halves", steps=4)
     assert (whole.adversary["step"], halves.adversary["step"]) == (4, 4)
     for name, value in whole.adversary["net"].items():
         assert torch.equal(value, halves.adversary["net"][name])
@@ -48,7 +47,7 @@ def test_a_run_with_a_critic_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
-    adversary = Adversary.of(recipe(), LPIPS.shipped(), CPU)
+    adversary = DENOISER.critic(recipe(), LPIPS.shipped(), CPU, None)
     assert adversary is not None
 
     def blurred(given: RenderBatch) -> torch.Tensor:
@@ -75,7 +74,7 @@ def test_the_critic_learns_to_tell_blur_and_then_says_so() -> None:
 
 
 def test_at_first_the_critic_only_looks() -> None:
-    adversary = Adversary.of(recipe(), None, CPU)
+    adversary = DENOISER.critic(recipe(), None, CPU, None)
     assert adversary is not None
     given = batch(0)
     loss = Loss(torch.ones(()), {}, given.target)
@@ -84,6 +83,5 @@ def test_at_first_the_critic_only_looks() -> None:
 
 def test_a_critic_needs_a_decoder_that_learns() -> None:
     with pytest.raises(InputError, match="along=true"):
-        Adversary.of(recipe("along=false"), None, CPU)
-    plain = recipe_named("denoiser", "joint")
-    assert Adversary.of(plain, None, CPU) is None
+        DENOISER.critic(recipe("along=false"), None, CPU, None)
+    assert DENOISER.critic(DENOISER.recipes["joint"], None, CPU, None) is None

@@ -17,8 +17,8 @@ from difftalk.nets.published import PaperFirstStage, PaperFirstStageSizes, Paper
 from difftalk.nets.published_layout import FIRST_STAGE, expected, to_published
 from difftalk.training.checkpoint import load_checkpoint
 from difftalk.training.convert import convert, read_state
-from difftalk.training.objectives import load_net
-from difftalk.training.recipes import PaperRecipe
+from difftalk.training.kinds.published import PaperRecipe
+from difftalk.training.kinds.table import load_net, recipe_of
 
 # The whole graph, narrow; as many groups as are taken of a net under 32 channels.
 SMALL = PaperSizes(base=32, picture=64, first_stage=PaperFirstStageSizes(base=8, groups=8, codes=16))
@@ -52,7 +52,7 @@ def test_the_published_layout_bit_for_bit(checkpoint: Path, state: dict[str, Ten
     said = convert(checkpoint, tmp_path / "run")
     assert "the published system" in said
     held = load_checkpoint(tmp_path / "run")
-    assert isinstance(held.recipe, PaperRecipe)
+    assert isinstance(recipe_of(held), PaperRecipe)
     assert held.step == int(state["model_ema.num_updates"])
     again = to_published(held.net, held.average, SMALL, held.step)
     for name, value in state.items():

@@ -20,8 +20,8 @@ from difftalk.nets import sizes
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.speech_encoder import SpeechEncoder
 from difftalk.speech.motion import opening_of, pressed
-from difftalk.training import export
 from difftalk.training.export import HALF_FROM, WINDOW_MELS, export_graph, export_model, export_speech_encoder
+from difftalk.training.kinds import motion
 from difftalk.training.motion_data import curve_of
 
 WHISPER = Path(__file__).parents[2] / "shared/assets/whisper/whisper_tiny_en_encoder.fp16.safetensors"
@@ -121,12 +121,12 @@ def test_a_gain_makes_spreads_equal_around_the_mean(sample: Sample, kind: str, m
     torch.manual_seed(0)
     for values in (*net.parameters(), net.basis):
         torch.nn.init.normal_(values, std=0.05)
-    monkeypatch.setattr(export, "samples_of", lambda *_, **__: [sample])
-    gain = export.gain_of(net.eval(), Path("anywhere"))
+    monkeypatch.setattr(motion, "samples_of", lambda *_, **__: [sample])
+    gain = motion.gain_of(net.eval(), Path("anywhere"))
     features = np.asarray(sample.speech, np.float32)
-    before = export._spoken(net, features)
+    before = motion.spoken(net, features)
     net.amplify(gain)
-    after = export._spoken(net, features)
+    after = motion.spoken(net, features)
     geometry = Geometry.load(SHIPPED)
     truth, made = curve_of(sample, geometry), opening_of(pressed(after, geometry), geometry)
     assert made[: round(truth.seconds[-1] * 25)].std() == pytest.approx(truth.openings.std(), rel=0.05)

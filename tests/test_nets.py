@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,12 @@ from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
-from difftalk.training.export import export_graph, graphs_of
+from difftalk.training.export import export_graph
+from difftalk.training.kinds.denoiser import denoiser_graphs
+from difftalk.training.kinds.first_stage import first_stage_graphs
+from difftalk.training.kinds.kind import GraphSpec
+from difftalk.training.kinds.motion import linear_graphs, motion_graphs
+from difftalk.training.kinds.painter import painter_graphs
 
 MAKERS: dict[str, Callable[[str], nn.Module]] = {
     "painter": lambda size: Painter(sizes.PAINTER[size]),
@@ -30,6 +36,13 @@ MAKERS: dict[str, Callable[[str], nn.Module]] = {
     "denoiser": lambda size: Denoiser(sizes.DENOISER[size]),
     "motion": lambda size: MotionNetwork(sizes.MOTION[size]),
     "linear": lambda size: LinearMotion(sizes.MOTION[size]),
+}
+GRAPHS: dict[str, Callable[[Any], dict[str, GraphSpec]]] = {
+    "painter": painter_graphs,
+    "first-stage": first_stage_graphs,
+    "denoiser": denoiser_graphs,
+    "motion": motion_graphs,
+    "linear": linear_graphs,
 }
 # graph: most parameters, millions; most multiply-adds a frame, thousand millions (a call of the motion is 4 frames)
 BUDGETS = {
@@ -101,7 +114,7 @@ def denoiser_inputs(count: int = 2) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_budgets(kind: str) -> None:
-    for name, spec in graphs_of(MAKERS[kind]("default").eval()).items():
+    for name, spec in GRAPHS[kind](MAKERS[kind]("default").eval()).items():
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             spec.net(*spec.inputs.values())
         parameters, operations = BUDGETS[name]
@@ -112,7 +125,7 @@ def test_budgets(kind: str) -> None:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_every_graph_is_its_net(kind: str, tmp_path: Path) -> None:
     """In f32 the graph and the net agree to 1e-4 of the output's largest value, and so with inputs that all differ."""
-    for name, spec in graphs_of(roused(MAKERS[kind]("debug"))).items():
+    for name, spec in GRAPHS[kind](roused(MAKERS[kind]("debug"))).items():
         path = tmp_path / f"{name}.onnx"
         export_graph(spec.net, path, inputs=dict(spec.inputs), outputs=spec.outputs)
         given = {key: uniform(*value.shape, seed=i) for i, (key, value) in enumerate(spec.inputs.items())}
@@ -128,7 +141,7 @@ def test_every_graph_is_its_net(kind: str, tmp_path: Path) -> None:
 
 def test_a_fresh_encoders_graph_keeps_its_names(tmp_path: Path) -> None:
     """Statistics of 0 and 1 are optimised away by an engine; the output's name must not go with them."""
-    spec = graphs_of(FirstStage(sizes.FIRST_STAGE["debug"]).eval())["encoder"]
+    spec = first_stage_graphs(FirstStage(sizes.FIRST_STAGE["debug"]).eval())["encoder"]
     export_graph(spec.net, tmp_path / "encoder.onnx", inputs=dict(spec.inputs), outputs=spec.outputs)
     region = uniform(1, 3, HEIGHT, WIDTH).numpy()
     for name in engine.ENGINES:

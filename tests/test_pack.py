@@ -19,9 +19,8 @@ from difftalk.errors import DataError
 from difftalk.face.space import REGION_X, REGION_Y
 from difftalk.model import Model
 from difftalk.training.batches import RenderBatch
+from difftalk.training.kinds.table import kind_of, recipe_named
 from difftalk.training.motion_data import MotionSource
-from difftalk.training.objectives import Tools, build, loss_of
-from difftalk.training.recipes import Kind, recipe_named
 from difftalk.training.render_data import RenderSource
 from difftalk.training.run import train_kind
 from difftalk.training.shelf import Shelf
@@ -91,17 +90,16 @@ def test_what_a_pack_has_not(packed: PackedSample) -> None:
 
 
 @pytest.mark.parametrize("kind", ["painter", "denoiser"])
-def test_losses_are_those_of_the_samples(kind: Kind, sample: Sample, packed: PackedSample, model: Model) -> None:
+def test_losses_are_those_of_the_samples(kind: str, sample: Sample, packed: PackedSample, model: Model) -> None:
     sources = [RenderSource([s], model.geometry, batch_size=3, validation=[s]) for s in (sample, packed)]
     recipe = recipe_named(kind, "debug")
-    net, found = build(recipe), []
+    net, found = kind_of(recipe).build(recipe), []
     for source in sources:
         with Shelf(source, batch_size=3, rows=8, uses=1, workers=0) as shelf:
             batches: list[RenderBatch] = [*source.validation(), shelf.batch(0)]
         with torch.no_grad():
             losses = [
-                loss_of(net, batch, recipe, Tools.of(recipe, torch.device("cpu")), torch.Generator().manual_seed(0))
-                for batch in batches
+                kind_of(recipe).loss_of(net, batch, recipe, None, torch.Generator().manual_seed(0)) for batch in batches
             ]
         found.append([float(loss.total) for loss in losses])
     assert found[1] == pytest.approx(found[0], rel=0.05)

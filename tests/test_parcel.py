@@ -15,8 +15,8 @@ import torch
 
 from difftalk.training.batches import FakeSource
 from difftalk.training.checkpoint import load_checkpoint
+from difftalk.training.kinds.table import kind_of, recipe_named, recipe_of
 from difftalk.training.loop import train
-from difftalk.training.recipes import Kind, recipe_named
 
 PARCEL = Path(__file__).parents[1] / "tools" / "parcel.py"
 
@@ -34,9 +34,10 @@ def parcel() -> ModuleType:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    kinds: dict[str, Kind] = {"first-stage": "first-stage", "joint": "denoiser", "painter": "painter"}
+    kinds: dict[str, str] = {"first-stage": "first-stage", "joint": "denoiser", "painter": "painter"}
     for name, kind in kinds.items():
-        train(kind, FakeSource(kind), recipe_named(kind, "debug"), folder / name, steps=1)
+        recipe = recipe_named(kind, "debug")
+        train(kind_of(recipe), FakeSource(kind), recipe, folder / name, steps=1)
         (folder / f"{name}.log").write_text(f"log of {name}\n")
     return folder
 
@@ -57,7 +58,7 @@ def test_there_and_back(
     assert {path.name for path in back.glob("*.safetensors")} == {"joint.safetensors", "painter.safetensors"}
     for name in ("joint", "painter"):
         there, here = load_checkpoint(runs / name), load_checkpoint(back / f"{name}.safetensors")
-        assert (here.kind, here.recipe, here.step) == (there.kind, there.recipe, 1)
+        assert (here.kind, recipe_of(here), here.step) == (there.kind, recipe_of(there), 1)
         for key, value in there.average.items():
             torch.testing.assert_close(here.average[key], value, rtol=1e-3, atol=1e-4)
         assert (back / name / "metrics.jsonl").read_bytes() == (runs / name / "metrics.jsonl").read_bytes()

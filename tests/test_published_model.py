@@ -15,7 +15,8 @@ from difftalk.nets.published import PAPER, PublishedDiffTalk
 from difftalk.talk.talker import Talker
 from difftalk.training.checkpoint import Checkpoint, save_converted
 from difftalk.training.export import export_model
-from difftalk.training.recipes import PaperRecipe
+from difftalk.training.kinds.published import PaperRecipe
+from difftalk.training.recipes import to_dict
 
 SIZES = PAPER["paper-debug"]
 
@@ -30,7 +31,8 @@ def net() -> PublishedDiffTalk:
 def published(net: PublishedDiffTalk, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("published")
     state = net.state_dict()
-    save_converted(Checkpoint("denoiser", PaperRecipe("tiny", SIZES), state, state, {}, 0, 0.0, {}, ""), folder / "run")
+    recipe = to_dict(PaperRecipe("tiny", SIZES))
+    save_converted(Checkpoint("denoiser", recipe, state, state, {}, 0, 0.0, {}, ""), folder / "run")
     return export_model(folder / "model", {"denoiser": folder / "run"}, base=model_folder)
 
 

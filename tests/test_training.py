@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 import torch
@@ -18,31 +17,21 @@ import torch
 from difftalk.errors import DataError, InputError
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import FirstStage
-from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.lpips import LPIPS
 from difftalk.nets.motion import MotionNetwork
-from difftalk.training import losses
 from difftalk.training.batches import Batch, FakeSource, RenderBatch
 from difftalk.training.checkpoint import FILE, WEIGHTS, load_checkpoint, save_weights
+from difftalk.training.kinds.denoiser import DENOISER, DenoiserRecipe, denoiser_loss
+from difftalk.training.kinds.first_stage import FirstStageRecipe, first_stage_loss
+from difftalk.training.kinds.motion import MOTION
+from difftalk.training.kinds.painter import PAINTER
+from difftalk.training.kinds.table import RECIPES, kind_of, load_net, recipe_named, recipe_of
 from difftalk.training.loop import learning_rate, train
-from difftalk.training.losses import denoiser_loss, first_stage_loss, mouth_boxes, picture_loss
-from difftalk.training.objectives import Tools, build, load_net, loss_of
-from difftalk.training.recipes import (
-    DENOISER,
-    RECIPES,
-    DenoiserRecipe,
-    FirstStageRecipe,
-    Kind,
-    Optimiser,
-    from_dict,
-    override,
-    recipe_named,
-    to_dict,
-)
+from difftalk.training.picture_loss import INNER_WEIGHT, mouth_boxes, picture_loss
+from difftalk.training.recipes import Optimiser, override, record_of, to_dict
 
-KINDS: tuple[Kind, ...] = ("painter", "first-stage", "denoiser", "motion", "sync")
+KINDS: tuple[str, ...] = ("painter", "first-stage", "denoiser", "motion", "sync")
 MOUTH = (slice(None), slice(None), slice(56, 72), slice(72, 104))
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -74,13 +63,13 @@ def mouths(count: int = 4) -> RenderBatch:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_steps_are_two_and_two(kind: Kind, tmp_path: Path) -> None:
+def test_four_steps_are_two_and_two(kind: str, tmp_path: Path) -> None:
     recipe, source = recipe_named(kind, "debug"), FakeSource(kind)
-    whole = train(kind, source, recipe, tmp_path / "whole", steps=4)
-    first = train(kind, source, recipe, tmp_path / "halves", steps=2)
+    whole = train(kind_of(recipe), source, recipe, tmp_path / "whole", steps=4)
+    first = train(kind_of(recipe), source, recipe, tmp_path / "halves", steps=2)
     torch.manual_seed(1234)  # whatever happened in between
     torch.rand(7)
-    halves = train(kind, source, recipe, tmp_path / "halves", steps=4)
+    halves = train(kind_of(recipe), source, recipe, tmp_path / "halves", steps=4)
     assert (whole.step, first.step, halves.step) == (4, 2, 4)
     for part in ("net", "average", "random"):
         one, other = getattr(whole, part), getattr(halves, part)
@@ -92,8 +81,8 @@ def test_four_steps_are_two_and_two(kind: Kind, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_run_leaves_behind(kind: Kind, tmp_path: Path) -> None:
-    train(kind, FakeSource(kind), recipe_named(kind, "debug"), tmp_path, steps=5)
+def test_what_a_run_leaves_behind(kind: str, tmp_path: Path) -> None:
+    train(kind_of(recipe_named(kind, "debug")), FakeSource(kind), recipe_named(kind, "debug"), tmp_path, steps=5)
     assert {path.name for path in tmp_path.iterdir()} >= {FILE, WEIGHTS, "metrics.jsonl", "loss.png"}
     assert load_checkpoint(tmp_path / WEIGHTS).step == 5
     rows = rows_of(tmp_path)
@@ -102,36 +91,36 @@ def test_what_a_run_leaves_behind(kind: Kind, tmp_path: Path) -> None:
     if kind not in ("motion", "sync"):
         assert (tmp_path / "samples" / "0000004.png").read_bytes().startswith(b"\x89PNG")
     checkpoint, net = load_net(tmp_path)
-    assert (checkpoint.step, checkpoint.kind, checkpoint.recipe) == (5, kind, recipe_named(kind, "debug"))
+    assert (checkpoint.step, checkpoint.kind, recipe_of(checkpoint)) == (5, kind, recipe_named(kind, "debug"))
     assert checkpoint.code
     assert not net.training
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     recipe, source = recipe_named("painter", "debug"), FakeSource("painter")
-    train("painter", source, recipe, tmp_path, steps=1)
+    train(PAINTER, source, recipe, tmp_path, steps=1)
     before = (tmp_path / FILE).read_bytes()
-    assert train("painter", source, recipe, tmp_path, steps=1).step == 1
+    assert train(PAINTER, source, recipe, tmp_path, steps=1).step == 1
     assert (tmp_path / FILE).read_bytes() == before
 
 
 def test_starting_from_a_run_takes_its_average(tmp_path: Path) -> None:
     recipe, source = recipe_named("painter", "debug"), FakeSource("painter")
-    given = train("painter", source, recipe, tmp_path / "given", steps=3)
-    begun = train("painter", source, recipe, tmp_path / "begun", steps=0, start_from=tmp_path / "given")
+    given = train(PAINTER, source, recipe, tmp_path / "given", steps=3)
+    begun = train(PAINTER, source, recipe, tmp_path / "begun", steps=0, start_from=tmp_path / "given")
     assert begun.step == 0
     assert all(torch.equal(begun.net[name], given.average[name]) for name in begun.net)
 
 
 def test_weights_start_a_run_as_its_checkpoint_does(tmp_path: Path) -> None:
     recipe, source = recipe_named("painter", "debug"), FakeSource("painter")
-    done = train("painter", source, recipe, tmp_path / "run", steps=3)
+    done = train(PAINTER, source, recipe, tmp_path / "run", steps=3)
     save_weights(done, tmp_path / "painter.safetensors")
     found = load_checkpoint(tmp_path / "painter.safetensors")
-    assert (found.kind, found.recipe, found.step, found.code) == (done.kind, recipe, 3, done.code)
+    assert (found.kind, recipe_of(found), found.step, found.code) == (done.kind, recipe, 3, done.code)
     for name, value in done.average.items():
         torch.testing.assert_close(found.average[name], value, rtol=1e-3, atol=1e-6)
-    again = train("painter", source, recipe, tmp_path / "again", steps=1, start_from=tmp_path / "painter.safetensors")
+    again = train(PAINTER, source, recipe, tmp_path / "again", steps=1, start_from=tmp_path / "painter.safetensors")
     assert again.step == 1
     (tmp_path / "broken.safetensors").write_bytes(b"no weights")
     with pytest.raises(DataError, match="damaged"):
@@ -154,22 +143,22 @@ class Interrupting(FakeSource):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_ends(number: signal.Signals, tmp_path: Path) -> None:
     before = signal.getsignal(number)
-    done = train("painter", Interrupting(number), recipe_named("painter", "debug"), tmp_path, steps=500)
+    done = train(PAINTER, Interrupting(number), recipe_named("painter", "debug"), tmp_path, steps=500)
     assert 1 <= done.step < 10
     assert load_checkpoint(tmp_path).step == done.step
     assert signal.getsignal(number) is before
 
 
 def test_minutes_end_a_run(tmp_path: Path) -> None:
-    done = train("painter", FakeSource("painter"), recipe_named("painter", "debug"), tmp_path, steps=500, minutes=1e-6)
+    done = train(PAINTER, FakeSource("painter"), recipe_named("painter", "debug"), tmp_path, steps=500, minutes=1e-6)
     assert done.step == 1
     assert load_checkpoint(tmp_path).step == 1
 
 
 def test_minutes_may_count_from_before_the_run(tmp_path: Path) -> None:
     recipe, source, since = recipe_named("painter", "debug"), FakeSource("painter"), time.monotonic() - 3600
-    assert train("painter", source, recipe, tmp_path, steps=500, minutes=59, since=since).step == 1
-    assert train("painter", source, recipe, tmp_path, steps=3, minutes=61, since=since).step == 3
+    assert train(PAINTER, source, recipe, tmp_path, steps=500, minutes=59, since=since).step == 1
+    assert train(PAINTER, source, recipe, tmp_path, steps=3, minutes=61, since=since).step == 3
 
 
 def test_the_rate_warms_up_and_falls() -> None:
@@ -186,7 +175,7 @@ def test_the_rate_warms_up_and_falls() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_is_a_function_of_its_step(kind: Kind) -> None:
+def test_a_batch_is_a_function_of_its_step(kind: str) -> None:
     one, again, other = FakeSource(kind).batch(3), FakeSource(kind).batch(3), FakeSource(kind).batch(4)
     for field in dataclasses.fields(one):
         assert torch.equal(getattr(one, field.name), getattr(again, field.name))
@@ -237,18 +226,18 @@ def test_an_unknown_recipe_is_explained() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_recipes_survive_a_checkpoint(kind: Kind) -> None:
+def test_recipes_survive_a_checkpoint(kind: str) -> None:
     for recipe in RECIPES[kind].values():
-        assert from_dict(kind, json.loads(json.dumps(to_dict(recipe)))) == recipe
+        assert record_of(type(recipe), json.loads(json.dumps(to_dict(recipe)))) == recipe
 
 
 def test_a_motion_starts_with_its_regression(tmp_path: Path) -> None:
-    train("motion", FakeSource("motion"), recipe_named("motion", "debug"), tmp_path, steps=1)
+    train(MOTION, FakeSource("motion"), recipe_named("motion", "debug"), tmp_path, steps=1)
     net = load_net(tmp_path)[1]
     assert isinstance(net, MotionNetwork)
     assert net.regression is not None
     weight = net.regression.weight
-    rough = build(recipe_named("motion", "debug"))
+    rough = kind_of(recipe_named("motion", "debug")).build(recipe_named("motion", "debug"))
     assert isinstance(rough, MotionNetwork)
     assert rough.regression is not None
     assert float((weight - rough.regression.weight).abs().max()) > 0
@@ -257,13 +246,13 @@ def test_a_motion_starts_with_its_regression(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_only_as_what_it_was(tmp_path: Path) -> None:
     source = FakeSource("painter")
-    train("painter", source, recipe_named("painter", "debug"), tmp_path, steps=1)
+    train(PAINTER, source, recipe_named("painter", "debug"), tmp_path, steps=1)
     with pytest.raises(DataError, match="another optimiser"):
-        train("painter", source, override(recipe_named("painter", "debug"), ["optimiser.lr=1"]), tmp_path, steps=2)
+        train(PAINTER, source, override(recipe_named("painter", "debug"), ["optimiser.lr=1"]), tmp_path, steps=2)
     with pytest.raises(DataError, match="holds a painter run"):
-        train("motion", FakeSource("motion"), recipe_named("motion", "debug"), tmp_path, steps=2)
+        train(MOTION, FakeSource("motion"), recipe_named("motion", "debug"), tmp_path, steps=2)
     longer = override(recipe_named("painter", "debug"), ["schedule.steps=9", "schedule.validate_every=100"])
-    assert train("painter", source, longer, tmp_path, steps=2).step == 2
+    assert train(PAINTER, source, longer, tmp_path, steps=2).step == 2
 
 
 def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
@@ -276,7 +265,7 @@ def test_checkpoints_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, recipe = FakeSource("painter"), recipe_named("painter", "debug")
-    train("painter", source, recipe, tmp_path, steps=1)
+    train(PAINTER, source, recipe, tmp_path, steps=1)
 
     def broken(content: object, path: Path) -> None:
         path.write_bytes(b"half")
@@ -284,7 +273,7 @@ def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(torch, "save", broken)
     with pytest.raises(OSError, match="disk full"):
-        train("painter", source, recipe, tmp_path, steps=2)
+        train(PAINTER, source, recipe, tmp_path, steps=2)
     assert load_checkpoint(tmp_path).step == 1
     assert [path.name for path in tmp_path.glob(f".{FILE}*")] == []
 
@@ -311,7 +300,7 @@ def test_the_mouth_counts_four_times_and_texture_by_its_weight() -> None:
     cheek[:, :, 100:108, 20:40] += 0.5
     mouth[:, :, 60:68, 78:98] += 0.5
     skin = float(picture_loss(cheek, batch, None).total)
-    assert float(picture_loss(mouth, batch, None).total) == pytest.approx(losses.INNER_WEIGHT * skin, rel=1e-4)
+    assert float(picture_loss(mouth, batch, None).total) == pytest.approx(INNER_WEIGHT * skin, rel=1e-4)
     light, lpips = dataclasses.replace(batch, weight=torch.tensor([1.0, 0.0])), LPIPS.shipped()
     assert float(picture_loss(cheek, light, None).total) == pytest.approx(skin)
     whole, half = (float(picture_loss(cheek, given, lpips).total) - skin for given in (batch, light))
@@ -351,11 +340,8 @@ def test_the_first_stage_uses_its_latent() -> None:
 def test_the_denoiser_learns_and_its_encoder_does_not(*, along: bool) -> None:
     """One mouth by heart; the decoder moves only where it learns along."""
     torch.manual_seed(0)
-    debug = DENOISER["debug"]
-    assert isinstance(debug, DenoiserRecipe)
-    recipe = dataclasses.replace(debug, along=along)
-    net, random = build(recipe).train(), torch.Generator().manual_seed(0)
-    assert isinstance(net, LatentDiffusion)
+    recipe = dataclasses.replace(DENOISER.recipes["debug"], along=along)
+    net, random = DENOISER.build(recipe).train(), torch.Generator().manual_seed(0)
     before = {name: value.clone() for name, value in net.first_stage.state_dict().items()}
     batch = mouths()
     trained = [p for p in net.parameters() if p.requires_grad]
@@ -380,7 +366,7 @@ def test_a_denoiser_keeps_the_first_stage_it_starts_with(tmp_path: Path) -> None
         recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, seed=len(name)))
         if isinstance(recipe, DenoiserRecipe):
             recipe = dataclasses.replace(recipe, first_stage=str(tmp_path / "stage"), along=False)
-        train(cast("Kind", kind), source, recipe, tmp_path / name, steps=1)
+        train(kind_of(recipe), source, recipe, tmp_path / name, steps=1)
     stage, other = (load_checkpoint(tmp_path / name).average["encoder.stem.weight"] for name in ("stage", "another"))
     held = load_checkpoint(tmp_path / "run").average["first_stage.encoder.stem.weight"]
     assert torch.equal(held, stage)
@@ -389,10 +375,10 @@ def test_a_denoiser_keeps_the_first_stage_it_starts_with(tmp_path: Path) -> None
 
 def test_a_denoiser_without_a_first_stage_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="needs a trained first stage"):
-        train("denoiser", FakeSource("denoiser"), recipe_named("denoiser", "default"), tmp_path, steps=1)
+        train(DENOISER, FakeSource("denoiser"), recipe_named("denoiser", "default"), tmp_path, steps=1)
 
 
 def test_a_net_learns_only_from_its_own_batches() -> None:
-    recipe = recipe_named("painter", "debug")
+    recipe = PAINTER.recipes["debug"]
     with pytest.raises(DataError, match="Painter cannot learn from MotionBatch"):
-        loss_of(build(recipe), FakeSource("motion").batch(0), recipe, Tools.of(recipe, CPU), torch.Generator())
+        PAINTER.loss_of(PAINTER.build(recipe), FakeSource("motion").batch(0), recipe, None, torch.Generator())

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from difftalk.errors import DifftalkError, InputError
 from difftalk.training.checkpoint import Checkpoint, load_checkpoint, load_state, save_weights
-from difftalk.training.objectives import load_net
+from difftalk.training.kinds.table import load_net
 
 
 def mixed(before: Path, after: Path, share: float) -> Checkpoint:

@@ -1,33 +1,30 @@
 """The adversarial phase: a critic that learns to tell drawn mouths from true ones, and the loss that it gives.
 
 Relativistic pairs (Jolicoeur-Martineau 2018): a drawn patch is judged beside the true patch of the same frame, so what
-the two share, the person and the light, cancels. Gradient penalties on both as in R3GAN (Huang et al. 2024). Only the
-inner mouth counts: everywhere else the pixels exist. Blurred frames count less, lest they teach blur.
+the two share, the person and the light, cancels. Gradient penalties on both as in R3GAN (Huang et al. 2024). Which
+patches count, a kind of net says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from difftalk.errors import InputError
-from difftalk.nets.blocks import widened
 from difftalk.nets.critic import CRITIC_LAYERS, PatchCritic
 from difftalk.nets.lpips import LPIPS
-from difftalk.training.batches import Batch, PaperBatch, RenderBatch
-from difftalk.training.losses import Loss, Mouths, mouth_boxes
-from difftalk.training.recipes import DenoiserRecipe, PaperFirstStageRecipe, Recipe
+from difftalk.nets.sizes import CriticSizes
+from difftalk.training.batches import BatchT
+from difftalk.training.picture_loss import Loss, Mouths
 
 WARM_UP: Final = 60  # steps in which the critic learns alone
 RATE: Final = 5.0  # times the other nets' learning rate
 PENALTY: Final = 0.004  # of the squared gradient, on true and drawn boxes
 PENALTY_EVERY: Final = 4  # steps; weighted by as much; on every second sample
-RIM: Final = 9  # px of the enlarged box, width of the square that widens the inner mouth
 PATCH: Final = 8  # px of the enlarged box, side of what is judged as one
 
 
@@ -39,45 +36,33 @@ class Judged:
     weight: Tensor
 
 
-class Adversary:
-    """The critic with its optimiser. weight: of its loss beside the others. eyes: whose features it sees, frozen."""
+class Adversary(Generic[BatchT]):
+    """The critic with its optimiser.
+
+    look: what it judges of a loss and a batch. eyes: whose features it sees, frozen. weight: of its loss beside the
+    others. lr: of the nets that draw. autocast: in which they and the critic compute.
+    """
 
     def __init__(
         self,
-        recipe: DenoiserRecipe | PaperFirstStageRecipe,
+        look: Callable[[Loss, BatchT, LPIPS], Judged],
         eyes: LPIPS,
+        size: CriticSizes,
+        *,
+        weight: float,
+        lr: float,
         device: torch.device,
         autocast: torch.autocast | None = None,
     ) -> None:
-        if isinstance(recipe, DenoiserRecipe) and not recipe.along:
-            raise InputError("a critic needs a decoder that learns; set along=true or critic=0")
-        self.weight, self.eyes, self.step = recipe.critic, eyes, 0
-        self.net = PatchCritic(recipe.critic_size).to(device)
+        self.weight, self.eyes, self.step = weight, eyes, 0
+        self.net = PatchCritic(size).to(device)
+        self._look = look
         self._autocast = autocast or torch.autocast(device.type, enabled=False)
-        rate = RATE * recipe.optimiser.lr
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), rate, (0.0, 0.99), weight_decay=0.0, fused=True)
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), RATE * lr, (0.0, 0.99), weight_decay=0.0, fused=True)
 
-    @classmethod
-    def of(
-        cls, recipe: Recipe, eyes: LPIPS | None, device: torch.device, autocast: torch.autocast | None = None
-    ) -> Adversary | None:
-        """None for recipes without one. autocast: in which nets that draw and critic compute."""
-        if not isinstance(recipe, DenoiserRecipe | PaperFirstStageRecipe) or recipe.critic <= 0:
-            return None
-        return cls(recipe, eyes or LPIPS.shipped().to(device), device, autocast)
-
-    def judged(self, loss: Loss, batch: Batch) -> Judged:
-        """What the critic looks at: mouths; of the published first stage whole pictures, every patch alike."""
-        assert loss.picture is not None
-        if isinstance(batch, PaperBatch):
-            count, _, height, width = batch.picture.shape
-            weight = torch.ones(count, 1, height // PATCH, width // PATCH, device=batch.picture.device)
-            return Judged(Mouths.seen(loss.picture.float(), batch.picture, self.eyes, len(CRITIC_LAYERS)), weight)
-        assert isinstance(batch, RenderBatch)
-        inner = batch.composite[:, 3:4]
-        mouths = loss.mouths or Mouths.of(loss.picture.float(), batch.target, inner, self.eyes)
-        near = F.max_pool2d(widened(mouth_boxes(inner, inner), RIM), PATCH)
-        return Judged(mouths, near * batch.weight[:, None, None, None])
+    def judged(self, loss: Loss, batch: BatchT) -> Judged:
+        """What the critic looks at."""
+        return self._look(loss, batch, self.eyes)
 
     def added(self, loss: Loss, judged: Judged) -> Loss:
         """The loss with the critic's opinion of its picture added."""

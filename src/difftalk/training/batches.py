@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,9 @@ from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 
 
 @dataclass(frozen=True)
-class _Batch:
+class Batch:
+    """Tensors of as many samples, the first axis."""
+
     def to(self, device: torch.device) -> Self:
         """On the device, pictures channels last: convolutions in bf16 are half as fast again that way."""
         return type(self)(**{f.name: _placed(getattr(self, f.name), device) for f in fields(self)})
@@ -37,7 +39,7 @@ def _placed(value: Tensor, device: torch.device) -> Tensor:
 
 
 @dataclass(frozen=True)
-class RenderBatch(_Batch):
+class RenderBatch(Batch):
     """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
 
     target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1.
@@ -56,7 +58,7 @@ class RenderBatch(_Batch):
 
 
 @dataclass(frozen=True)
-class MotionBatch(_Batch):
+class MotionBatch(Batch):
     """features: (b, 2 t + 38, 1152), 30 before the first frame's own and 8 after the last's. shape: (b, t, 16).
 
     opening: (b, t) true inner-lip opening, eye distances. mask: (b, t), 1 where a frame counts. mean, spread: (b, 16)
@@ -77,7 +79,7 @@ class MotionBatch(_Batch):
 
 
 @dataclass(frozen=True)
-class PaperBatch(_Batch):
+class PaperBatch(Batch):
     """What the published nets see of a frame; all float32, batch first.
 
     picture, masked, reference: (b, 3, s, s) in [-1, 1], `masked` the picture without what is to be drawn.
@@ -91,7 +93,8 @@ class PaperBatch(_Batch):
     landmarks: Tensor
 
 
-Batch = RenderBatch | MotionBatch | PaperBatch
+BatchT = TypeVar("BatchT", bound=Batch)
+FITTED: Final = 10**6  # steps
 FAKE_PAPER_SIZE: Final = 64  # px, of a picture of the published nets
 
 
@@ -101,6 +104,12 @@ class Source(Protocol):
     def batch(self, step: int) -> Batch: ...
 
     def validation(self) -> Sequence[Batch]: ...
+
+
+def drawn(source: Source, batch: type[BatchT], count: int) -> list[BatchT]:
+    """Batches of steps that no training comes to, for what is fitted before it."""
+    made = (source.batch(FITTED + i) for i in range(count))
+    return [one for one in made if isinstance(one, batch)]
 
 
 class FakeSource:

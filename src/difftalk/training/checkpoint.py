@@ -1,9 +1,9 @@
 """A checkpoint: one file that explains itself, written whole or not at all.
 
 Holds the net, its average (EMA), the optimiser, the step, the seconds trained, random states, the recipe, the
-version of the code, the adversary where there is one. `save_checkpoint` and `load_checkpoint` are inverses; `load_net`
-needs nothing but the path. `save_weights` writes what is worth keeping of one, the average in fp16, as safetensors:
-enough to start or export from. A run keeps both.
+version of the code, the adversary where there is one. `save_checkpoint` and `load_checkpoint` are inverses.
+`save_weights` writes what is worth keeping of one, the average in fp16, as safetensors: enough to start or export from.
+A run keeps both. Knows no kind of net: a recipe is kept as plain values.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from difftalk.errors import DataError
-from difftalk.training.recipes import Kind, Recipe, from_dict, to_dict
+from difftalk.training.recipes import Recipe, record_of, to_dict
 
 FORMAT: Final = 1
 FILE: Final = "checkpoint.pt"
@@ -31,10 +31,13 @@ WEIGHTS: Final = "weights.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """net, average: state dicts. optimiser: its own state dict. step: steps done; seconds: spent on them."""
+    """kind: its name. recipe: as `to_dict` gives it. net, average, optimiser: state dicts.
 
-    kind: Kind
-    recipe: Recipe
+    step: steps done; seconds: spent on them.
+    """
+
+    kind: str
+    recipe: dict[str, Any]
     net: dict[str, Tensor]
     average: dict[str, Tensor]
     optimiser: dict[str, Any]
@@ -48,7 +51,7 @@ class Checkpoint:
 def save_checkpoint(checkpoint: Checkpoint, run: Path) -> None:
     """Writes RUN/checkpoint.pt and RUN/weights.safetensors, each beside itself first: a crash leaves the one before."""
     content = {held.name: getattr(checkpoint, held.name) for held in fields(checkpoint)}
-    content |= {"recipe": to_dict(checkpoint.recipe), "format": FORMAT}
+    content |= {"format": FORMAT}
     temporary = run / f".{FILE}.{os.getpid()}"
     try:
         torch.save(content, temporary)
@@ -81,7 +84,7 @@ def _write(tensors: dict[str, Tensor], path: Path, checkpoint: Checkpoint) -> No
 def _header(checkpoint: Checkpoint) -> dict[str, str]:
     return {
         "kind": checkpoint.kind,
-        "recipe": json.dumps(to_dict(checkpoint.recipe)),
+        "recipe": json.dumps(checkpoint.recipe),
         "step": str(checkpoint.step),
         "seconds": str(checkpoint.seconds),
         "code": checkpoint.code,
@@ -107,12 +110,12 @@ def _load_weights(path: Path) -> Checkpoint:
         with safe_open(path, "pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        recipe = from_dict(cast("Kind", header["kind"]), json.loads(header["recipe"]))
+        kind, recipe = header["kind"], json.loads(header["recipe"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} holds no weights of difftalk or is damaged ({type(error).__name__})") from None
     net = _under("net.", tensors) or tensors
     return Checkpoint(
-        cast("Kind", header["kind"]),
+        kind,
         recipe,
         net,
         net | _under("average.", tensors),
@@ -144,7 +147,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise DataError(f"{file} is not a checkpoint or is damaged ({type(error).__name__})") from None
     if found != FORMAT:
         raise DataError(f"{file} has format {found}, this version reads {FORMAT}; train again or use the older version")
-    content["recipe"] = from_dict(content["kind"], content["recipe"])
     return Checkpoint(**content)
 
 
@@ -161,17 +163,18 @@ def check_resumable(found: Checkpoint, kind: str, recipe: Recipe, run: Path) -> 
     """A run goes on only as what it was: same kind, same recipe but for its length and how often it reports."""
     if found.kind != kind:
         raise DataError(f"{run} holds a {found.kind} run, not {kind}; give another folder")
-    before, now = _comparable(found.recipe), _comparable(recipe)
+    before, now = found.recipe, to_dict(recipe)
+    if before.get("type", now["type"]) == now["type"]:  # what a newer version has beside it is as it was
+        before = to_dict(record_of(type(recipe), before))
+    before, now = _comparable(before), _comparable(now)
     changed = [key for key in before if before[key] != now.get(key)]
     if changed:
         raise DataError(f"{run} was trained with another {', '.join(changed)}; resume with its recipe or start from it")
 
 
-def _comparable(recipe: Recipe) -> dict[str, Any]:
-    values = to_dict(recipe)
-    for free in ("steps", "validate_every", "checkpoint_minutes"):
-        values["schedule"].pop(free)
-    return values
+def _comparable(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    free = ("steps", "validate_every", "checkpoint_minutes")
+    return {**recipe, "schedule": {name: value for name, value in recipe["schedule"].items() if name not in free}}
 
 
 @lru_cache(maxsize=1)
@@ -181,7 +184,7 @@ def code_version() -> str:
 
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for path in sorted([*(root / "nets").glob("*.py"), *(root / "training").glob("*.py")]):
+    for path in sorted([*(root / "nets").glob("*.py"), *(root / "training").rglob("*.py")]):
         digest.update(path.read_bytes())
     try:
         number = version("difftalk")

@@ -23,7 +23,8 @@ from difftalk.errors import DataError, OutputError
 from difftalk.nets.published import LATENT, PaperFirstStageSizes, PaperSizes, PublishedDiffTalk
 from difftalk.nets.published_layout import DENOISER, FIRST_STAGE, expected, from_published, published_name
 from difftalk.training.checkpoint import Checkpoint, code_version, save_converted
-from difftalk.training.recipes import PaperFirstStageRecipe, PaperRecipe
+from difftalk.training.kinds.published import PUBLISHED, PUBLISHED_FIRST_STAGE, PaperFirstStageRecipe, PaperRecipe
+from difftalk.training.recipes import Recipe, to_dict
 
 IGNORED: Final = ("loss.",)  # what a first stage's file holds of its training
 _TENSORS: Final = {
@@ -110,7 +111,7 @@ def _whole(state: Mapping[str, Tensor], file: Path) -> Checkpoint:
     _check(state, expected(shapes, sizes), file)
     net, average = from_published(state, shapes, sizes)
     updates = int(state["model_ema.num_updates"])
-    return _checkpoint("denoiser", PaperRecipe("converted", sizes), net, average, updates)
+    return _checkpoint(PUBLISHED.name, PaperRecipe("converted", sizes), net, average, updates)
 
 
 def _first_stage(state: Mapping[str, Tensor], file: Path) -> Checkpoint:
@@ -123,11 +124,11 @@ def _first_stage(state: Mapping[str, Tensor], file: Path) -> Checkpoint:
         own.removeprefix("first_stage."): prefixed[published_name(own, sizes)].reshape(shape)
         for own, shape in shapes.items()
     }
-    return _checkpoint("first-stage", PaperFirstStageRecipe("converted", sizes.first_stage), net, net, 0)
+    return _checkpoint(PUBLISHED_FIRST_STAGE.name, PaperFirstStageRecipe("converted", sizes.first_stage), net, net, 0)
 
 
-def _checkpoint(kind: Any, recipe: Any, net: dict[str, Tensor], average: dict[str, Tensor], step: int) -> Checkpoint:
-    return Checkpoint(kind, recipe, net, average, {}, step, 0.0, {}, code_version())
+def _checkpoint(kind: str, recipe: Recipe, net: dict[str, Tensor], average: dict[str, Tensor], step: int) -> Checkpoint:
+    return Checkpoint(kind, to_dict(recipe), net, average, {}, step, 0.0, {}, code_version())
 
 
 def _own_shapes(sizes: PaperSizes) -> dict[str, torch.Size]:

@@ -1,9 +1,10 @@
 """The one training loop, for every kind of net, from top to bottom.
 
-    train("painter", source, recipe, Path("runs/painter"), minutes=40)
+    train(PAINTER, source, recipe, Path("runs/painter"), minutes=40)
 
 Writes to the run's folder: checkpoint.pt, weights.safetensors, metrics.jsonl, loss.png, and at every validation a sheet
-of samples. A run goes on exactly where it stopped. Knows nothing of files of clips: a source gives the batches.
+of samples. A run goes on exactly where it stopped. Knows nothing of files of clips: a source gives the batches; nor of
+any kind of net in particular: that says how it begins, what it costs, how its average follows and what is shown of it.
 
 A step never waits for the device: what it needs to know of values is looked at every LOG_EVERY steps.
 """
@@ -21,16 +22,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import Self
 
-from difftalk.errors import DataError
+from difftalk.arrays import Image
 from difftalk.media.sheet import write_sheet
-from difftalk.nets.diffusion import LatentDiffusion
-from difftalk.nets.motion import LinearMotion, MotionNetwork
-from difftalk.nets.published import PaperFirstStage, PublishedDiffTalk
-from difftalk.nets.sync import SyncExpert
 from difftalk.training.adversary import Adversary
 from difftalk.training.batches import Batch, Source
 from difftalk.training.checkpoint import (
@@ -42,20 +40,19 @@ from difftalk.training.checkpoint import (
     load_state,
     save_checkpoint,
 )
-from difftalk.training.motion_loss import fit_linear, fit_regression, fit_whitening
-from difftalk.training.objectives import Tools, build, loss_of, placed, validate
+from difftalk.training.kinds.kind import Kind, NetT, ToolsT, placed
 from difftalk.training.optimiser import Clipping
-from difftalk.training.published_loss import fit_codebook, unit_latents
-from difftalk.training.recipes import DenoiserRecipe, Kind, MotionRecipe, Optimiser, PaperRecipe, Recipe, SyncRecipe
+from difftalk.training.recipes import Optimiser, Recipe, to_dict
 from difftalk.training.shelf import Shelf
 
 PREFETCH = 3  # batches made ahead
 LOG_EVERY = 20  # steps
+SHEET_ROWS = 24
 SEEDS = 1_000_003  # steps between the random numbers of two seeds
 
 
 def train(
-    kind: Kind,
+    kind: Kind[Any, Any, Any, Any],
     source: Source,
     recipe: Recipe,
     run: Path,
@@ -73,25 +70,27 @@ def train(
     time.monotonic() from which `minutes` count, such as the process's start; None: the whole run's count, however often
     it was stopped. The last validation and checkpoint come on top.
     """
+    assert type(recipe) is kind.recipe, (kind.name, recipe)
+    assert kind.takes(recipe), (kind.name, recipe)
     run.mkdir(parents=True, exist_ok=True)
     where, last = torch.device(device), steps if steps is not None else recipe.schedule.steps
     _set_up(where, recipe.schedule.seed, threads)
-    tools = Tools.of(recipe, where)
-    net = placed(build(recipe), where)
+    tools = kind.tools(recipe, where)
+    net: nn.Module = placed(kind.build(recipe), where)
     average = deepcopy(net).requires_grad_(False)
     optimiser = Clipping.of(net, recipe.optimiser)
     autocast = torch.autocast(where.type, torch.bfloat16, enabled=_in_bf16(recipe, where))
-    adversary = Adversary.of(recipe, tools.lpips, where, autocast)
+    adversary = kind.critic(recipe, tools, where, autocast)
     random = torch.Generator(where)
     step, seconds = 0, 0.0
     if (run / FILE).is_file():
-        step, seconds = _restore(run, kind, recipe, net, average, optimiser, adversary)
+        step, seconds = _restore(run, kind.name, recipe, net, average, optimiser, adversary)
     else:
-        _start(net, source, recipe, start_from)
+        kind.begin(net, source, recipe, start_from)
         average.load_state_dict(net.state_dict())
     began, saved = time.monotonic() - seconds, time.monotonic()
     counted = began if since is None else since
-    last = step if isinstance(net, LinearMotion) else last
+    last = step if kind.closed_form else last
     with _StopFlag() as stop:
         for batch in _ahead(source, step, last):
             spent = (time.monotonic() - counted) / 60 / max(minutes, 1e-6)
@@ -102,7 +101,7 @@ def train(
             for part in batch.parts(recipe.schedule.parts):
                 with autocast:
                     part = part.to(where)
-                    loss = loss_of(net, part, recipe, tools, random)
+                    loss = kind.loss_of(net, part, recipe, tools, random)
                 if adversary is not None:
                     judged = adversary.judged(loss, part)
                     loss = adversary.added(loss, judged)
@@ -110,7 +109,7 @@ def train(
                 if adversary is not None:
                     adversary.learn(judged, rate)
             optimiser.clipped_step(rate)
-            _follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
+            kind.follow(average, net, min(recipe.optimiser.ema, (1 + step) / (10 + step)))
             step += 1
             seconds = time.monotonic() - began
             ended = step == last or time.monotonic() - counted > 60 * minutes or stop.asked
@@ -119,16 +118,16 @@ def train(
                 total = round(float(loss.total.detach()), 5)
                 _log(run, {"step": step, "seconds": round(seconds, 1), "loss": total, **parts})
             if step % recipe.schedule.validate_every == 0 or ended:
-                _validate(run, average, source, recipe, tools, step, where)
+                _validate(run, kind, average, source, tools, step, where)
             if time.monotonic() - saved > 60 * recipe.schedule.checkpoint_minutes or ended:
-                held = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, adversary)
+                held = _checkpoint(kind.name, recipe, net, average, optimiser, step, seconds, adversary)
                 save_checkpoint(held, run)
                 saved = time.monotonic()
             if ended:
                 break
-    checkpoint = _checkpoint(kind, recipe, net, average, optimiser, step, seconds, adversary)
-    if not (run / FILE).is_file() or isinstance(net, LinearMotion):
-        _validate(run, average, source, recipe, tools, step, where)
+    checkpoint = _checkpoint(kind.name, recipe, net, average, optimiser, step, seconds, adversary)
+    if not (run / FILE).is_file() or kind.closed_form:
+        _validate(run, kind, average, source, tools, step, where)
         save_checkpoint(checkpoint, run)
     return checkpoint
 
@@ -157,36 +156,14 @@ def learning_rate(optimiser: Optimiser, step: int, last: int, spent: float) -> f
     return optimiser.lr * warm * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * gone)))
 
 
-def _start(net: nn.Module, source: Source, recipe: Recipe, start_from: Path | None) -> None:
-    if start_from is not None:
-        load_state(net, load_checkpoint(start_from).average, name=str(start_from))
-    elif isinstance(net, LinearMotion):
-        assert isinstance(recipe, MotionRecipe)
-        fit_linear(net, source, recipe)
-    elif isinstance(net, PaperFirstStage):
-        fit_codebook(net, source)
-    elif isinstance(net, MotionNetwork | SyncExpert):
-        assert isinstance(recipe, MotionRecipe | SyncRecipe)
-        fit_whitening(net, source, recipe)
-        if isinstance(net, MotionNetwork) and isinstance(recipe, MotionRecipe) and net.regression is not None:
-            fit_regression(net, source, recipe)
-    if isinstance(net, LatentDiffusion | PublishedDiffTalk) and isinstance(recipe, DenoiserRecipe | PaperRecipe):
-        if recipe.first_stage:
-            load_state(net.first_stage, load_checkpoint(Path(recipe.first_stage)).average, name=recipe.first_stage)
-            if isinstance(net, PublishedDiffTalk) and isinstance(recipe, PaperRecipe) and recipe.unit_latents:
-                unit_latents(net.first_stage, source)
-        elif start_from is None and not recipe.name.endswith("debug"):
-            raise DataError("a denoiser needs a trained first stage; give its run as `settings` first_stage=RUN")
-
-
 def _restore(
     run: Path,
-    kind: Kind,
+    kind: str,
     recipe: Recipe,
     net: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
-    adversary: Adversary | None,
+    adversary: Adversary[Any] | None,
 ) -> tuple[int, float]:
     found = load_checkpoint(run)
     check_resumable(found, kind, recipe, run)
@@ -202,18 +179,18 @@ def _restore(
 
 
 def _checkpoint(
-    kind: Kind,
+    kind: str,
     recipe: Recipe,
     net: nn.Module,
     average: nn.Module,
     optimiser: torch.optim.Optimizer,
     step: int,
     seconds: float,
-    adversary: Adversary | None,
+    adversary: Adversary[Any] | None,
 ) -> Checkpoint:
     return Checkpoint(
         kind,
-        recipe,
+        to_dict(recipe),
         net.state_dict(),
         average.state_dict(),
         optimiser.state_dict(),
@@ -223,25 +200,6 @@ def _checkpoint(
         code_version(),
         {} if adversary is None else adversary.state(),
     )
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """average <- decay average + (1 - decay) net; buffers are copied, and the published condition nets.
-
-    What does not train is the same in both from the start.
-    """
-    held: list[Tensor] = []
-    trained: list[Tensor] = []
-    for (name, kept), new in zip(average.named_parameters(), net.parameters(), strict=True):
-        if isinstance(net, PublishedDiffTalk) and name.startswith("conditions."):
-            kept.copy_(new)
-        elif new.requires_grad:
-            held.append(kept)
-            trained.append(new)
-    torch._foreach_lerp_(held, trained, 1 - decay)
-    for kept_as_it_is, now in zip(average.buffers(), net.buffers(), strict=True):
-        kept_as_it_is.copy_(now)
 
 
 def _ahead(source: Source, start: int, stop: int) -> Iterator[Batch]:
@@ -257,14 +215,29 @@ def _ahead(source: Source, start: int, stop: int) -> Iterator[Batch]:
             yield waiting.pop(0).result()
 
 
+@torch.no_grad()
 def _validate(
-    run: Path, net: nn.Module, source: Source, recipe: Recipe, tools: Tools, step: int, where: torch.device
+    run: Path,
+    kind: Kind[Any, NetT, Any, ToolsT],
+    net: NetT,
+    source: Source,
+    tools: ToolsT,
+    step: int,
+    where: torch.device,
 ) -> None:
+    """Figures are means over the batches."""
     net.eval()
-    figures, rows = validate(net, [batch.to(where) for batch in source.validation()], recipe, tools)
-    _log(run, {"step": step, **{f"val_{name}": round(value, 5) for name, value in figures.items()}})
+    figures: dict[str, list[float]] = {}
+    rows: list[list[Image]] = []
+    for batch in source.validation():
+        found = kind.validation(net, batch.to(where), tools)
+        rows += found.rows
+        for name, value in found.figures.items():
+            figures.setdefault(name, []).append(value)
+    means = {f"val_{name}": round(float(np.mean(values)), 5) for name, values in figures.items()}
+    _log(run, {"step": step, **means})
     if rows:
-        write_sheet(run / "samples" / f"{step:07d}.png", rows)
+        write_sheet(run / "samples" / f"{step:07d}.png", rows[:SHEET_ROWS])
     _plot(run)
 
 

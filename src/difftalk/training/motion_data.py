@@ -15,16 +15,21 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from difftalk.arrays import Array
 from difftalk.data.clip import Clip
 from difftalk.data.pack import pack_at
 from difftalk.data.sample import Curve, Record, Sample
 from difftalk.face.mouth import COMPONENTS, Geometry
+from difftalk.model import SHIPPED
 from difftalk.speech.features import silence_features
 from difftalk.speech.motion import FUTURE_FEATURES, MOTION_RATE, PAST_FEATURES
 from difftalk.training.batches import MotionBatch
+from difftalk.training.data_choice import DataChoice
+from difftalk.training.recipes import Schedule
 from difftalk.training.render_data import chances
+from difftalk.training.rooms import rooms_of
 
 STRETCH: Final = 60  # frames of a motion sample
 SILENCE_SHARE: Final = 0.05
@@ -85,6 +90,22 @@ class MotionSource:
         self._stretches = [replace(s, spread=np.maximum(s.spread, floor)) for s in self._stretches]
         self._rest = np.mean([s.mean for s in self._stretches], 0)
         self._usual = np.exp(np.mean([np.log(s.spread) for s in self._stretches], 0))
+
+    @classmethod
+    def of(cls, choice: DataChoice, schedule: Schedule, *, speeds: bool, rooms: int = 0) -> Self:
+        """Of chosen data, heard in so many other rooms; not of a pack, which has no sound."""
+        (samples, held_out), geometry = choice.parts(), Geometry.load(SHIPPED)
+        assert choice.folder is not None
+        return cls(
+            samples,
+            geometry,
+            batch_size=schedule.batch,
+            silences=silences_of(choice.folder),
+            speeds=speeds,
+            rooms=rooms_of(samples, rooms) if pack_at(choice.folder) is None else [],
+            seed=schedule.seed,
+            validation=held_out,
+        )
 
     def batch(self, step: int) -> MotionBatch:
         rng = np.random.default_rng((self._seed, step))

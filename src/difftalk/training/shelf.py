@@ -26,9 +26,13 @@ from torch import Tensor
 from typing_extensions import Self
 
 from difftalk.errors import InputError
+from difftalk.face.mouth import Geometry
+from difftalk.model import SHIPPED
 from difftalk.process import end_with_parent
 from difftalk.training.batches import RenderBatch
+from difftalk.training.data_choice import DataChoice
 from difftalk.training.look import Look, Mirror, sent
+from difftalk.training.recipes import Schedule
 from difftalk.training.render_data import RenderSource
 
 PICTURES: Final = {"target": 3, "reference": 3, "previous": 3, "composite": 5}  # channels of a row's bytes, in order
@@ -66,6 +70,20 @@ class Shelf:
         self._next = 0  # the crate that is put up next
         self._held: dict[str, Tensor] = {}
         self._validation: list[RenderBatch] | None = None
+
+    @classmethod
+    def of(cls, choice: DataChoice, schedule: Schedule) -> Self:
+        """Of chosen data."""
+        samples, held_out = choice.parts()
+        rows = RenderSource(
+            samples,
+            Geometry.load(SHIPPED),
+            batch_size=schedule.batch,
+            seed=schedule.seed,
+            validation=held_out,
+            warped=choice.warped,
+        )
+        return cls(rows, batch_size=schedule.batch, rows=schedule.rows, uses=schedule.uses, device=choice.device)
 
     def batch(self, step: int) -> RenderBatch:
         """On the device."""

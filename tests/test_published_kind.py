@@ -11,12 +11,19 @@ import torch
 
 from difftalk.nets.published import PaperFirstStage, PublishedDiffTalk
 from difftalk.training.batches import FakeSource, PaperBatch
+from difftalk.training.kinds.published import (
+    PUBLISHED,
+    PUBLISHED_FIRST_STAGE,
+    fit_codebook,
+    paper_first_stage_loss,
+    paper_loss,
+    unit_latents,
+)
+from difftalk.training.kinds.table import kind_of, load_net, recipe_named, recipe_of
 from difftalk.training.loop import train
-from difftalk.training.objectives import build, load_net
-from difftalk.training.published_loss import fit_codebook, paper_first_stage_loss, paper_loss, unit_latents
-from difftalk.training.recipes import Kind, PaperFirstStageRecipe, PaperRecipe, override, recipe_named
+from difftalk.training.recipes import override
 
-KINDS: tuple[Kind, ...] = ("first-stage", "denoiser")
+KINDS: tuple[str, ...] = ("first-stage", "denoiser")
 SOURCE = FakeSource("paper")
 
 
@@ -27,22 +34,22 @@ def batch_of(count: int) -> PaperBatch:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_four_steps_are_two_and_two(kind: Kind, tmp_path: Path) -> None:
+def test_four_steps_are_two_and_two(kind: str, tmp_path: Path) -> None:
     recipe = override(recipe_named(kind, "paper-debug"), ["schedule.parts=2"])
-    whole = train(kind, SOURCE, recipe, tmp_path / "whole", steps=4)
-    train(kind, SOURCE, recipe, tmp_path / "halves", steps=2)
+    whole = train(kind_of(recipe), SOURCE, recipe, tmp_path / "whole", steps=4)
+    train(kind_of(recipe), SOURCE, recipe, tmp_path / "halves", steps=2)
     torch.manual_seed(1234)
-    halves = train(kind, SOURCE, recipe, tmp_path / "halves", steps=4)
+    halves = train(kind_of(recipe), SOURCE, recipe, tmp_path / "halves", steps=4)
     for one, other in ((whole.net, halves.net), (whole.average, halves.average)):
         assert all(torch.equal(one[name], other[name]) for name in one)
     rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert any("val_l1" in row and "val_fill_l1" in row for row in rows)
-    assert load_net(tmp_path / "whole")[0].recipe == recipe
+    assert recipe_of(load_net(tmp_path / "whole")[0]) == recipe
 
 
 def test_condition_nets_have_no_average(tmp_path: Path) -> None:
     recipe = override(recipe_named("denoiser", "paper-debug"), ["optimiser.ema=0.9"])
-    done = train("denoiser", SOURCE, recipe, tmp_path, steps=4)
+    done = train(PUBLISHED, SOURCE, recipe, tmp_path, steps=4)
     for name, value in done.average.items():
         if name.startswith(("denoiser.conv_out", "denoiser.conv_in")):
             assert not torch.equal(value, done.net[name]), name
@@ -56,9 +63,8 @@ def test_parts_add_up_to_the_whole() -> None:
     assert [len(part) for part in parts] == [3, 2]
     assert torch.equal(torch.cat([part.audio for part in parts]), batch.audio)
     assert len(batch.parts(9)) == 5
-    net, recipe = build(recipe_named("first-stage", "paper-debug")), recipe_named("first-stage", "paper-debug")
-    assert isinstance(net, PaperFirstStage)
-    assert isinstance(recipe, PaperFirstStageRecipe)
+    recipe = PUBLISHED_FIRST_STAGE.recipes["paper-debug"]
+    net = PUBLISHED_FIRST_STAGE.build(recipe)
 
     def gradient(pieces: list[PaperBatch]) -> torch.Tensor:
         net.zero_grad()
@@ -74,11 +80,9 @@ def test_the_noise_is_learnt_and_the_first_stage_stays() -> None:
     """One batch by heart, once with the denoiser's blocks computed again on the way back: the same loss."""
     losses = []
     for checkpointing in (False, True):
-        recipe = recipe_named("denoiser", "paper-debug")
-        assert isinstance(recipe, PaperRecipe)
+        recipe = PUBLISHED.recipes["paper-debug"]
         torch.manual_seed(0)
-        net = build(dataclasses.replace(recipe, checkpointing=checkpointing)).train()
-        assert isinstance(net, PublishedDiffTalk)
+        net = PUBLISHED.build(dataclasses.replace(recipe, checkpointing=checkpointing)).train()
         before = {name: value.clone() for name, value in net.first_stage.state_dict().items()}
         trained = [p for p in net.parameters() if p.requires_grad]
         optimiser, seen = torch.optim.AdamW(trained, 2e-3), []
@@ -95,7 +99,7 @@ def test_the_noise_is_learnt_and_the_first_stage_stays() -> None:
 
 
 def test_codes_begin_where_latents_are() -> None:
-    net = build(recipe_named("first-stage", "paper-debug"))
+    net = kind_of(recipe_named("first-stage", "paper-debug")).build(recipe_named("first-stage", "paper-debug"))
     assert isinstance(net, PaperFirstStage)
     codes, before = net.model.quantize.embedding.weight, net.model.quantize.embedding.weight.clone()
     fit_codebook(net, SOURCE)
@@ -106,7 +110,7 @@ def test_codes_begin_where_latents_are() -> None:
 
 
 def test_unit_latents_are_the_same_first_stage() -> None:
-    net = build(recipe_named("first-stage", "paper-debug"))
+    net = kind_of(recipe_named("first-stage", "paper-debug")).build(recipe_named("first-stage", "paper-debug"))
     assert isinstance(net, PaperFirstStage)
     fit_codebook(net, SOURCE)
     picture = batch_of(2).picture
@@ -120,9 +124,9 @@ def test_unit_latents_are_the_same_first_stage() -> None:
 
 
 def test_a_denoiser_starts_on_unit_latents(tmp_path: Path) -> None:
-    train("first-stage", SOURCE, recipe_named("first-stage", "paper-debug"), tmp_path / "vq", steps=1)
+    train(PUBLISHED_FIRST_STAGE, SOURCE, recipe_named("first-stage", "paper-debug"), tmp_path / "vq", steps=1)
     recipe = override(recipe_named("denoiser", "paper-debug"), [f"first_stage={tmp_path / 'vq'}"])
-    train("denoiser", SOURCE, recipe, tmp_path / "whole", steps=1)
+    train(PUBLISHED, SOURCE, recipe, tmp_path / "whole", steps=1)
     net, alone = load_net(tmp_path / "whole")[1], load_net(tmp_path / "vq")[1]
     assert isinstance(net, PublishedDiffTalk)
     assert isinstance(alone, PaperFirstStage)
@@ -134,6 +138,6 @@ def test_a_denoiser_starts_on_unit_latents(tmp_path: Path) -> None:
 
 def test_the_first_stage_learns_with_its_critic(tmp_path: Path) -> None:
     recipe = override(recipe_named("first-stage", "paper-debug"), ["critic=0.5", "lpips=true"])
-    done = train("first-stage", SOURCE, recipe, tmp_path, steps=2)
+    done = train(PUBLISHED_FIRST_STAGE, SOURCE, recipe, tmp_path, steps=2)
     assert done.adversary["step"] == 2
     assert "val_lpips" in (tmp_path / "metrics.jsonl").read_text()

@@ -1,22 +1,46 @@
-"""What the sync expert learns, how it is judged, and the loss that it then is for motion."""
+"""The sync expert: which sound goes with a mouth, and the loss that it then is for motion."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from difftalk.nets import sizes
+from difftalk.nets.motion import MotionNetwork
+from difftalk.nets.sizes import SyncSizes
 from difftalk.nets.sync import SYNC_WINDOW, SyncExpert
-from difftalk.training.batches import MotionBatch
-from difftalk.training.losses import Loss
+from difftalk.training.batches import MotionBatch, Source, drawn
+from difftalk.training.data_choice import DataChoice
+from difftalk.training.kinds.kind import Kind, Opened, faked, load_average
+from difftalk.training.motion_data import MotionSource
+from difftalk.training.picture_loss import Loss
+from difftalk.training.recipes import DEBUG, Optimiser, Schedule
+from difftalk.training.validation import Validation
 
 MAX_SHIFT: Final = 15  # frames either way, as syncnet_python's
 NEAR: Final = 1  # frames: shifts up to here are no mistakes
 SECOND: Final = 25
 SHAPE_NOISE: Final = 0.1  # units of spread, in training
 UNLIKELY: Final = -1e4
+
+
+@dataclass(frozen=True)
+class SyncRecipe:
+    """fit_batches: from which whitening is fitted. speeds: whether clips are played at other speeds as well."""
+
+    name: str
+    size: SyncSizes
+    fit_batches: int = 48
+    speeds: bool = True
+    optimiser: Optimiser = Optimiser(lr=1e-3, weight_decay=0.1, warm_up=50, ema=0.99)
+    schedule: Schedule = Schedule(steps=400, batch=96, precision="f32", validate_every=50)
 
 
 def sync_loss(net: SyncExpert, batch: MotionBatch) -> Loss:
@@ -77,3 +101,48 @@ def _shifted(seen: Tensor, heard: Tensor) -> Tensor:
     apart = (place[:, None] - place[None]).abs()
     out = (apart > MAX_SHIFT) | ((apart > 0) & (apart <= NEAR))
     return (seen @ heard.transpose(1, 2)).masked_fill(out, UNLIKELY)
+
+
+@torch.no_grad()
+def fit_whitening(net: MotionNetwork | SyncExpert, batches: Sequence[MotionBatch]) -> None:
+    """Principal components of the features, each feature and then each component at unit spread."""
+    features = torch.cat([batch.features.flatten(0, 1) for batch in batches])
+    mean, spread = features.mean(0), features.std(0).clamp_min(1e-3)
+    scaled = (features - mean) / spread
+    values, vectors = torch.linalg.eigh((scaled.T @ scaled).double() / len(scaled))
+    count = net.basis.shape[1]
+    basis = vectors.flip(1)[:, :count] / values.flip(0)[:count].clamp_min(1e-6).sqrt()
+    net.mean.copy_(mean)
+    net.basis.copy_(basis.float() / spread[:, None])
+
+
+def _begin(net: SyncExpert, source: Source, recipe: SyncRecipe, start_from: Path | None) -> None:
+    if start_from is not None:
+        load_average(net, start_from)
+    else:
+        fit_whitening(net, drawn(source, MotionBatch, recipe.fit_batches))
+
+
+def _source(recipe: SyncRecipe, choice: DataChoice) -> Opened:
+    return faked("sync", recipe, choice) or nullcontext(MotionSource.of(choice, recipe.schedule, speeds=recipe.speeds))
+
+
+def _validation(net: SyncExpert, batch: MotionBatch, tools: None) -> Validation:
+    return Validation({"right_offsets": right_offsets(net, batch), "sync": float(sync_loss(net, batch).total)})
+
+
+SYNC: Final = Kind(
+    name="sync",
+    recipe=SyncRecipe,
+    recipes={
+        "debug": SyncRecipe("debug", sizes.SYNC["debug"], schedule=DEBUG, fit_batches=20),
+        "default": SyncRecipe("default", sizes.SYNC["default"]),
+    },
+    batch=MotionBatch,
+    build=lambda recipe: SyncExpert(recipe.size),
+    source=_source,
+    tools=lambda recipe, device: None,
+    loss=lambda net, batch, recipe, tools, random: sync_loss(net, batch),
+    validation=_validation,
+    begin=_begin,
+)

@@ -12,9 +12,9 @@ from difftalk.nets.blocks import widened
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import FakeSource, RenderBatch
-from difftalk.training.losses import MOUTH_BOX, MOUTH_PLACE, denoiser_loss, mouth_boxes, picture_loss
-from difftalk.training.objectives import build
-from difftalk.training.recipes import recipe_named
+from difftalk.training.kinds.denoiser import denoiser_loss
+from difftalk.training.kinds.table import kind_of, recipe_named
+from difftalk.training.picture_loss import MOUTH_BOX, MOUTH_PLACE, mouth_boxes, picture_loss
 
 
 def masks() -> torch.Tensor:
@@ -72,7 +72,7 @@ def test_fewer_regions_stand_for_all() -> None:
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_a_denoisers_loss_is_that_of_its_random_numbers(count: int) -> None:
     torch.manual_seed(0)
-    net, batch = build(recipe_named("denoiser", "debug")), fake(count)
+    net, batch = kind_of(recipe_named("denoiser", "debug")).build(recipe_named("denoiser", "debug")), fake(count)
     assert isinstance(net, LatentDiffusion)
     one, again, other = (
         float(denoiser_loss(net, batch, None, torch.Generator().manual_seed(seed)).total.detach()) for seed in (1, 1, 2)

@@ -14,10 +14,11 @@ from difftalk.nets.sync import SyncExpert
 from difftalk.speech.features import FEATURE_SIZE
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.batches import Batch, FakeSource, MotionBatch
+from difftalk.training.kinds.motion import MOTION, MotionTools
+from difftalk.training.kinds.sync import SYNC, SyncRecipe, expert_loss, right_offsets, sync_loss
+from difftalk.training.kinds.table import kind_of, recipe_named
 from difftalk.training.loop import train
-from difftalk.training.objectives import Tools, build
-from difftalk.training.recipes import SyncRecipe, override, recipe_named
-from difftalk.training.sync_loss import expert_loss, right_offsets, sync_loss
+from difftalk.training.recipes import override
 
 FRAMES = 96
 
@@ -49,9 +50,9 @@ def expert(tmp_path_factory: pytest.TempPathFactory) -> SyncExpert:
         + [f"size.{s}" for s in ("width=32", "input_dropout=0", "dropout=0")]
         + ["schedule.steps=120", "schedule.validate_every=120"],
     )
-    net = build(recipe)
+    net = kind_of(recipe).build(recipe)
     assert isinstance(net, SyncExpert)
-    done = train("sync", Followed(), recipe, tmp_path_factory.mktemp("sync"))
+    done = train(SYNC, Followed(), recipe, tmp_path_factory.mktemp("sync"))
     net.load_state_dict(done.average)
     return net.eval().requires_grad_(False)
 
@@ -86,13 +87,13 @@ def test_silence_and_what_is_masked_do_not_count(expert: SyncExpert) -> None:
 
 
 def test_motion_can_be_judged_by_an_expert(tmp_path: Path) -> None:
-    train("sync", FakeSource("sync"), recipe_named("sync", "debug"), tmp_path / "sync", steps=1)
+    train(SYNC, FakeSource("sync"), recipe_named("sync", "debug"), tmp_path / "sync", steps=1)
     recipe = override(recipe_named("motion", "debug"), [f"expert={tmp_path / 'sync'}"])
-    train("motion", FakeSource("motion"), recipe, tmp_path / "motion", steps=2)
+    train(MOTION, FakeSource("motion"), recipe, tmp_path / "motion", steps=2)
     assert '"expert"' in (tmp_path / "motion" / "metrics.jsonl").read_text()
-    wrong = override(recipe_named("motion", "debug"), [f"expert={tmp_path / 'motion'}"])
+    wrong = override(MOTION.recipes["debug"], [f"expert={tmp_path / 'motion'}"])
     with pytest.raises(DataError, match="no sync expert"):
-        Tools.of(wrong, torch.device("cpu"))
+        MotionTools.of(wrong, torch.device("cpu"))
 
 
 def test_only_the_members_that_heed_it_learn_from_the_expert(expert: SyncExpert) -> None:

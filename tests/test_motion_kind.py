@@ -11,11 +11,12 @@ from torch import Tensor
 
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.speech.features import FEATURE_SIZE, LAYER_SIZE
-from difftalk.training.batches import Batch, FakeSource, MotionBatch
+from difftalk.training.batches import Batch, FakeSource, MotionBatch, drawn
+from difftalk.training.kinds.motion import LINEAR, MotionRecipe, fit_linear, motion_loss
+from difftalk.training.kinds.sync import fit_whitening
+from difftalk.training.kinds.table import kind_of, load_net, recipe_named
 from difftalk.training.loop import train
-from difftalk.training.motion_loss import fit_linear, fit_whitening, motion_loss
-from difftalk.training.objectives import build, load_net
-from difftalk.training.recipes import MotionRecipe, override, recipe_named
+from difftalk.training.recipes import override
 
 
 class LinearTruth:
@@ -56,7 +57,7 @@ def test_motion_losses_stop_at_the_mask() -> None:
     fake = FakeSource("motion").batch(0)
     assert isinstance(fake, MotionBatch)
     rows: Tensor = torch.linspace(-1, 1, 64).view(16, 4)
-    net = build(recipe).eval()
+    net = kind_of(recipe).build(recipe).eval()
     assert isinstance(net, MotionNetwork)
     mask = fake.mask.clone()
     mask[:, 8:] = 0
@@ -69,7 +70,7 @@ def test_motion_losses_stop_at_the_mask() -> None:
 
 def test_linear_motion_is_a_run_like_the_rest(tmp_path: Path) -> None:
     recipe = override(recipe_named("motion", "linear"), ["size.components=8", "fit_batches=4"])
-    done = train("motion", FakeSource("motion"), recipe, tmp_path)
+    done = train(LINEAR, FakeSource("motion"), recipe, tmp_path)
     assert done.step == 0
     checkpoint, net = load_net(tmp_path)
     assert isinstance(net, LinearMotion)
@@ -80,11 +81,11 @@ def test_linear_motion_is_a_run_like_the_rest(tmp_path: Path) -> None:
 def test_whitened_components_are_independent_and_of_unit_spread() -> None:
     recipe = override(recipe_named("motion", "debug"), ["fit_batches=30"])
     assert isinstance(recipe, MotionRecipe)
-    net = build(recipe)
+    net = kind_of(recipe).build(recipe)
     assert isinstance(net, MotionNetwork)
-    fit_whitening(net, FakeSource("motion", batch_size=8), recipe)
-    made = (FakeSource("motion", batch_size=8).batch(10**6 + i) for i in range(30))
-    features = torch.cat([batch.features.flatten(0, 1) for batch in made if isinstance(batch, MotionBatch)])
+    fit_whitening(net, drawn(FakeSource("motion", batch_size=8), MotionBatch, 30))
+    made = drawn(FakeSource("motion", batch_size=8), MotionBatch, 30)
+    features = torch.cat([batch.features.flatten(0, 1) for batch in made])
     components = (features - net.mean) @ net.basis
     covariance = components.T @ components / len(components)
     torch.testing.assert_close(covariance, torch.eye(len(covariance)), atol=0.02, rtol=0)

@@ -1,0 +1,73 @@
+"""What validation says and shows of a batch; of drawn regions, how far they are from the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from difftalk.arrays import Image
+from difftalk.nets.lpips import LPIPS
+from difftalk.training.batches import RenderBatch
+from difftalk.training.picture_loss import mouth_boxes
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Of one batch: figures by name, and rows of pictures for a sheet."""
+
+    figures: dict[str, float]
+    rows: list[list[Image]] = field(default_factory=list)
+
+
+def seen(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS | None) -> Validation:
+    """Of what was drawn from a batch: `output`, and by name what came of other latents."""
+    figures = figures_of(pictures["output"], batch, lpips)
+    if lpips is not None:
+        figures |= others_of(pictures, batch, lpips)
+    return Validation(figures, rows_of(pictures, batch))
+
+
+def figures_of(output: Tensor, batch: RenderBatch, lpips: LPIPS | None) -> dict[str, float]:
+    """How far what was drawn is from the truth."""
+    inner = batch.composite[:, 3:4]
+    figures = {"l1": float((output - batch.target).abs().mean())}
+    if lpips is not None:
+        figures["lpips"] = float(lpips(output, batch.target).mean())
+        figures["mouth_lpips"] = float(lpips(mouth_boxes(output, inner), mouth_boxes(batch.target, inner)).mean())
+        figures["texture"] = _texture(output, inner) / max(_texture(batch.target, inner), 1e-9)
+        figures["composite_lpips"] = float(lpips(batch.composite[:, :3], batch.target).mean())
+    return figures
+
+
+def _texture(picture: Tensor, inner: Tensor) -> float:
+    """Mean gradient of the inner mouths."""
+    slope = picture.diff(dim=2)[..., :-1].abs() + picture.diff(dim=3)[:, :, :-1].abs()
+    weight = inner[:, :, :-1, :-1]
+    return float((slope * weight).sum() / weight.sum().clamp_min(1))
+
+
+def others_of(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS) -> dict[str, float]:
+    """The mouth box of the pictures from other latents."""
+    inner = batch.composite[:, 3:4]
+    truth = mouth_boxes(batch.target, inner)
+    return {
+        f"mouth_lpips_{name}": float(lpips(mouth_boxes(picture, inner), truth).mean())
+        for name, picture in pictures.items()
+        if name != "output"
+    }
+
+
+def rows_of(pictures: dict[str, Tensor], batch: RenderBatch) -> list[list[Image]]:
+    """True, composite, what was drawn, difference × 4."""
+    rows = []
+    for i in range(len(batch.target)):
+        shown = [batch.target[i], batch.composite[i, :3], *(value[i] for value in pictures.values())]
+        difference = ((pictures["output"][i] - batch.target[i]) * 4).clamp(-1, 1)
+        rows.append([image_of(picture) for picture in [*shown, difference]])
+    return rows
+
+
+def image_of(picture: Tensor) -> Image:
+    """(3, h, w) in [-1, 1] as bytes."""
+    return ((picture.clamp(-1, 1) + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy()
