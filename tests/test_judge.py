@@ -18,9 +18,11 @@ from difftalk.evaluation.judge.gates import Gates, falls, gates
 from difftalk.evaluation.judge.judge import WEIGHTS, Judge, SyncScores, distances, mean_curve, view, window_offsets
 from difftalk.evaluation.judge.net import TRAITS, JudgeNet, JudgeSizes
 from difftalk.evaluation.judge.syncnet import EMBEDDING, OfficialJudge, SyncNet, mfcc
-from difftalk.evaluation.judge.training import JudgeRecipe, fit, train_judge
+from difftalk.evaluation.judge.training import JUDGE, JudgeRecipe, judge_of, train_judge
 from difftalk.model import Model
 from difftalk.speech.features import log_mel
+from difftalk.training.loop import train
+from difftalk.training.recipes import Schedule
 
 TINY = JudgeSizes(stem=8, widths=(12, 16, 24), ears=(8, 16, 24), hidden=32, embedding=16, dropout=0.0)
 SECONDS = 5
@@ -95,15 +97,15 @@ def drawn_clip(seed: int) -> SyncClip:
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
     """Trained for seconds on drawn mouths."""
-    torch.manual_seed(0)
-    recipe = JudgeRecipe(sizes=TINY, batch=3, traits=0.0)
+    schedule = Schedule(steps=60, batch=3, seed=0)
+    recipe = JudgeRecipe(sizes=TINY, schedule=schedule, traits=0.0)
     recipe = dataclasses.replace(recipe, optimiser=dataclasses.replace(recipe.optimiser, lr=6e-3, warm_up=5, ema=0.9))
-    source = SyncSource([drawn_clip(seed) for seed in range(3)], batch_size=recipe.batch, seed=0)
-    net, steps, _ = fit(source, recipe, steps=60)
-    assert steps == 60
-    return Judge(net.requires_grad_(False), {"data": "drawn"})
+    source = SyncSource([drawn_clip(seed) for seed in range(3)], batch_size=schedule.batch, seed=0)
+    done = train(JUDGE, source, recipe, tmp_path_factory.mktemp("judge"))
+    assert done.step == 60
+    return judge_of(done, {"data": "drawn"})
 
 
 def test_a_shift_of_3_is_found_as_3(judge: Judge) -> None:
@@ -231,11 +233,31 @@ def test_the_main_judge_is_the_better_one() -> None:
 
 
 def test_training_writes_a_judge(data: Path, tmp_path: Path) -> None:
-    recipe = JudgeRecipe(sizes=TINY, batch=2)
+    recipe = JudgeRecipe(sizes=TINY, schedule=Schedule(steps=1000, batch=2))
     made = train_judge(data, tmp_path / "run", minutes=1e-4, seed=7, threads=torch.get_num_threads(), recipe=recipe)
     assert "2 people, 2 clips" in made.header["data"]
     loaded = Judge.load(tmp_path / "run" / "judge.safetensors")
     assert loaded.header["training"] == made.header["training"]
+
+
+def test_a_judge_goes_on_exactly_where_it_was(tmp_path: Path) -> None:
+    """Nobody is looked at on the way."""
+    recipe = JudgeRecipe(sizes=dataclasses.replace(TINY, dropout=0.1), schedule=Schedule(batch=2, validate_every=1))
+    source = SyncSource([drawn_clip(seed) for seed in range(2)], batch_size=2, seed=0)
+    whole = train(JUDGE, source, recipe, tmp_path / "whole", steps=4)
+    train(JUDGE, source, recipe, tmp_path / "halves", steps=2)
+    halves = train(JUDGE, source, recipe, tmp_path / "halves", steps=4)
+    for one, other in ((whole.net, halves.net), (whole.average, halves.average)):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    moved = [name for name, value in whole.average.items() if not torch.equal(value, whole.net[name])]
+    assert any(name.endswith("running_mean") for name in moved)
+
+
+def test_held_out_people_are_looked_at(tmp_path: Path) -> None:
+    clips = [drawn_clip(seed) for seed in range(3)]
+    recipe = JudgeRecipe(sizes=TINY, schedule=Schedule(batch=2))
+    train(JUDGE, SyncSource(clips[:2], batch_size=2, seed=0, looked_at=clips[2:]), recipe, tmp_path, steps=1)
+    assert '"val_found"' in (tmp_path / "metrics.jsonl").read_text()
 
 
 # --- the official net -------------------------------------------------------------------------------------------------

@@ -235,10 +235,12 @@ def _validate(
         for name, value in found.figures.items():
             figures.setdefault(name, []).append(value)
     means = {f"val_{name}": round(float(np.mean(values)), 5) for name, values in figures.items()}
-    _log(run, {"step": step, **means})
+    if means:
+        _log(run, {"step": step, **means})
     if rows:
         write_sheet(run / "samples" / f"{step:07d}.png", rows[:SHEET_ROWS])
-    _plot(run)
+    if (run / "metrics.jsonl").is_file():
+        _plot(run)
 
 
 def _log(run: Path, row: dict[str, Any]) -> None:

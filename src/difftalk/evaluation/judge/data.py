@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import Self
 
 from difftalk.arrays import Array
 from difftalk.data.clip import clip_shapes
@@ -26,6 +27,7 @@ from difftalk.evaluation.metrics.curves import REACH
 from difftalk.face.mouth import Geometry
 from difftalk.speech.features import log_mel
 from difftalk.speech.motion import MOTION_RATE
+from difftalk.training.batches import Batch
 
 STRETCH: Final = 34  # frames of a training stretch
 CONTEXT: Final = 2.5  # seconds of sound around a stretch over which its bands are centred
@@ -85,7 +87,7 @@ def sync_clips(samples: Sequence[Sample], geometry: Geometry, cache: Path) -> li
 
 
 @dataclass(frozen=True)
-class SyncBatch:
+class SyncBatch(Batch):
     """mouths: (b, 2, t, 48, 64). mel: (b, 80, 4 (t + 30)), from 15 frames before. there: (b, t + 26) audio windows that
     exist. shapes: (b, t - 4, 6) of the windows' middles."""
 
@@ -95,10 +97,24 @@ class SyncBatch:
     shapes: Tensor
 
 
-class SyncSource:
-    """Batches by step. A person counts by the square root of their seconds."""
+@dataclass(frozen=True)
+class HeldOut(Batch):
+    """Whole clips of people who are only looked at."""
 
-    def __init__(self, clips: Sequence[SyncClip], *, batch_size: int, seed: int) -> None:
+    clips: Sequence[SyncClip]
+
+    def to(self, device: torch.device) -> Self:
+        """They stay where they are."""
+        return self
+
+
+class SyncSource:
+    """Batches by step. A person counts by the square root of their seconds. looked_at: held-out clips."""
+
+    def __init__(
+        self, clips: Sequence[SyncClip], *, batch_size: int, seed: int, looked_at: Sequence[SyncClip] = ()
+    ) -> None:
+        self._looked_at = looked_at
         self.clips = [clip for clip in clips if len(clip) >= STRETCH * (1 + MAX_SPEED) + 1]
         if len(self.clips) < 2:
             raise DataError(f"a judge cannot be trained on {len(self.clips)} clips of {STRETCH} frames; give more data")
@@ -114,6 +130,9 @@ class SyncSource:
         chosen = random.choice(len(self.clips), self._size, p=self._weight)
         rows = [stretch(self.clips[i], random) for i in chosen]
         return SyncBatch(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+
+    def validation(self) -> list[Batch]:
+        return [HeldOut(self._looked_at)] if self._looked_at else []
 
 
 Row = tuple[Array, Array, NDArray[np.bool_], Array]

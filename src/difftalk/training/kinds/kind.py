@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from difftalk.errors import DataError
+from difftalk.errors import DataError, InputError
 from difftalk.model import Settings
 from difftalk.nets.lpips import LPIPS
 from difftalk.training.adversary import Adversary
@@ -63,6 +63,10 @@ def _as_it_is(net: nn.Module, source: Source, recipe: Recipe, start_from: Path |
         load_average(net, start_from)
 
 
+def _brought(recipe: Recipe, choice: DataChoice) -> Opened:
+    raise InputError("whoever trains this kind of net brings its data")
+
+
 def _no_critic(
     recipe: Recipe, tools: object, device: torch.device, autocast: torch.autocast | None = None
 ) -> Adversary[Any] | None:
@@ -109,10 +113,10 @@ class Kind(Generic[RecipeT, NetT, BatchT, ToolsT]):
     recipes: Mapping[str, RecipeT]
     batch: type[BatchT]
     build: Callable[[RecipeT], NetT]
-    source: Callable[[RecipeT, DataChoice], Opened]
     tools: Callable[[RecipeT, torch.device], ToolsT]
     loss: Callable[[NetT, BatchT, RecipeT, ToolsT, torch.Generator], Loss]
     validation: Callable[[NetT, BatchT, ToolsT], Validation]
+    source: Callable[[RecipeT, DataChoice], Opened] = _brought
     takes: Callable[[RecipeT], bool] = lambda recipe: True
     begin: Callable[[NetT, Source, RecipeT, Path | None], None] = _as_it_is
     critic: Callable[[RecipeT, ToolsT, torch.device, torch.autocast | None], Adversary[BatchT] | None] = _no_critic
