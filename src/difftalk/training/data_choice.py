@@ -32,7 +32,7 @@ class DataChoice:
         for name, value in own.items():
             if name not in ("rights", "aside") or (name == "aside" and value not in ("true", "false")):
                 raise InputError(
-                    f"--set data.{name}={value}: allowed are data.rights=KIND and data.aside=true or false"
+                    f"`settings` data.{name}={value}: allowed are data.rights=KIND and data.aside=true or false"
                 )
         choice = cls(own.get("rights"), own.get("aside") == "true")
         return choice, [s for s in settings if not s.startswith("data.")]
@@ -40,7 +40,7 @@ class DataChoice:
     def samples(self, split: str) -> list[Sample]:
         """The kept samples of a split with these rights."""
         if self.folder is None:
-            raise InputError("no data was given; give a folder that difftalk prepare wrote, or --recipe debug")
+            raise InputError("no data was given; give a folder that difftalk prepare wrote, or `recipe=debug`")
         samples = [s for s in samples_of(self.folder, split=split) if self.rights in (None, s.record.rights)]
         if not samples:
             raise DataError(f"{self.folder} has no kept {split} sample with rights {self.rights!r}")

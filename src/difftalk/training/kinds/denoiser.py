@@ -178,7 +178,7 @@ def begin_denoiser(net: nn.Module, first_stage: nn.Module, recipe: _OnLatents, s
     if recipe.first_stage:
         load_average(first_stage, Path(recipe.first_stage))
     elif start_from is None and not recipe.name.endswith("debug"):
-        raise DataError("a denoiser needs a trained first stage; give its run with --set first_stage=RUN")
+        raise DataError("a denoiser needs a trained first stage; give its run as `settings` first_stage=RUN")
 
 
 def judged_mouths(loss: Loss, batch: RenderBatch, eyes: LPIPS) -> Judged:

@@ -248,7 +248,7 @@ def _source(recipe: Recipe, choice: DataChoice, picture: int) -> Opened:
     if choice.folder is None:
         if (made_up := faked("paper", recipe, choice)) is not None:
             return made_up
-        raise InputError("no data was given; give a folder that difftalk prepare --layout hdtf wrote")
+        raise InputError("no data was given; give a folder that `write_hdtf` wrote")
     train_on = read_hdtf(choice.folder, "train")
     try:
         held_out = read_hdtf(choice.folder, "test")
