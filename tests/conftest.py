@@ -21,7 +21,8 @@ from difftalk.doors import cli
 from difftalk.face.finder import Face
 from difftalk.face.space import Alignment, align
 from difftalk.media import audio, picture
-from difftalk.model import SHIPPED, Model, Settings, entry_of, write_index
+from difftalk.model import SHIPPED, Model, entry_of, write_index
+from difftalk.settings import Settings
 from difftalk.talk.footage import Footage
 from difftalk.talk.portrait import Portrait, of_still
 from difftalk.talk.talker import Talker

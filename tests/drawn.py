@@ -20,10 +20,12 @@ from difftalk.arrays import SAMPLE_RATE, Image
 from difftalk.face.space import Alignment, region_mask
 from difftalk.media import mp4, video
 from difftalk.render.paste import _box
+from difftalk.settings import Settings
 
 DEMO = Path(difftalk.__file__).parent / "demo"
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # real clips; not in the repository
 RATE = Fraction(25)
+SETTINGS = Settings()
 
 
 def write_wav(path: Path, waveform: NDArray[np.float32], *, rate: int = SAMPLE_RATE) -> Path:

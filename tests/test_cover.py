@@ -21,7 +21,7 @@ from difftalk.render.cover import Cover, Lookout, filled_in, mouth_hidden, piece
 from difftalk.render.paste import put_before
 from difftalk.talk.portrait import of_still
 from difftalk.talk.talker import Talker
-from drawn import draw_clip, images, masked, with_microphone
+from drawn import SETTINGS, draw_clip, images, masked, with_microphone
 
 Drawing = Callable[[Image, NDArray[np.floating]], Image]
 PLAIN = Alignment(np.eye(2, 3))
@@ -30,7 +30,7 @@ LOWER = [117, 346, *OVAL[8:29]]  # cheeks and jaw
 
 @pytest.fixture(scope="module")
 def lookout(model: Model) -> Lookout:
-    return Lookout(model.graph("cover"))
+    return Lookout(model.graph("cover"), SETTINGS)
 
 
 def cover(first: int = 10, mouth: float = 0.0, alignment: Alignment = PLAIN) -> Cover:
@@ -77,7 +77,7 @@ def test_what_is_drawn_before_a_face_is_found(
     found = lookout(picture, alignment, face.points)
     assert found is not None
     assert hides is None or found.hides_mouth == hides
-    shown = put_before(np.zeros_like(picture), np.full_like(picture, 255), found)[..., 0] > 127
+    shown = put_before(np.zeros_like(picture), np.full_like(picture, 255), found, SETTINGS)[..., 0] > 127
     drawn, within = (picture != portrait).any(2), np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(within, [cv2.convexHull(np.round(face.points[LOWER, :2]).astype(np.int32))], 1)
     both, either = (shown & drawn)[within > 0].sum(), (shown | drawn)[within > 0].sum()
@@ -88,9 +88,9 @@ def test_pieces_are_large_and_sure() -> None:
     shares = np.zeros((36, 44), np.float32)
     shares[2:4, 12:14] = 0.99  # small
     shares[2:8, 20:26] = 0.6  # not sure
-    assert not pieces(shares).any()
+    assert not pieces(shares, SETTINGS).any()
     shares[12:20, 15:36] = 0.99
-    kept = pieces(shares)
+    kept = pieces(shares, SETTINGS)
     assert (kept[12:20, 15:36] == shares[12:20, 15:36]).all()
     assert kept.sum() == pytest.approx(0.99 * 8 * 21)
 
@@ -98,9 +98,9 @@ def test_pieces_are_large_and_sure() -> None:
 def test_a_large_piece_need_not_be_as_sure() -> None:
     bar = np.zeros((36, 44), np.float32)
     bar[24:31] = 0.88  # of a dark caption, from side to side
-    assert (pieces(bar)[24:31] == bar[24:31]).all()
+    assert (pieces(bar, SETTINGS)[24:31] == bar[24:31]).all()
     bar[:, 20:] = 0
-    assert not pieces(bar).any()
+    assert not pieces(bar, SETTINGS).any()
 
 
 def test_beside_the_face_is_not_before_it(lookout: Lookout, portrait: Image, face: Face, alignment: Alignment) -> None:
@@ -114,7 +114,7 @@ def test_beside_the_face_is_not_before_it(lookout: Lookout, portrait: Image, fac
 def test_covers_of_a_moment_are_left_out_and_gaps_closed() -> None:
     covers: list[Cover | None] = [None, cover(), *[None] * 4, cover(), cover(11), None, cover(), cover(), None, None]
     alignments: list[Alignment | None] = [PLAIN] * 12 + [None]
-    found = settled(covers, alignments)
+    found = settled(covers, alignments, SETTINGS)
     assert [one is not None for one in found] == [False] * 6 + [True] * 5 + [False] * 2
     assert found[6] is not None
     assert found[6].shares[12].nonzero()[0].tolist() == list(range(10, 19))  # as far as in the next frame
@@ -124,9 +124,9 @@ def test_covers_of_a_moment_are_left_out_and_gaps_closed() -> None:
 
 def test_a_covered_mouth_is_steady() -> None:
     there, not_there = [cover(mouth=0.9)], [cover(mouth=0.2)]
-    assert not mouth_hidden([*not_there * 5, *there * 2, None]).any()
+    assert not mouth_hidden([*not_there * 5, *there * 2, None], SETTINGS).any()
     flickers = [*there * 4, None, None, *there * 3, *not_there * 3, *there * 5, *not_there * 9]
-    assert mouth_hidden(flickers).tolist() == [True] * 17 + [False] * 9
+    assert mouth_hidden(flickers, SETTINGS).tolist() == [True] * 17 + [False] * 9
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 2.5])
@@ -135,7 +135,7 @@ def test_a_cover_stays_before_what_is_drawn(scale: float) -> None:
     matrix = np.array([[scale, 0, 3.0], [0, scale, -5.0]])
     rng, size = np.random.default_rng(0), round(270 / scale)
     drawn, source = (rng.integers(0, 256, (size, size, 3), np.uint8) for _ in range(2))
-    out = put_before(drawn, source, cover(alignment=Alignment(matrix)))
+    out = put_before(drawn, source, cover(alignment=Alignment(matrix)), SETTINGS)
     y, x = np.mgrid[:size, :size]
     cell_x, cell_y = (scale * x + 3 - 40 + 0.5) / 4, (scale * y - 5 - 96 + 0.5) / 4
     inside = (cell_x > 11) & (cell_x < 17) & (cell_y > 11) & (cell_y < 19)
@@ -149,7 +149,7 @@ def test_what_is_behind_a_cover_is_guessed_from_around_it() -> None:
     plain = np.full((256, 256, 3), (200, 150, 120), np.uint8)
     picture = plain.copy()
     picture[96 + 38 : 96 + 82, 40 + 38 : 40 + 74] = (20, 20, 20)
-    np.testing.assert_allclose(filled_in(picture, cover()), plain, atol=5)
+    np.testing.assert_allclose(filled_in(picture, cover(), SETTINGS), plain, atol=5)
 
 
 def test_frames_with_the_mouth_covered_pass_through(

@@ -21,6 +21,7 @@ from difftalk.speech.features import (
     gain_of,
     log_mel,
 )
+from drawn import SETTINGS
 
 PIECE = SAMPLE_RATE // 50  # 20 ms
 
@@ -88,8 +89,8 @@ def test_log_mel_of_silence_and_full_scale() -> None:
 @pytest.mark.parametrize("length", [PIECE, 777, 20_000])
 def test_pieces_are_the_whole(model: Model, waveform: Array, length: int) -> None:
     encoder = model.graph("speech_encoder")
-    whole = features_of(waveform, encoder)
-    np.testing.assert_array_equal(in_pieces(waveform, length, SpeechStream(encoder)), whole)
+    whole = features_of(waveform, encoder, SETTINGS)
+    np.testing.assert_array_equal(in_pieces(waveform, length, SpeechStream(encoder, SETTINGS)), whole)
     assert whole.std() > 0.1
 
 
@@ -98,47 +99,47 @@ def test_pieces_are_the_whole(model: Model, waveform: Array, length: int) -> Non
 def test_count_of_features(samples: int, extra: int) -> None:
     wanted = -(-samples // SAMPLES_A_FEATURE) + extra
     waveform = np.full(samples, 0.1, np.float32)
-    assert features_of(waveform, Echo(), extra=extra).shape == (wanted, FEATURE_SIZE)
+    assert features_of(waveform, Echo(), extra=extra, settings=SETTINGS).shape == (wanted, FEATURE_SIZE)
 
 
 def test_feature_stands_for_its_own_time() -> None:
     """A click at 0.6 s is heard in the features around 30."""
     waveform = np.zeros(SAMPLE_RATE, np.float32)
     waveform[round(0.61 * SAMPLE_RATE)] = 1
-    loudness = features_of(waveform, Echo())[:, :160].max(1)
+    loudness = features_of(waveform, Echo(), SETTINGS)[:, :160].max(1)
     assert abs(int(loudness.argmax()) - 30) <= 1
 
 
 def test_what_has_settled_never_changes(waveform: Array) -> None:
     """A feature is given as soon as 200 ms follow it, and depends on nothing after that."""
-    stream, other = SpeechStream(Echo()), waveform.copy()
+    stream, other = SpeechStream(Echo(), SETTINGS), waveform.copy()
     settled = stream.push(waveform[:8000])
     need = round(SETTLE_SECONDS * SAMPLE_RATE)
     assert len(settled) == (8000 - need) // SAMPLES_A_FEATURE // BLOCK * BLOCK
     other[8000:] = 0
-    np.testing.assert_array_equal(settled, features_of(other, Echo())[: len(settled)])
-    np.testing.assert_array_equal(settled, features_of(waveform, Echo())[: len(settled)])
+    np.testing.assert_array_equal(settled, features_of(other, Echo(), SETTINGS)[: len(settled)])
+    np.testing.assert_array_equal(settled, features_of(waveform, Echo(), SETTINGS)[: len(settled)])
 
 
 def test_one_call_a_block(waveform: Array) -> None:
     encoder = Echo()
-    features_of(waveform, encoder)
+    features_of(waveform, encoder, SETTINGS)
     assert encoder.calls == -(-50 // BLOCK)
 
 
 def test_only_a_soft_voice_is_made_louder(waveform: Array) -> None:
     window, rng = np.resize(np.append(waveform, np.zeros(8000, np.float32)), 48_000), np.random.default_rng(0)
     window += rng.normal(0, 1e-4, 48_000).astype(np.float32)
-    assert gain_of(window) == 1
-    assert 1 < gain_of(window * np.float32(0.05)) < gain_of(window * np.float32(0.01)) < 100
-    assert gain_of(rng.normal(0, 0.003, 48_000).astype(np.float32)) == 1  # steady hiss
-    assert gain_of(np.zeros(48_000, np.float32)) == 1
+    assert gain_of(window, SETTINGS) == 1
+    assert 1 < gain_of(window * np.float32(0.05), SETTINGS) < gain_of(window * np.float32(0.01), SETTINGS) < 100
+    assert gain_of(rng.normal(0, 0.003, 48_000).astype(np.float32), SETTINGS) == 1  # steady hiss
+    assert gain_of(np.zeros(48_000, np.float32), SETTINGS) == 1
 
 
 def test_a_soft_voice_says_the_same(model: Model, waveform: Array) -> None:
     encoder = model.graph("speech_encoder")
-    loud = features_of(waveform, encoder)
+    loud = features_of(waveform, encoder, SETTINGS)
     soft = (np.round(waveform * 0.01 * 32767) / 32767).astype(np.float32)
-    made = features_of(soft, encoder)
+    made = features_of(soft, encoder, SETTINGS)
     assert np.corrcoef(made.ravel(), loud.ravel())[0, 1] > 0.95
-    np.testing.assert_array_equal(in_pieces(soft, 777, SpeechStream(encoder)), made)
+    np.testing.assert_array_equal(in_pieces(soft, 777, SpeechStream(encoder, SETTINGS)), made)

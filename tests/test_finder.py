@@ -10,11 +10,11 @@ import pytest
 
 from difftalk.arrays import Image
 from difftalk.face.boxes import Box, other_way_up
-from difftalk.face.finder import MIN_EYE_DISTANCE, MIN_SCORE, Face, FaceFinder, Found, roi_of
+from difftalk.face.finder import Face, FaceFinder, Found, roi_of
 from difftalk.face.landmarks import POINTS
-from difftalk.face.tracker import HURRIED_FRAMES, Tracker
+from difftalk.face.tracker import Tracker
 from difftalk.model import Model
-from drawn import masked, without_face
+from drawn import SETTINGS, masked, without_face
 
 SMILES = (44, 45)  # blendshapes
 BLINKS = (9, 10)
@@ -40,7 +40,7 @@ def test_one_face_with_its_eyes(model: Model, portrait: Image, face: Face) -> No
     boxes = [found.box for found in model.face_finder.find(portrait)]
     assert len(boxes) == 1
     assert face.points.shape == (POINTS, 3)
-    assert face.score > MIN_SCORE
+    assert face.score > SETTINGS.finding.min_score
     assert 38 < face.eye_distance < 46
     for eye, corners in ((boxes[0].right_eye, (33, 133)), (boxes[0].left_eye, (362, 263))):
         assert np.hypot(*(face.points[list(corners), :2].mean(0) - eye)) < 6
@@ -76,12 +76,15 @@ def test_blendshapes_of_a_turned_face(model: Model, portrait: Image, face: Face)
 
 @pytest.mark.parametrize("quarters", [0, 2])
 def test_eyes_as_near_as_promised_in_a_large_picture(model: Model, portrait: Image, quarters: int) -> None:
-    size = round(256 * (MIN_EYE_DISTANCE + 2) / 42)
+    size = round(256 * (SETTINGS.finding.min_eye_distance + 2) / 42)
     small = placed(portrait, 0, 0, size=size, on=grey(size, size))
     picture = grey(1200, 1600)
     picture[700 : 700 + size, 900 : 900 + size] = np.rot90(small, quarters)
     found = model.face_finder.find(picture)
-    assert [MIN_EYE_DISTANCE < one.face.eye_distance < MIN_EYE_DISTANCE + 4 for one in found] == [True]
+    assert [
+        SETTINGS.finding.min_eye_distance < one.face.eye_distance < SETTINGS.finding.min_eye_distance + 4
+        for one in found
+    ] == [True]
     x, y = found[0].face.points[:, :2].mean(0)
     assert 900 < x < 900 + size
     assert 700 < y < 700 + size
@@ -202,9 +205,9 @@ def test_tracker_is_patient_once_in_a_while(model: Model, portrait: Image, monke
 
     monkeypatch.setattr(type(model.face_finder), "find", nothing)
     tracker = Tracker(model.face_finder)
-    for _ in range(HURRIED_FRAMES + 3):
+    for _ in range(SETTINGS.following.hurried_frames + 3):
         tracker(portrait)
-    assert looks == [True] + [False] * HURRIED_FRAMES + [True, False]
+    assert looks == [True] + [False] * SETTINGS.following.hurried_frames + [True, False]
 
 
 def test_tracker_finds_the_face_again_after_a_cut(model: Model, portrait: Image) -> None:

@@ -27,7 +27,7 @@ from difftalk.talk import footage
 from difftalk.talk.footage import Footage, Tracked
 from difftalk.talk.identity import FITS, Fit, Manner, Shot
 from difftalk.talk.talker import Talker
-from drawn import draw_clip, encode, moving, packets, write_wav
+from drawn import SETTINGS, draw_clip, encode, moving, packets, write_wav
 
 if TYPE_CHECKING:
     from difftalk.speech.loudness import Loudness
@@ -72,7 +72,7 @@ def variable(media: Path, clip_identity: Footage) -> Footage:
 
 
 def taken(identity: Footage, fit: Fit, count: int, first: int = 0) -> list[Shot]:
-    shots = identity.shots(Manner(fit=fit), cast("Loudness", None), first)
+    shots = identity.shots(Manner(fit=fit), cast("Loudness", None), SETTINGS, first)
     found = list(itertools.islice(shots, count))
     shots.close()
     return found

@@ -234,6 +234,57 @@ def test_nothing_unfinished(path: Path) -> None:
     assert not re.search(rf"\b({markers})\b", path.read_text())
 
 
+# Numbers of a frame that are no settings: sizes, rates and points that the nets and the mesh were made for.
+FIXED = {
+    "face/boxes.py": set[str](),
+    "face/finder.py": {"_DETECTOR_SIDE", "_MESH_SIDE"},  # px, of the graphs' pictures
+    "face/mouth.py": {"COMPONENTS"},
+    "face/recognition.py": {"CHIP", "CHIP_PADDING"},  # of the identity net's picture
+    "face/space.py": {"ALIGNED_SIZE", "EYE_DISTANCE", "EYE_LINE", "REGION_X", "REGION_Y", "REGION_SIZE", "FEATHER"},
+    "speech/features.py": {
+        "FEATURE_RATE", "LAYER_SIZE", "FEATURE_LAYERS", "FEATURE_SIZE", "WINDOW_SECONDS", "HOP_SECONDS",
+        "SETTLE_SECONDS", "SAMPLES_A_FEATURE", "BLOCK", "_WINDOW", "_HOP", "_SETTLE", "LEVEL_SAMPLES", "_EMPTY", "_FFT",
+        "_MEL_HOP", "_MELS",
+    },
+    "speech/listener.py": {"TAIL_FEATURES", "KEPT_SECONDS"},  # what is remembered: more changes nothing
+    "speech/loudness.py": {"KEPT_LEVELS_SECONDS"},
+    "speech/motion.py": {"SOUNDS", "MOTION_RATE", "PAST_FEATURES", "FUTURE_FEATURES", "LOOK_AHEAD_SECONDS"},
+    "speech/voice_detector.py": {"STEP_SAMPLES", "_BEFORE", "_STATE"},
+    "render/cover.py": {"SEEN_X", "SEEN_Y", "SIDE", "CELL", "WITHIN"},  # of the net's picture
+    "render/paste.py": {"DARK"},  # levels: no division by darkness
+    "render/published.py": {"NOSE", "CHARACTERS", "EMPTY", "SEEN"},
+    "render/sampler.py": {"TIME_STEPS", "BETA"},  # of the noise that the published nets were trained with
+    "render/surroundings.py": {"GRID", "_BAND", "_LOW", "_SIDE"},  # where the rim lies, as in training
+    "render/warp.py": {"_SUBPIXEL_BITS"},
+    "talk/footage.py": {"BACKWARD_BYTES"},  # memory
+    "talk/identity.py": {"MAX_STEPS", "STILL_RATE"},
+    "talk/keeping.py": {"BLOCK", "FORMAT", "PNG_LEVEL"},  # of a file that loses nothing
+    "talk/talker.py": {"PIECE_SAMPLES"},  # a stream's pieces change no frame
+}  # fmt: skip
+
+
+def numbers_of(path: Path) -> set[str]:
+    """Names at module level whose values are made of numbers; indices of the mesh's points are none."""
+    found = set[str]()
+    for node in ast.parse(path.read_text()).body:
+        if not isinstance(node, ast.AnnAssign | ast.Assign) or node.value is None:
+            continue
+        parts = [*ast.walk(node.value)]
+        called = {ast.unparse(one.func) for one in parts if isinstance(one, ast.Call)}
+        number = any(isinstance(one, ast.Constant) and type(one.value) in (int, float) for one in parts)
+        if number and not called & {"np.array", "re.compile"}:
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            found |= {one.id for one in ast.walk(target) if isinstance(one, ast.Name)}
+    return found
+
+
+@pytest.mark.parametrize("room", ["face", "speech", "render", "talk"])
+def test_numbers_that_change_a_frame_are_settings(room: str) -> None:
+    for path in sorted((PACKAGE / room).glob("*.py")):
+        if path.name != "landmarks.py":
+            assert numbers_of(path) <= FIXED.get(relative(path), set()), relative(path)
+
+
 def test_notice_names_what_is_redistributed() -> None:
     notice = (ROOT / "NOTICE").read_text()
     entries = dict(re.findall(r"^\s+(src/difftalk/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE))

@@ -21,17 +21,14 @@ from difftalk.face.recognition import Recogniser, Run
 from difftalk.face.space import REGION_Y, align
 from difftalk.face.tracker import Followed, follow
 from difftalk.model import Model
-from difftalk.render.references import TURN_STAY
 from difftalk.speech.loudness import Loudness
-from difftalk.talk import person as persons
-from difftalk.talk import portrait as portraits
 from difftalk.talk import watching
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity, Manner
-from difftalk.talk.person import MAX_REFERENCES, NEAR_CHANGE, Offers
+from difftalk.talk.person import Offers
 from difftalk.talk.portrait import Portrait, of_still
-from difftalk.talk.watching import JAW_MARGIN, of_video
-from drawn import SHARED, draw_clip, moving, without_face
+from difftalk.talk.watching import of_video
+from drawn import SETTINGS, SHARED, draw_clip, moving, without_face
 
 
 def save(path: Path, image: Image) -> Path:
@@ -109,7 +106,7 @@ def test_a_face_that_is_small_even_at_full_size(model: Model, portrait: Image, t
 @pytest.mark.parametrize("name", ["some.png", "some.mp4"])
 def test_upside_down(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
     one = found(shown(tmp_path / name, np.ascontiguousarray(np.rot90(portrait, 2))), model)
-    shots = one.shots(Manner(), Loudness(model))
+    shots = one.shots(Manner(), Loudness(model), SETTINGS)
     sitter = next(shots).sitter
     shots.close()
     assert sitter is not None
@@ -155,18 +152,18 @@ def test_eyes_too_near_each_other(model: Model, portrait: Image, tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["some.png", "some.mp4"])
-def test_turned_away(model: Model, portrait: Image, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turned_away(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
     """The portrait looks into the camera: the limit is moved instead of the head."""
     path = shown(tmp_path / name, portrait)
-    monkeypatch.setattr(portraits if name.endswith("png") else watching, "MAX_YAW", 0.0)
+    strict = dataclasses.replace(model, settings=model.settings.changed(["finding.max_yaw=0"]))
     with pytest.raises(FaceError, match=r"head is turned by|must look towards the camera"):
-        found(path, model)
+        found(path, strict)
 
 
 def test_of_a_video(clip_identity: Footage, face: Face) -> None:
     one = clip_identity
     assert len(one.frames) == one.info.frame_count == 28
-    assert 1 <= len(one.people[0].references) <= MAX_REFERENCES
+    assert 1 <= len(one.people[0].references) <= SETTINGS.people.max_references
     assert one.people[0].turns.shape == (len(one.people[0].references), 2)
     assert one.notes == []
     for number, tracked in enumerate(one.frames):
@@ -210,7 +207,7 @@ def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, mo
     frames = [tracked for tracked in one.frames if tracked is not None]
     for tracked, points in zip(frames, lowest, strict=True):
         placed = tracked.alignment.points(points)[CHIN]
-        assert placed[:, 1].max() <= REGION_Y[1] - JAW_MARGIN + 1e-3
+        assert placed[:, 1].max() <= REGION_Y[1] - SETTINGS.watching.jaw_margin + 1e-3
         eyes = tracked.alignment.points(tracked.pose.shift[None])[0]
         np.testing.assert_allclose(eyes[:2], [128, 72], atol=3)
     scales = np.array([tracked.alignment.scale for tracked in frames])
@@ -229,8 +226,8 @@ def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkey
             yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
 
     monkeypatch.setattr(watching, "follow", turning)
-    monkeypatch.setattr(persons, "MAX_REFERENCES", 4)
-    one = of_video(clip, model)
+    few = dataclasses.replace(model, settings=model.settings.changed(["people.max_references=4"]))
+    one = of_video(clip, few)
     np.testing.assert_allclose(one.people[0].turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
 
 
@@ -289,16 +286,6 @@ def test_a_moving_picture_as_a_portrait(model: Model, moving_picture: Path) -> N
 def test_a_picture_is_no_video(model: Model, still: Path) -> None:
     with pytest.raises(InputError, match="use animate"):
         of_video(still, model)
-
-
-def test_reference_nearest_in_turn_with_inertia(still_identity: Portrait) -> None:
-    one = still_identity.people[0]
-    turns = dataclasses.replace(one, references=one.references * 3, turns=np.array([[0.0, 0], [12, 0], [-24, 5]]))
-    assert turns.reference_for(np.array([11, 0]), before=0) == 1
-    assert turns.reference_for(np.array([6 + TURN_STAY / 2 - 0.1, 0]), before=0) == 0
-    assert turns.reference_for(np.array([6 + TURN_STAY / 2 + 0.1, 0]), before=0) == 1
-    assert turns.reference_for(np.array([6 - TURN_STAY / 2 + 0.1, 0]), before=1) == 1
-    assert turns.reference_for(np.array([-40, 0]), before=1) == 2
 
 
 def test_a_face_that_comes_late_has_no_way_to_learn(clip: Path, painter_model: Model) -> None:
@@ -369,7 +356,7 @@ def test_nobody_is_drawn_from_a_dissolve(portrait: Image, face: Face, model: Mod
     """Of the frames near one, which show two, a reference is taken only where there is no other; at a cut, any."""
 
     def grey(dissolve: bool, count: int) -> list[int]:
-        offers, alone, other = Offers(), Run(np.ones(128), 1), Run(-np.ones(128), 1)
+        offers, alone, other = Offers(SETTINGS), Run(np.ones(128), 1), Run(-np.ones(128), 1)
         pose = model.geometry.pose(face.points)
         for number in range(2 * count):
             image = np.full_like(portrait, number)
@@ -382,8 +369,8 @@ def test_nobody_is_drawn_from_a_dissolve(portrait: Image, face: Face, model: Mod
         return [int(np.median(reference.image)) for one in people for reference in one.references]
 
     early, late = grey(True, 30)
-    assert early < 30 - NEAR_CHANGE
-    assert late >= 30 + NEAR_CHANGE
+    assert early < 30 - SETTINGS.people.near_change
+    assert late >= 30 + SETTINGS.people.near_change
     assert grey(False, 30) == [29, 30]
     assert len(grey(True, 8)) == 2
 

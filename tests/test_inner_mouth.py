@@ -13,6 +13,7 @@ from difftalk.face.space import REGION_X, REGION_Y, Alignment
 from difftalk.model import Model
 from difftalk.render.inner_mouth import interior
 from difftalk.render.warp import inner_mouth
+from drawn import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def opened(model: Model, face: Face, alignment: Alignment) -> dict[float, Array]
 
 
 def test_the_same_mouth_stays_where_it_is(opened: dict[float, Array]) -> None:
-    same = interior(opened[0.3], opened[0.3])
+    same = interior(opened[0.3], opened[0.3], SETTINGS)
     rows, columns = np.nonzero(inner_mouth(opened[0.3]) == 1)
     found = same.map[rows, columns]
     np.testing.assert_allclose(found, np.stack([columns + REGION_X[0], rows + REGION_Y[0]], 1), atol=0.01)
@@ -38,7 +39,7 @@ def test_the_same_mouth_stays_where_it_is(opened: dict[float, Array]) -> None:
 @pytest.mark.parametrize(("reference", "target"), [(0.3, 0.15), (0.3, 0.3)])
 def test_teeth_keep_their_distance_from_their_lip(opened: dict[float, Array], reference: float, target: float) -> None:
     there, here = opened[reference], opened[target]
-    where = interior(there, here).map
+    where = interior(there, here, SETTINGS).map
     column = round(float(here[LIP_TOP, 0])) - REGION_X[0]
     for lip, inwards in ((LIP_TOP, 2), (LIP_BOTTOM, -2)):
         row = round(float(here[lip, 1])) + inwards
@@ -47,7 +48,7 @@ def test_teeth_keep_their_distance_from_their_lip(opened: dict[float, Array], re
 
 
 def test_a_narrow_opening_is_stretched_over_a_wide_one(opened: dict[float, Array]) -> None:
-    where = interior(opened[0.15], opened[0.3]).map
+    where = interior(opened[0.15], opened[0.3], SETTINGS).map
     rows, columns = np.nonzero(inner_mouth(opened[0.3]) == 1)
     found = where[rows, columns, 1]
     assert found.min() >= opened[0.15][UPPER_EDGE, 1].min() - 1
@@ -55,14 +56,14 @@ def test_a_narrow_opening_is_stretched_over_a_wide_one(opened: dict[float, Array
 
 
 def test_a_closed_mouth_shows_nothing(opened: dict[float, Array]) -> None:
-    assert interior(opened[0.0], opened[0.3]).share == 0
-    assert 0 < interior(opened[0.15], opened[0.3]).share <= 1
-    assert interior(opened[0.3], opened[0.15]).share == 1
+    assert interior(opened[0.0], opened[0.3], SETTINGS).share == 0
+    assert 0 < interior(opened[0.15], opened[0.3], SETTINGS).share <= 1
+    assert interior(opened[0.3], opened[0.15], SETTINGS).share == 1
 
 
 def test_meshes_without_width_are_survived(opened: dict[float, Array]) -> None:
     flat = opened[0.3].copy()
     flat[:, 0] = flat[0, 0]
-    for found in (interior(flat, opened[0.3]), interior(opened[0.3], flat)):
+    for found in (interior(flat, opened[0.3], SETTINGS), interior(opened[0.3], flat, SETTINGS)):
         assert np.isfinite(found.map).all()
         assert 0 <= found.share <= 1

@@ -10,7 +10,8 @@ from difftalk.face.finder import Face, roi_of
 from difftalk.face.landmarks import LOWER_LIDS, UPPER, UPPER_LIDS
 from difftalk.face.space import Alignment, align
 from difftalk.model import Model
-from difftalk.talk.life import BLINK_GAP, FADE, HEAD_CENTRE, HEAD_SIZE, Life, _close_lids
+from difftalk.talk.life import Life, _close_lids
+from drawn import SETTINGS
 
 TIMES = np.arange(0, 12, 0.04)
 BLINKS = (9, 10)  # blendshapes
@@ -18,7 +19,7 @@ WIDEST = 0.03  # of a face's width, the most that a head may move
 
 
 def life(alignment: Alignment, face: Face, *, amount: float = 1.0, seed: int = 0) -> Life:
-    return Life(alignment, face.points, amount, seed)
+    return Life(alignment, face.points, amount, seed, SETTINGS)
 
 
 def still_time(one: Life) -> float:
@@ -71,13 +72,13 @@ def test_shoulders_and_background_stay(model: Model, face: Face, portrait: Image
     large = np.pad(portrait, ((200, 200), (200, 200), (0, 0)), mode="reflect")
     points = (face.points + np.array([200, 200, 0], np.float32)).astype(np.float32)
     placed = align(model.geometry.pose(points))
-    one = Life(placed, points, 1.0, 0)
+    one = Life(placed, points, 1.0, 0, SETTINGS)
     image, _ = one._moved(large, still_time(one))
     y, x = np.mgrid[: large.shape[0], : large.shape[1]]
     aligned = np.stack([x, y], -1) @ placed.matrix[:, :2].T + placed.matrix[:, 2]
-    reach = np.linalg.norm((aligned - np.array(HEAD_CENTRE)) / np.array(HEAD_SIZE), axis=-1)
+    reach = np.linalg.norm((aligned - np.array(SETTINGS.life.head_centre)) / np.array(SETTINGS.life.head_size), axis=-1)
     changed = (image != large).any(-1)
-    assert not changed[reach > FADE + 0.2].any()
+    assert not changed[reach > SETTINGS.life.fade + 0.2].any()
     assert changed[reach < 1].mean() > 0.3
 
 
@@ -94,12 +95,12 @@ def test_blinks_come_and_go(alignment: Alignment, face: Face) -> None:
     assert closed.min() == 0
     assert closed.max() == 1
     gaps = np.diff(starts)
-    assert ((gaps > BLINK_GAP[0] - 0.05) & (gaps < BLINK_GAP[1] + 0.05)).all()
+    assert ((gaps > SETTINGS.life.blink_gap[0] - 0.05) & (gaps < SETTINGS.life.blink_gap[1] + 0.05)).all()
     assert np.abs(np.diff(closed)).max() < 0.5  # lids take their time
 
 
 def test_a_blink_closes_the_eyes(model: Model, face: Face, portrait: Image) -> None:
-    shut = _close_lids(portrait, face.points, 0.92)
+    shut = _close_lids(portrait, face.points, 0.92, SETTINGS)
     scores = [
         model.face_finder.blendshapes(model.face_finder.mesh(image, roi_of(face.points)).points)[list(BLINKS)].mean()
         for image in (portrait, shut)
@@ -108,7 +109,7 @@ def test_a_blink_closes_the_eyes(model: Model, face: Face, portrait: Image) -> N
 
 
 def test_a_blink_moves_nothing_but_the_lids(face: Face, portrait: Image) -> None:
-    changed = (_close_lids(portrait, face.points, 1.0) != portrait).any(-1)
+    changed = (_close_lids(portrait, face.points, 1.0, SETTINGS) != portrait).any(-1)
     outside = np.ones_like(changed)
     for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
         points = face.points[[*upper, *lower], :2]
@@ -122,7 +123,7 @@ def test_a_blink_moves_nothing_but_the_lids(face: Face, portrait: Image) -> None
 @pytest.mark.parametrize("where", [(-500.0, 0.0), (240.0, 100.0)])
 def test_eyes_beyond_the_picture(face: Face, portrait: Image, where: tuple[float, float]) -> None:
     points = (face.points + np.array([*where, 0], np.float32)).astype(np.float32)
-    assert _close_lids(portrait, points, 1.0).shape == portrait.shape
+    assert _close_lids(portrait, points, 1.0, SETTINGS).shape == portrait.shape
 
 
 def test_emphasis_is_a_nod(alignment: Alignment, face: Face, portrait: Image) -> None:

@@ -19,6 +19,7 @@ from difftalk.render.references import Reference, Scene
 from difftalk.render.renderer import compose_in
 from difftalk.render.surroundings import RimFollower
 from difftalk.render.warp import warp
+from drawn import SETTINGS
 
 FINE = 4  # pixels of the source for one of the aligned space
 SKIN, DARK = 200, 10
@@ -54,10 +55,10 @@ def pasted(shown: Array, wanted: Array, truth: Image, turn: float = 0.0, source:
     source = face_of(shown) if source is None else source
     image, truth = (turned(picture, placed) for picture in (source, truth))
     reference = Reference(image, placed, shown, placed.crop(image))
-    inside, scene = interior(shown, wanted), Scene(reference.aligned, placed)
-    composite, moved, _ = compose_in(scene, reference, wanted, RimFollower(), reference, inside)
+    inside, scene = interior(shown, wanted, SETTINGS), Scene(reference.aligned, placed)
+    composite, moved, _ = compose_in(scene, reference, wanted, RimFollower(), reference, inside, SETTINGS)
     picture = crop_region(placed.crop(truth)).astype(np.float32) / 127.5 - 1
-    drawn = Drawn(picture, composite, moved, wanted, inside, reference)
+    drawn = Drawn(picture, composite, moved, wanted, inside, reference, SETTINGS)
     return turned(paste(image, placed, reference, drawn), placed, back=True)
 
 
@@ -97,7 +98,13 @@ def region() -> tuple[slice, slice]:
 
 def test_change_is_even_along_lips_that_meet(meshes: dict[float, Array]) -> None:
     def found(wanted: Array) -> Lips:
-        lips = Lips.of(meshes[0.3], wanted, warp(meshes[0.3], wanted).map, interior(meshes[0.3], wanted))
+        lips = Lips.of(
+            meshes[0.3],
+            wanted,
+            warp(meshes[0.3], wanted, settings=SETTINGS).map,
+            interior(meshes[0.3], wanted, SETTINGS),
+            SETTINGS,
+        )
         assert lips is not None
         return lips
 
@@ -107,8 +114,8 @@ def test_change_is_even_along_lips_that_meet(meshes: dict[float, Array]) -> None
     middle = shut.shut == 1
     assert middle.sum() > 50
     assert dots[middle].std() > 0.4
-    assert shut.joined(dots)[middle].std() < 0.1
-    np.testing.assert_array_equal(shut.joined(dots)[~shut.near], dots[~shut.near])
+    assert shut.joined(dots, SETTINGS)[middle].std() < 0.1
+    np.testing.assert_array_equal(shut.joined(dots, SETTINGS)[~shut.near], dots[~shut.near])
     assert opened.apart == 1
 
 
@@ -143,4 +150,13 @@ def test_gaps_of_teeth_that_are_drawn_dark_are_no_black_lines(meshes: dict[float
 
 def test_lips_beyond_the_region(meshes: dict[float, Array]) -> None:
     away = meshes[0.1] + np.array([400, 0, 0], np.float32)
-    assert Lips.of(meshes[0.3], away, warp(meshes[0.3], away).map, interior(meshes[0.3], away)) is None
+    assert (
+        Lips.of(
+            meshes[0.3],
+            away,
+            warp(meshes[0.3], away, settings=SETTINGS).map,
+            interior(meshes[0.3], away, SETTINGS),
+            SETTINGS,
+        )
+        is None
+    )

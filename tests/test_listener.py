@@ -76,6 +76,7 @@ def test_silence_of_half_a_second(painter_model: Model, waveform: Array) -> None
     assert [voice.loudness.silent(seconds) for seconds in (0.2, 0.4, 0.9, 1.01, 1.2, 1.4, 1.7)] == [
         False, False, False, True, True, False, False,
     ]  # fmt: skip
+    assert [voice.at(seconds).silent for seconds in (0.4, 1.2)] == [False, True]
 
 
 def test_the_mouth_rests_where_nothing_is_heard(painter_model: Model, waveform: Array) -> None:

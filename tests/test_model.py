@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from difftalk.errors import DifftalkError, ModelError
-from difftalk.model import INDEX, SHIPPED, Model, Settings, entry_of, write_index
+from difftalk.model import INDEX, SHIPPED, Model, entry_of, write_index
+from difftalk.settings import Settings
 
 
 @pytest.fixture
@@ -73,6 +74,13 @@ def test_by_name() -> None:
     assert [Model.load(given).folder for given in ("difftalk", None)] == [SHIPPED, SHIPPED]
     with pytest.raises(ModelError, match=r"diffwalk is neither .* a model's name; the names are difftalk"):
         Model.load("diffwalk")
+
+
+@pytest.mark.parametrize("name", ["geometry.safetensors", "mesh_topology.json"])
+def test_hash_changes_with_what_is_no_graph(folder: Path, name: str) -> None:
+    before = Model.load(folder).hash
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    assert Model.load(folder).hash != before
 
 
 def test_unknown_graph(painter_model: Model) -> None:

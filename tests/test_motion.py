@@ -14,8 +14,9 @@ from difftalk.data.offset import measure_offset
 from difftalk.face.mouth import COMPONENTS, opening
 from difftalk.model import Model
 from difftalk.speech.features import BLOCK, FEATURE_SIZE
-from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES, PRESS, MotionStream, opening_of, pressed, shapes_of
+from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES, MotionStream, opening_of, pressed, shapes_of
 from difftalk.speech.offset import correlation_at
+from drawn import SETTINGS
 
 if TYPE_CHECKING:
     from difftalk.data.sample import Sample
@@ -69,8 +70,8 @@ def test_lips_that_are_all_but_closed_are_pressed(model: Model) -> None:
     shapes = (openings[:, None] * row / (row @ row)).astype(np.float32)
     after = opening_of(pressed(shapes, model.geometry), model.geometry)
     less = openings - after
-    assert less[openings < 0].min() > 0.9 * PRESS
-    assert less[openings > 0.12].max() < 0.01 * PRESS
+    assert less[openings < 0].min() > 0.9 * SETTINGS.mouths.press
+    assert less[openings > 0.12].max() < 0.01 * SETTINGS.mouths.press
     assert (np.diff(after) > 0).all()
     held = np.eye(COMPONENTS) - np.outer(row, row) / (row @ row)  # what does not open the mouth stays
     np.testing.assert_allclose(pressed(shapes + 1, model.geometry) @ held, (shapes + 1) @ held, atol=1e-5)

@@ -17,7 +17,6 @@ from difftalk.face.finder import Face
 from difftalk.face.landmarks import CHIN, LIP_BOTTOM, LIP_TOP, LIPS, UPPER
 from difftalk.face.mouth import (
     COMPONENTS,
-    REST_OPENING,
     Geometry,
     neutral_of_clip,
     opening,
@@ -27,7 +26,7 @@ from difftalk.face.mouth import (
 from difftalk.face.space import align
 from difftalk.media import video
 from difftalk.model import Model
-from drawn import SHARED
+from drawn import SETTINGS, SHARED
 
 LIPS_BOUND, CHIN_BOUND = 1.0, 2.0  # aligned px, mean over points
 TURNED = 20.0  # degrees
@@ -141,8 +140,8 @@ def test_neutral_of_a_clip_is_its_most_closed_quarter(geometry: Geometry) -> Non
     amounts = np.random.default_rng(0).permutation(np.linspace(0, 0.4, 40))
     free = np.stack([geometry.canonical + geometry.offsets(opened(geometry, a)) for a in amounts])
     expected = free[np.argsort(amounts)[:10]].mean(0)
-    np.testing.assert_allclose(neutral_of_clip(free), expected, atol=1e-5)
-    assert neutral_of_clip(free[:3]).shape == (478, 3)
+    np.testing.assert_allclose(neutral_of_clip(free, SETTINGS), expected, atol=1e-5)
+    assert neutral_of_clip(free[:3], SETTINGS).shape == (478, 3)
 
 
 def test_a_neutral_has_closed_lips(geometry: Geometry) -> None:
@@ -150,9 +149,9 @@ def test_a_neutral_has_closed_lips(geometry: Geometry) -> None:
     wide = geometry.canonical + geometry.offsets(opened(geometry, 0.15))
     shut = geometry.closed(wide)
     assert opening(wide) > 0.12
-    assert opening(shut) == pytest.approx(REST_OPENING, abs=0.004)
+    assert opening(shut) == pytest.approx(SETTINGS.mouths.rest_opening, abs=0.004)
     np.testing.assert_array_equal(shut[UPPER], wide[UPPER])
-    pressed = shut - geometry.offsets(opened(geometry, REST_OPENING / 2))
+    pressed = shut - geometry.offsets(opened(geometry, SETTINGS.mouths.rest_opening / 2))
     np.testing.assert_array_equal(geometry.closed(pressed), pressed)
 
 

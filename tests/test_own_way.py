@@ -12,9 +12,10 @@ from difftalk.arrays import Image
 from difftalk.errors import InputError
 from difftalk.model import Model
 from difftalk.speech.motion import SOUNDS, Heard
-from difftalk.speech.own_way import LEAST_FRAMES, OwnWay, at_rate, learn, learn_aligned
+from difftalk.speech.own_way import OwnWay, at_rate, learn, learn_aligned
 from difftalk.talk.identity import Identity
 from difftalk.talk.talker import Talker
+from drawn import SETTINGS
 
 Array = NDArray[np.float32]
 ROW = np.linspace(1, -0.5, 16).astype(np.float32)  # of the opening
@@ -41,7 +42,7 @@ def as_this_person(heard: Array) -> Array:
 
 
 def test_a_long_film_teaches_nearly_all_of_it() -> None:
-    own = learn(heard_as(said(6000)), as_this_person(said(6000)), ROW)
+    own = learn(heard_as(said(6000)), as_this_person(said(6000)), ROW, SETTINGS)
     unheard = said(400, seed=1)
     error = np.abs(own(heard_as(unheard), 1.0) - as_this_person(unheard)).mean()
     assert error < 0.1 * np.abs(unheard - as_this_person(unheard)).mean()
@@ -50,7 +51,9 @@ def test_a_long_film_teaches_nearly_all_of_it() -> None:
 def test_a_short_film_changes_less() -> None:
     unheard = said(400, seed=1)
     changes = [
-        np.abs(learn(heard_as(said(n)), as_this_person(said(n)), ROW)(heard_as(unheard), 1.0) - unheard).mean()
+        np.abs(
+            learn(heard_as(said(n)), as_this_person(said(n)), ROW, SETTINGS)(heard_as(unheard), 1.0) - unheard
+        ).mean()
         for n in (5, 50, 5000)
     ]
     assert changes[0] < 0.4 * changes[2]
@@ -61,7 +64,7 @@ def test_the_openings_spread_becomes_the_persons_and_its_course_stays() -> None:
     heard = said(3000)
     shown = 0.5 * heard + said(3000, seed=2)  # half of what the mouth does cannot be heard
     unheard = said(3000, seed=3)
-    made = learn(heard_as(heard), shown, ROW)(heard_as(unheard), 1.0) @ ROW
+    made = learn(heard_as(heard), shown, ROW, SETTINGS)(heard_as(unheard), 1.0) @ ROW
     assert made.std() == pytest.approx((shown @ ROW).std(), rel=0.1)
     assert np.corrcoef(made, unheard @ ROW)[0, 1] == pytest.approx(1, abs=1e-4)
 
@@ -70,7 +73,7 @@ def test_what_the_sounds_add_is_heard() -> None:
     """This person opens at one sound as nobody else does."""
     sounds = said(3000, seed=4)
     shown = said(3000) + sounds[:, :1] * ROW
-    own = learn(Heard(said(3000), sounds), shown, ROW)
+    own = learn(Heard(said(3000), sounds), shown, ROW, SETTINGS)
     unheard, told = Heard(said(500, seed=5), said(500, seed=6)), said(500, seed=5) + said(500, seed=6)[:, :1] * ROW
     errors = [np.abs((made - told) @ ROW).mean() for made in (own(unheard, 1.0), unheard.shapes)]
     assert errors[0] < 0.6 * errors[1]
@@ -90,14 +93,19 @@ def test_lips_beside_their_sound_are_brought_together(model: Model, late: int) -
     shown = as_this_person(np.roll(heard, -late, 0))
     own = learn_aligned(heard_as(heard), shown, model.geometry)
     assert own is not None
-    right = learn(heard_as(heard[10:-10]), as_this_person(heard)[10:-10], model.geometry.opening_row())
+    right = learn(heard_as(heard[10:-10]), as_this_person(heard)[10:-10], model.geometry.opening_row(), SETTINGS)
     np.testing.assert_allclose(own.turn, right.turn, atol=0.03)
 
 
 def test_nothing_is_learnt_of_another_sound_or_of_a_moment(model: Model) -> None:
     geometry = model.geometry
     assert learn_aligned(heard_as(said(600)), said(600, seed=7), geometry) is None
-    assert learn_aligned(heard_as(said(LEAST_FRAMES - 1)), said(LEAST_FRAMES - 1), geometry) is None
+    assert (
+        learn_aligned(
+            heard_as(said(SETTINGS.own_way.least_frames - 1)), said(SETTINGS.own_way.least_frames - 1), geometry
+        )
+        is None
+    )
 
 
 def test_shapes_of_any_rate_come_to_25() -> None:

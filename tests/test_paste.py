@@ -14,6 +14,7 @@ from difftalk.render.inner_mouth import interior
 from difftalk.render.paste import Drawn, paste
 from difftalk.render.references import Reference
 from difftalk.render.warp import Warp, compose, warp
+from drawn import SETTINGS
 
 FINE = 4  # pixels of the source for one of the aligned space
 SKIN, DARK = 200, 10
@@ -32,15 +33,15 @@ def reference(face: Face, alignment: Alignment) -> Reference:
 def pasted(reference: Reference, where: Array) -> Image:
     """The region (144 x 4, 176 x 4) of a warp pasted by networks that leave everything as it is."""
     mesh = reference.points
-    moved, inside = dataclasses.replace(warp(mesh, mesh), map=where), interior(mesh, mesh)
+    moved, inside = dataclasses.replace(warp(mesh, mesh, settings=SETTINGS), map=where), interior(mesh, mesh, SETTINGS)
     composite = compose(reference, moved, reference, inside)
-    drawn = Drawn(composite[:3].transpose(1, 2, 0), composite, moved, mesh, inside, reference)
+    drawn = Drawn(composite[:3].transpose(1, 2, 0), composite, moved, mesh, inside, reference, SETTINGS)
     out = paste(np.full_like(reference.image, SKIN), reference.alignment, reference, drawn)
     return out[FINE * REGION_Y[0] : FINE * REGION_Y[1], FINE * REGION_X[0] : FINE * REGION_X[1]]
 
 
 def plain(reference: Reference) -> Warp:
-    return warp(reference.points, reference.points)
+    return warp(reference.points, reference.points, settings=SETTINGS)
 
 
 def test_a_tear_does_not_show_what_lies_between(reference: Reference) -> None:
@@ -63,6 +64,6 @@ def test_no_pixel_stands_alone(reference: Reference, away: tuple[int, int]) -> N
 
 def test_a_whole_warp_is_left_as_it_is(reference: Reference) -> None:
     moved = plain(reference)
-    np.testing.assert_array_equal(moved.steady(), moved.map)
-    assert not moved.torn().any()
+    np.testing.assert_array_equal(moved.steady(SETTINGS), moved.map)
+    assert not moved.torn(SETTINGS).any()
     assert pasted(reference, moved.map)[:, (STRIPE.start + 3 - REGION_X[0]) * 4].min() < SKIN

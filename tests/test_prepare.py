@@ -136,19 +136,28 @@ def test_what_stands_there_is_left_as_it_is(clips: Path, out: Path, model: Model
     assert (out / "samples/good/frames.jpgs").stat().st_mtime_ns == before
 
 
-def test_what_has_changed_is_done_again(clips: Path, out: Path, report: Report) -> None:
+def test_what_has_changed_is_done_again(clips: Path, out: Path, model: Model, report: Report) -> None:
     one, samples = find_clips(clips)[0], out / "samples"
-    assert _resumable(one, samples) == report.records[0]
-    assert _resumable(dataclasses.replace(one, person="else"), samples) is None
-    assert _resumable(dataclasses.replace(one, name="never"), samples) is None
+    assert _resumable(one, samples, model) == report.records[0]
+    assert _resumable(dataclasses.replace(one, person="else"), samples, model) is None
+    assert _resumable(dataclasses.replace(one, name="never"), samples, model) is None
+    keener = dataclasses.replace(model, settings=model.settings.changed(["finding.min_score=0.6"]))
+    assert _resumable(one, samples, keener) is None
+    other = dataclasses.replace(model, graphs=model.graphs | {"face_mesh": model.graphs["face_detector"]})
+    assert _resumable(one, samples, other) is None
+    bolder = dataclasses.replace(model, settings=model.settings.changed(["life.sway=0.1"]))  # asks nothing of a clip
+    assert _resumable(one, samples, bolder) == report.records[0]
 
 
-def test_fingerprint_changes_with_file_and_row(clips: Path) -> None:
+def test_fingerprint_changes_with_file_and_row(clips: Path, model: Model) -> None:
     one = find_clips(clips)[0]
-    marks = {fingerprint(one), fingerprint(Entry(one.path, one.name, "else", one.split, one.rights, one.offset))}
+    marks = {
+        fingerprint(one, model),
+        fingerprint(Entry(one.path, one.name, "else", one.split, one.rights, one.offset), model),
+    }
     copy = shutil.copyfile(one.path, one.path.with_name("copy.mkv"))
     copy.write_bytes(copy.read_bytes() + b"more")
-    marks.add(fingerprint(Entry(copy, one.name, one.person, one.split, one.rights, one.offset)))
+    marks.add(fingerprint(Entry(copy, one.name, one.person, one.split, one.rights, one.offset), model))
     copy.unlink()
     assert len(marks) == 3
 

@@ -23,6 +23,7 @@ from difftalk.render.published import (
     windows_of,
 )
 from difftalk.speech.features import features_of
+from drawn import SETTINGS
 
 
 def test_landmarks(face: Face) -> None:
@@ -49,7 +50,7 @@ def test_windows_lie_around_the_frame() -> None:
 
 def test_characters_are_of_unit_size(model: Model) -> None:
     """On real speech, of a voice that none of the principal components was fitted on."""
-    features = features_of(audio.read(DEMO.with_name("voice.wav")), model.graph("speech_encoder"))
+    features = features_of(audio.read(DEMO.with_name("voice.wav")), model.graph("speech_encoder"), SETTINGS)
     found = characters_of(features.astype(np.float16))
     assert found.shape == (len(features), CHARACTERS)
     assert found.dtype == np.float32

@@ -13,10 +13,11 @@ from difftalk.face.finder import Face
 from difftalk.face.mouth import COMPONENTS
 from difftalk.face.space import Alignment
 from difftalk.graphs import CONTEXT
-from difftalk.model import Model, Settings
+from difftalk.model import Model
 from difftalk.render.published import EMPTY
 from difftalk.render.published_renderer import PublishedRenderer
 from difftalk.render.references import Reference, Scene
+from difftalk.settings import Settings
 from difftalk.speech.features import FEATURE_SIZE
 from difftalk.speech.listener import Conditions
 

@@ -10,10 +10,11 @@ import pytest
 
 from difftalk.arrays import Image
 from difftalk.face.finder import Face
-from difftalk.face.recognition import CHANGED, EVERY, SAME, Recogniser, Run, runs
+from difftalk.face.recognition import Recogniser, Run, runs
 from difftalk.face.space import align
 from difftalk.face.tracker import Followed
 from difftalk.model import Model
+from drawn import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def told(face: Face, model: Model, greys: Sequence[float], fake: Fake | None = N
     """Numbers of the frames' runs, in the order in which they are met."""
     met: list[Run] = []
     out: list[int | None] = []
-    for _, run in runs(frames(face, model, greys), fake or Fake()):  # type: ignore[arg-type]
+    for _, run in runs(frames(face, model, greys), fake or Fake(), SETTINGS):  # type: ignore[arg-type]
         if run is not None and not any(run is one for one in met):
             met.append(run)
         out.append(None if run is None else next(i for i, one in enumerate(met) if one is run))
@@ -57,23 +58,23 @@ def test_the_same_face_is_near_itself_and_far_from_another(
     assert one.shape == (128,)
     darker = np.clip(portrait * 0.7 + 10, 0, 255).astype(np.uint8)
     smaller = np.asarray(cv2.resize(portrait, None, fx=0.4, fy=0.4, interpolation=cv2.INTER_AREA), np.uint8)
-    assert np.linalg.norm(recogniser.embed(darker, face.points) - one) < SAME
-    assert np.linalg.norm(recogniser.embed(smaller, face.points * 0.4) - one) < SAME
+    assert np.linalg.norm(recogniser.embed(darker, face.points) - one) < SETTINGS.recognition.same
+    assert np.linalg.norm(recogniser.embed(smaller, face.points * 0.4) - one) < SETTINGS.recognition.same
     wide = face.points.copy()
     middle = wide[:, 0].mean()
     wide[:, 0] = middle + (wide[:, 0] - middle) * 0.45  # seen through another's features
     squeeze = np.array([[0.45, 0, 0.55 * middle], [0, 1, 0]])
     narrow = cv2.warpAffine(portrait, squeeze, portrait.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
-    assert np.linalg.norm(recogniser.embed(np.asarray(narrow, np.uint8), wide) - one) > SAME
+    assert np.linalg.norm(recogniser.embed(np.asarray(narrow, np.uint8), wide) - one) > SETTINGS.recognition.same
 
 
 def test_one_face_is_one_run_and_seldom_looked_at(model: Model, face: Face) -> None:
     fake = Fake()
     assert told(face, model, [200] * 60, fake) == [0] * 60
-    assert fake.looks <= 60 / EVERY + 1
+    assert fake.looks <= 60 / SETTINGS.recognition.every + 1
 
 
-@pytest.mark.parametrize("at", [5, EVERY, 17, 30])
+@pytest.mark.parametrize("at", [5, SETTINGS.recognition.every, 17, 30])
 def test_a_cut_between_two_faces_in_one_place(model: Model, face: Face, at: int) -> None:
     """Nothing but the face tells them apart: place, size and turn stay, and a plain grey has no glance."""
     assert told(face, model, [220] * at + [20] * (48 - at)) == [0] * at + [1] * (48 - at)
@@ -90,14 +91,14 @@ def test_a_dissolve_is_nobodys(model: Model, face: Face) -> None:
 def test_frames_without_a_face_are_nobodys(model: Model, face: Face) -> None:
     given = list(frames(face, model, [200] * 30))
     empty = [Followed(f.image, f.seconds, None, None, None) if 10 <= i < 14 else f for i, f in enumerate(given)]
-    found = [run for _, run in runs(empty, Fake())]  # type: ignore[arg-type]
+    found = [run for _, run in runs(empty, Fake(), SETTINGS)]  # type: ignore[arg-type]
     assert [run is None for run in found] == [10 <= i < 14 for i in range(30)]
     assert len({id(run) for run in found if run is not None}) == 1
-    assert [f.seconds for f, _ in runs(iter(empty), Fake())] == [f.seconds for f in empty]  # type: ignore[arg-type]
+    assert [f.seconds for f, _ in runs(iter(empty), Fake(), SETTINGS)] == [f.seconds for f in empty]  # type: ignore[arg-type]
 
 
 def test_what_counts_as_another() -> None:
     run = Run()
     run.add(np.zeros(128))
-    assert run.shows(np.full(128, 0.99 * CHANGED / np.sqrt(128)))
-    assert not run.shows(np.full(128, 1.01 * CHANGED / np.sqrt(128)))
+    assert run.shows(np.full(128, 0.99 * SETTINGS.recognition.changed / np.sqrt(128)), SETTINGS)
+    assert not run.shows(np.full(128, 1.01 * SETTINGS.recognition.changed / np.sqrt(128)), SETTINGS)

@@ -15,11 +15,11 @@ from difftalk.data.sample import Sample
 from difftalk.face.space import REGION_SIZE
 from difftalk.model import Model
 from difftalk.render.drawing import Choice
-from difftalk.render.references import MAX_MOUTHS
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
 from difftalk.training.render_data import MOST_OF_ONE, RenderSource, chances, texture_weight
+from drawn import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_references_are_far(sample: Sample, model: Model) -> None:
     assert (np.abs(clip.far_frames(3) - 3) >= 22).all()  # 28 frames: the farthest there are
     near, bank = clip.near_reference(27), clip.mouths(27)
     assert min(abs(near - 27), np.abs(bank - 27).min()) >= 24
-    assert len({tuple(way) for way in clip.ways[bank]}) == len(bank) <= MAX_MOUTHS
+    assert len({tuple(way) for way in clip.ways[bank]}) == len(bank) <= SETTINGS.references.max_mouths
     chosen = clip.mouth_reference(27, clip.shapes[bank[-1]])
     assert chosen in bank
     assert clip.openings[near] <= np.median(clip.openings[clip.far_frames(27)])
@@ -105,7 +105,7 @@ def test_a_gap_in_a_clip_is_a_cut(sample: Sample, model: Model) -> None:
 
 def test_motion_plays_clips_at_other_speeds(sample: Sample, painter_model: Model) -> None:
     """Where the mouth is slower the sound is as well: both are read at the same places."""
-    silences = silence_features(painter_model.graph("speech_encoder"))
+    silences = silence_features(painter_model.graph("speech_encoder"), SETTINGS)
     source = MotionSource([sample], painter_model.geometry, batch_size=4, silences=silences, speeds=True)
     batch = source.batch(0)
     assert batch.features.shape == (4, 2 * batch.shape.shape[1] + 38, FEATURE_SIZE)

@@ -19,10 +19,10 @@ from difftalk.model import Model, check_renderer
 from difftalk.render.paste import Drawn, _box, paste
 from difftalk.render.references import Reference, Scene
 from difftalk.render.renderer import Renderer
-from difftalk.render.surroundings import LIGHT_NOISE, MAX_LIGHT, rim_colour
+from difftalk.render.surroundings import rim_colour
 from difftalk.speech.features import FEATURE_SIZE
 from difftalk.speech.listener import Conditions
-from drawn import weight_in
+from drawn import SETTINGS, weight_in
 
 
 def conditions(seed: int = 0) -> Conditions:
@@ -112,7 +112,7 @@ def test_a_kept_reference_gives_the_same_picture(
     large = np.pad(portrait, ((border, border), (border, border), (0, 0)), mode="edge")
     placed = Alignment(alignment.matrix + [[0, 0, -alignment.scale * border]] * 2)
     whole = Reference.of(large, placed, face.points + np.array([border, border, 0], np.float32))
-    kept = whole.kept()
+    kept = whole.kept(SETTINGS)
     assert kept.image.size < 0.6 * whole.image.size
     shown = Renderer(painter_model, steps=1, seed=0).draw(whole, whole, wide, conditions())
     one, other = (paste(large, placed, held, shown).astype(int) for held in (kept, whole))
@@ -168,11 +168,11 @@ def test_light_is_brought_to_the_scene_where_there_are_pixels(
     )
     added = (tinted.composite - plain.composite)[:3]
     skin = (plain.warp.inner == 0) & (plain.composite[:3].max(0) < 0.8)
-    assert np.median(added[:, skin]) == pytest.approx(12 / 127.5 - LIGHT_NOISE, abs=0.01)
+    assert np.median(added[:, skin]) == pytest.approx(12 / 127.5 - SETTINGS.surroundings.light_noise, abs=0.01)
     share = plain.inside.share
     assert 0 < share < 1
     inside = np.median(added[:, plain.warp.inner == 1])
-    assert inside == pytest.approx(share * (12 / 127.5 - LIGHT_NOISE), abs=0.01)
+    assert inside == pytest.approx(share * (12 / 127.5 - SETTINGS.surroundings.light_noise), abs=0.01)
 
 
 def test_denoiser_remembers_until_reset(denoiser_model: Model, reference: Reference, wide: Array) -> None:
@@ -231,14 +231,14 @@ def test_missing_graph_is_named(painter_model: Model, name: str) -> None:
 
 def test_rim_colour_measures_the_light(portrait: Image, reference: Reference) -> None:
     def seen(image: Image) -> Array:
-        return rim_colour(Scene.of(image, reference.alignment), reference)
+        return rim_colour(Scene.of(image, reference.alignment), reference, SETTINGS)
 
     brighter = np.clip(portrait.astype(int) + 10, 0, 255).astype(np.uint8)
     assert seen(brighter).shape == (*REGION_SIZE, 3)
-    np.testing.assert_allclose(seen(brighter), 10 / 127.5 - LIGHT_NOISE, atol=0.01)
+    np.testing.assert_allclose(seen(brighter), 10 / 127.5 - SETTINGS.surroundings.light_noise, atol=0.01)
     assert (seen(portrait) == 0).all()
     assert (seen(np.clip(portrait.astype(int) + 3, 0, 255).astype(np.uint8)) == 0).all()
-    assert np.abs(seen(np.full_like(portrait, 255))).max() <= MAX_LIGHT + 1e-4
+    assert np.abs(seen(np.full_like(portrait, 255))).max() <= SETTINGS.surroundings.max_light + 1e-4
 
 
 def test_scene_is_not_looked_at_inside_the_core(

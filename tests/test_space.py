@@ -26,9 +26,9 @@ from difftalk.face.space import (
     crop_region,
     region_mask,
 )
-from difftalk.face.tracker import SMOOTHING_REACH, Followed, Tracker, follow
+from difftalk.face.tracker import Followed, Tracker, follow
 from difftalk.model import Model
-from drawn import RATE
+from drawn import RATE, SETTINGS
 
 Points = NDArray[np.float64]
 
@@ -155,7 +155,7 @@ class Scripted:
 
 def followed(poses: Sequence[Pose | None], canonical: Points) -> list[Followed]:
     frames = [(np.full((4, 4, 3), number, np.uint8), number / float(RATE)) for number in range(len(poses))]
-    return list(follow(frames, cast("Tracker", Scripted(poses, canonical)), canonical))
+    return list(follow(frames, cast("Tracker", Scripted(poses, canonical)), canonical, SETTINGS))
 
 
 def middles(frames: Sequence[Followed]) -> Points:
@@ -169,7 +169,7 @@ def at(x: float) -> Pose:
 
 
 def test_every_frame_comes_once_and_in_order(canonical: Points) -> None:
-    for count in (1, SMOOTHING_REACH, 3 * SMOOTHING_REACH):
+    for count in (1, SETTINGS.following.smoothing_reach, 3 * SETTINGS.following.smoothing_reach):
         frames = followed([at(100)] * count, canonical)
         assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(count))
         assert [frame.seconds for frame in frames] == [n / 25 for n in range(count)]
@@ -202,7 +202,7 @@ def test_smoothing_looks_no_farther_than_its_reach(canonical: Points) -> None:
     one, other = [at(100.0)] * 20, [at(100.0)] * 20
     other[15] = at(104)
     same = middles(followed(one, canonical)) == middles(followed(other, canonical))
-    assert same.tolist() == [abs(n - 15) > SMOOTHING_REACH for n in range(20)]
+    assert same.tolist() == [abs(n - 15) > SETTINGS.following.smoothing_reach for n in range(20)]
 
 
 def test_lower_face_moves_no_alignment(canonical: Points) -> None:

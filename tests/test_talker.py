@@ -18,8 +18,8 @@ from difftalk.errors import FaceError, InputError, MediaError, ModelError, Outpu
 from difftalk.face.landmarks import UPPER
 from difftalk.media import audio, video
 from difftalk.model import Model
-from difftalk.render.renderer import Renderer
 from difftalk.render.warp import inner_mouth
+from difftalk.settings import Settings
 from difftalk.speech.loudness import Loudness
 from difftalk.talk import talker as talkers
 from difftalk.talk.footage import Footage
@@ -28,7 +28,7 @@ from difftalk.talk.life import Life
 from difftalk.talk.portrait import Portrait
 from difftalk.talk.session import TalkingFrame
 from difftalk.talk.talker import Talker
-from drawn import DEMO, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
+from drawn import DEMO, SETTINGS, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
 Wave = NDArray[np.float32]
 PIECE = SAMPLE_RATE // 50
@@ -139,9 +139,11 @@ def test_dub_keeps_every_byte_outside_the_mask(
 class Spoiled(Footage):
     """After tracking, noise for every frame's core and for every point below the nose."""
 
-    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+    def shots(
+        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+    ) -> Generator[Shot, None, None]:
         rng = np.random.default_rng(0)
-        for shot in super().shots(manner, loudness, first):
+        for shot in super().shots(manner, loudness, settings, first):
             assert shot.sitter is not None
             image, core = shot.image.copy(), core_of(shot)
             image[core] = rng.integers(0, 256, (int(core.sum()), 3), np.uint8)
@@ -153,8 +155,10 @@ class Spoiled(Footage):
 class Moved(Footage):
     """The upper face lies elsewhere."""
 
-    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
-        for shot in super().shots(manner, loudness, first):
+    def shots(
+        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+    ) -> Generator[Shot, None, None]:
+        for shot in super().shots(manner, loudness, settings, first):
             assert shot.sitter is not None
             sitter = dataclasses.replace(shot.sitter, upper=shot.sitter.upper + np.float32(2))
             yield dataclasses.replace(shot, sitter=sitter)
@@ -169,7 +173,7 @@ def test_dub_never_looks_under_its_mask(either: Talker, clip_identity: Footage, 
     """Noise there changes no bit of the core."""
     plain = list(either.stream(clip_identity, [waveform[:8000]]))
     noisy = list(either.stream(Spoiled(**vars(clip_identity)), [waveform[:8000]]))
-    shots = clip_identity.shots(Manner(), Loudness(either.model))
+    shots = clip_identity.shots(Manner(), Loudness(either.model), SETTINGS)
     assert len(noisy) == len(plain) == 12
     for one, other, shot in zip(plain, noisy, shots, strict=False):
         core = core_of(shot)
@@ -191,7 +195,7 @@ def test_drawn_region_goes_with_the_head(painter_model: Model, still_identity: P
     neutral = still_identity.pose.remove(still_identity.points).astype(np.float32)
     own = dataclasses.replace(still_identity, people=[dataclasses.replace(still_identity.people[0], neutral=neutral)])
     alignment = own.people[0].references[0].alignment
-    life = Life(alignment, still_identity.points, 2.0, 0)
+    life = Life(alignment, still_identity.points, 2.0, 0, SETTINGS)
     inner = inner_mouth(own.people[0].references[0].points).sum() / alignment.scale**2
     quiet = np.zeros_like(waveform)  # in which no head nods
     for frame in Talker(painter_model, articulation=0).stream(own, [quiet], head_motion=2):
@@ -215,19 +219,6 @@ def test_frames_without_a_face_pass_through(
     result = either.dub(clip, voice, tmp_path / "out.mp4")
     assert (result.frames, result.passed_through) == (25, 3)
     assert "3 frames passed through untouched: no face, turned away, or one face becoming another" in result.notes
-
-
-@pytest.mark.parametrize("silent", [True, False])
-def test_silence_forgets_the_previous_latent(
-    denoiser_model: Model, still_identity: Portrait, waveform: Wave, silent: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forgets, resets = list[int](), list[int]()
-    monkeypatch.setattr(Renderer, "forget", lambda _: forgets.append(1))
-    monkeypatch.setattr(Renderer, "reset", lambda _: resets.append(1))
-    sound = np.zeros(16_000, np.float32) if silent else waveform
-    list(Talker(denoiser_model).stream(still_identity, [sound], head_motion=0))
-    assert bool(forgets) == silent
-    assert not resets  # the surroundings are still followed
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

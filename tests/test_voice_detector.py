@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from difftalk.arrays import SAMPLE_RATE
 from difftalk.model import Model
 from difftalk.speech.voice_detector import STEP_SAMPLES, VoiceDetector
+from drawn import SETTINGS
 
 Array = NDArray[np.float32]
 
 
 def chances(model: Model, waveform: Array, *, piece: int = SAMPLE_RATE) -> Array:
-    detector = VoiceDetector(model.graph("voice_detector"))
+    detector = VoiceDetector(model.graph("voice_detector"), SETTINGS)
     return np.concatenate([detector.push(waveform[i : i + piece]) for i in range(0, len(waveform), piece)])
 
 

@@ -18,6 +18,7 @@ from difftalk.model import Model
 from difftalk.render.inner_mouth import Interior, interior
 from difftalk.render.references import Reference
 from difftalk.render.warp import compose, inner_mouth, warp
+from drawn import SETTINGS
 
 CORNER = np.array([REGION_X[0], REGION_Y[0]])
 OUTER_LIPS = [61, 146, 91, 84, 17, 314, 321, 291, 37, 0, 267]
@@ -54,10 +55,10 @@ def test_reference_is_aligned(reference: Reference, alignment: Alignment, face: 
 
 
 def test_same_mesh_moves_nothing(reference: Reference) -> None:
-    moved = warp(reference.points, reference.points)
+    moved = warp(reference.points, reference.points, settings=SETTINGS)
     y, x = np.mgrid[: REGION_SIZE[0], : REGION_SIZE[1]]
     np.testing.assert_allclose(moved.map, np.stack([x, y], -1) + CORNER, atol=2e-3)
-    composite = compose(reference, moved, reference, interior(reference.points, reference.points))
+    composite = compose(reference, moved, reference, interior(reference.points, reference.points, SETTINGS))
     outside = moved.inner == 0
     same = crop_region(reference.aligned).transpose(2, 0, 1) / 127.5 - 1
     assert np.abs(composite[:3] - same)[:, outside].max() < 1e-5
@@ -66,7 +67,7 @@ def test_same_mesh_moves_nothing(reference: Reference) -> None:
 
 def test_channels(reference: Reference, wide: Array) -> None:
     row = np.zeros(REGION_SIZE, np.float32)
-    moved, nothing = warp(reference.points, wide), Interior(np.stack([row, row], -1), row, row, 0.0)
+    moved, nothing = warp(reference.points, wide, settings=SETTINGS), Interior(np.stack([row, row], -1), row, row, 0.0)
     composite = compose(reference, moved, reference, nothing)
     assert composite.shape == (5, *REGION_SIZE)
     assert composite.dtype == np.float32
@@ -77,8 +78,8 @@ def test_channels(reference: Reference, wide: Array) -> None:
 
 
 def test_the_mouth_is_filled_as_far_as_it_is_known(reference: Reference, wide: Array) -> None:
-    moved = warp(reference.points, wide)
-    inside = interior(reference.points, wide)
+    moved = warp(reference.points, wide, settings=SETTINGS)
+    inside = interior(reference.points, wide, SETTINGS)
     white = replace(reference, aligned=np.full_like(reference.aligned, 255))
     for share in (0.5, 1.0):
         composite = compose(reference, moved, white, replace(inside, share=share))
@@ -89,7 +90,7 @@ def test_the_mouth_is_filled_as_far_as_it_is_known(reference: Reference, wide: A
 
 
 def test_pixels_follow_their_points(reference: Reference, wide: Array) -> None:
-    where = warp(reference.points, wide).map
+    where = warp(reference.points, wide, settings=SETTINGS).map
     for points in (OUTER_LIPS, CHIN, OVAL[12:24]):
         found = sampled(where, wide[points, :2])
         assert np.abs(found - reference.points[points, :2]).max() < 1.0
@@ -98,14 +99,14 @@ def test_pixels_follow_their_points(reference: Reference, wide: Array) -> None:
 
 def test_one_chin(reference: Reference, wide: Array) -> None:
     """Down from the lips, the column through the chin reads the reference from top to bottom, once."""
-    where = warp(reference.points, wide).map
+    where = warp(reference.points, wide, settings=SETTINGS).map
     x = round(float(wide[152, 0])) - REGION_X[0]
     below = round(float(wide[17, 1])) - REGION_Y[0] + 2
     assert np.diff(where[below:, x, 1]).min() > -0.05
 
 
 def test_movement_decays_to_the_border(reference: Reference, wide: Array) -> None:
-    moved = warp(reference.points, wide)
+    moved = warp(reference.points, wide, settings=SETTINGS)
     y, x = np.mgrid[: REGION_SIZE[0], : REGION_SIZE[1]]
     away = np.linalg.norm(moved.map - (np.stack([x, y], -1) + CORNER), axis=-1)
     chin = np.linalg.norm(wide[152] - reference.points[152])
@@ -118,7 +119,7 @@ def test_movement_decays_to_the_border(reference: Reference, wide: Array) -> Non
 
 
 def test_coverage_is_the_face(reference: Reference, wide: Array) -> None:
-    moved = warp(reference.points, wide)
+    moved = warp(reference.points, wide, settings=SETTINGS)
     hull = np.zeros(REGION_SIZE, np.uint8)
     cv2.fillConvexPoly(hull, cv2.convexHull(np.round(wide[OVAL, :2] - CORNER).astype(np.int32)), 1)
     assert (moved.coverage == hull).mean() > 0.97
@@ -145,7 +146,7 @@ def test_turned_head(model: Model, reference: Reference, yaw: float) -> None:
     angle = np.radians(yaw)
     turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
     start, end = (((canonical @ r.T) * 64 + [128, 72, 0]).astype(np.float32) for r in (np.eye(3), turn))
-    moved = warp(start, end)
+    moved = warp(start, end, settings=SETTINGS)
     assert np.isfinite(moved.map).all()
     nose = moved.map[round(float(end[4, 1])) - REGION_Y[0], round(float(end[4, 0])) - REGION_X[0]]
     assert np.abs(nose - start[4, :2]).max() < 1.5

@@ -4,8 +4,7 @@
 
 DATA: the OUT folder of `difftalk prepare`. Half of the faces get something drawn before them on the spot: masks, hands,
 microphones, cups and phones, captions, pieces of other frames. The people that are kept aside are not looked at. About
-seven minutes of one thread. face (1, 3, 96, 96), RGB in [0, 255], see `difftalk.render.cover` -> cover (1, 72, 88) in
-[0, 1].
+seven minutes of one thread. face (1, 3, 96, 96), RGB in [0, 255], see `render.cover` -> cover (1, 72, 88) in [0, 1].
 """
 
 from __future__ import annotations

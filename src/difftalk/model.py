@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from difftalk.errors import ModelError
 from difftalk.graphs import NEEDED
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph, Precision
@@ -26,10 +28,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 3
 INDEX: Final = "model_index.json"
+OTHERS: Final = ("geometry.safetensors", "mesh_topology.json", "speech_projection.safetensors")  # besides the graphs
 SHIPPED: Final = Path(__file__).parent / "weights"
 NAMED: Final = {"difftalk": SHIPPED}  # the models that have a name
-RENDERERS: Final = ("denoiser", "painter", "published")
-MOTIONS: Final = ("motion", "linear")
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,6 @@ class GraphEntry:
     @property
     def files(self) -> list[str]:
         return [self.file, self.weights] if self.weights else [self.file]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the folder's graphs are used.
-
-    renderer: denoiser, painter or published. motion: motion or linear. steps: of denoising, unless told otherwise.
-    picture: px, side of what the published system draws.
-    """
-
-    renderer: str = "denoiser"
-    motion: str = "motion"
-    steps: int = 1
-    picture: int = 256
-
-    def __post_init__(self) -> None:
-        if self.renderer not in RENDERERS:
-            raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
-        if self.motion not in MOTIONS:
-            raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +73,7 @@ class Model:
                     f"{index} has format {content['format']}, this version reads {FORMAT}; export the model again"
                 )
             graphs = {name: GraphEntry(**entry) for name, entry in content["graphs"].items()}
-            settings = Settings(**content["settings"])
+            settings = Settings.of(content["settings"])
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{index} cannot be read ({error}); export the model again") from None
         for name in (name for entry in graphs.values() for name in entry.files):
@@ -119,7 +100,7 @@ class Model:
     def geometry(self) -> Geometry:
         from difftalk.face.mouth import Geometry
 
-        return Geometry.load(self.folder)
+        return Geometry.load(self.folder, self.settings)
 
     @cached_property
     def face_finder(self) -> FaceFinder:
@@ -127,13 +108,19 @@ class Model:
 
         names = ("face_detector", "face_mesh", "face_blendshapes")
         detector, mesh, blendshapes = (self.graph(name) for name in names)
-        return FaceFinder(detector=detector, mesh=mesh, blendshapes=blendshapes)
+        return FaceFinder(detector=detector, mesh=mesh, blendshapes=blendshapes, settings=self.settings)
 
     @cached_property
     def hash(self) -> str:
-        """12 hex digits that change with any graph or setting."""
-        parts = {name: entry.sha256 for name, entry in self.graphs.items()}
-        text = json.dumps([parts, asdict(self.settings)], sort_keys=True)
+        """12 hex digits that change with any file of the folder and with any setting."""
+        return self.hash_of(self.graphs, asdict(self.settings))
+
+    def hash_of(self, graphs: Iterable[str], settings: Iterable[str]) -> str:
+        """12 hex digits that change with these graphs and settings, and with the folder's other files."""
+        parts = {name: self.graphs[name].sha256 for name in graphs if name in self.graphs}
+        others = {name: file_hash(self.folder / name) for name in OTHERS if (self.folder / name).is_file()}
+        values = {name: value for name, value in asdict(self.settings).items() if name in set(settings)}
+        text = json.dumps([parts, others, values], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def save(self, folder: Path | str) -> None:
@@ -143,7 +130,7 @@ class Model:
             raise ModelError(f"{target} is not an empty folder; give a new one")
         target.mkdir(parents=True, exist_ok=True)
         graphs = [name for entry in self.graphs.values() for name in entry.files]
-        for name in [*graphs, "geometry.safetensors", "mesh_topology.json"]:
+        for name in [*graphs, *(name for name in OTHERS if (self.folder / name).is_file())]:
             shutil.copyfile(self.folder / name, target / name)
         write_index(target, self.graphs, self.settings)
 
@@ -162,13 +149,19 @@ def _folder_of(name_or_folder: Path | str | None) -> Path:
 
 def entry_of(path: Path, precision: Precision) -> GraphEntry:
     """The index entry of a graph file; its weights' file, if it has one, is named like it with .data at the end."""
-    weights, digest = path.with_name(f"{path.name}.data"), hashlib.sha256()
+    weights = path.with_name(f"{path.name}.data")
     parts = [path, weights] if weights.is_file() else [path]
-    for part in parts:
-        with part.open("rb") as file:
+    return GraphEntry(path.name, precision, file_hash(*parts), weights.name if len(parts) > 1 else "")
+
+
+def file_hash(*paths: Path) -> str:
+    """SHA-256 of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
             while block := file.read(1 << 24):
                 digest.update(block)
-    return GraphEntry(path.name, precision, digest.hexdigest(), weights.name if len(parts) > 1 else "")
+    return digest.hexdigest()
 
 
 def write_index(folder: Path, graphs: dict[str, GraphEntry], settings: Settings) -> None:

@@ -16,8 +16,9 @@ from difftalk.face.pose import Pose, fit_poses
 from difftalk.face.space import Alignment
 from difftalk.graphs import context_of
 from difftalk.render.drawing import Choice
-from difftalk.render.references import MAX_MOUTHS, TURN_STAY, Reference, Scene, nearest, staying, way_of
+from difftalk.render.references import Reference, Scene, nearest, staying, way_of
 from difftalk.render.surroundings import still_scene
+from difftalk.settings import Settings
 from difftalk.speech.features import FEATURE_RATE
 from difftalk.speech.motion import MOTION_RATE
 
@@ -42,7 +43,7 @@ def clip_shapes(geometry: Geometry, meshes: Array, neutral: Array | None = None)
     poses = fit_poses(meshes[:, UPPER], geometry.canonical[UPPER])
     free = np.stack([pose.remove(mesh) for pose, mesh in zip(poses, meshes, strict=True)]).astype(np.float32)
     if neutral is None:
-        neutral = geometry.closed(neutral_of_clip(free))
+        neutral = geometry.closed(neutral_of_clip(free, geometry.settings))
     return ClipShapes(poses, free, neutral, geometry.shape_of(free, neutral))
 
 
@@ -61,6 +62,7 @@ class Clip:
     openings: Array
     turns: NDArray[np.float64]  # (t, 2) degrees
     ways: NDArray[np.int64]
+    settings: Settings
 
     @classmethod
     def of(cls, sample: Sample, geometry: Geometry) -> Clip:
@@ -68,8 +70,8 @@ class Clip:
         parts = clip_shapes(geometry, meshes, sample.neutral)
         turns = np.stack([pose.turn for pose in parts.poses])
         openings = opening(parts.free).astype(np.float32)
-        ways = np.array([way_of(free) for free in parts.free])
-        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, turns, ways)
+        ways = np.array([way_of(free, geometry.settings) for free in parts.free])
+        return cls(sample, meshes, parts.poses, parts.neutral, parts.shapes, openings, turns, ways, geometry.settings)
 
     def __len__(self) -> int:
         return len(self.meshes)
@@ -124,14 +126,14 @@ class Clip:
         far = self.far_frames(index)
         shut = far[self.openings[far] <= np.median(self.openings[far])]
         distance = np.linalg.norm(self.turns[shut] - self.turns[index], axis=1)
-        return int(shut[staying(distance, _place(before, shut), TURN_STAY)])
+        return int(shut[staying(distance, _place(before, shut), self.settings.references.turn_stay)])
 
     def mouths(self, index: int) -> NDArray[np.int64]:
         """The mouth bank of a video that is the frames far from `index`: for each way of opening one of them."""
         far = self.far_frames(index)
         ordered = far[np.argsort(np.linalg.norm(self.turns[far], axis=1), kind="stable")]
         _, first, counts = np.unique(self.ways[ordered], axis=0, return_index=True, return_counts=True)
-        return np.asarray(ordered[first[np.argsort(-counts, kind="stable")][:MAX_MOUTHS]])
+        return np.asarray(ordered[first[np.argsort(-counts, kind="stable")][: self.settings.references.max_mouths]])
 
     def mouth_reference(self, index: int, shape: Array, before: int | None = None) -> int:
         """Of the frame's mouth bank the one nearest to a mouth shape (16,), with some inertia as to `before`."""
@@ -140,7 +142,7 @@ class Clip:
     def nearest_of(self, bank: NDArray[np.int64], index: int, shape: Array, before: int | None = None) -> int:
         """Of some frames the one nearest to a mouth shape (16,) and to the turn of the frame `index`."""
         held = _place(before, bank)
-        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], held)])
+        return int(bank[nearest(self.shapes[bank], self.turns[bank], shape, self.turns[index], held, self.settings)])
 
 
 class References(dict[int, Reference]):

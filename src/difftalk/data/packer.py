@@ -162,7 +162,7 @@ def _fill(
     for sample in samples:
         clips.append(Telling.of(sample, model.geometry))
         progress("looking", len(clips), len(samples))
-    silences = silence_features(model.graph("speech_encoder"))
+    silences = silence_features(model.graph("speech_encoder"), model.settings)
     fixed = _clip_numbers(clips, silences, options.speech_components)
     queue = _queue(clips)
     index: dict[str, Any] = {

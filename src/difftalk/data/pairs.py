@@ -56,7 +56,7 @@ def _follows(sample: Sample, geometry: Geometry) -> NDArray[np.bool_]:
     """Whether a frame comes right after the one before it, with no cut between them."""
     near = np.diff(sample.seconds) < FOLLOWS / max(sample.record.frame_rate, 1)
     poses = [geometry.pose(mesh) for mesh in sample.meshes]
-    whole = [steady(before, now) for before, now in pairwise(poses)]
+    whole = [steady(before, now, geometry.settings) for before, now in pairwise(poses)]
     return np.concatenate([[False], near & np.array(whole, bool)])
 
 

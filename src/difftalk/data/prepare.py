@@ -27,7 +27,6 @@ from difftalk.data.manifest import Entry, find_clips
 from difftalk.data.offset import with_offset
 from difftalk.data.sample import FORMAT, FULL_SCALE, SPEECH_EXTRA, FrameWriter, Record, Sample, load_record, save_record
 from difftalk.errors import DifftalkError, FaceError, MediaError, MissingExtraError, OutputError
-from difftalk.face.finder import MIN_EYE_DISTANCE
 from difftalk.face.landmarks import CHIN
 from difftalk.face.space import REGION_X, REGION_Y
 from difftalk.face.tracker import Followed, Tracker, follow
@@ -36,6 +35,7 @@ from difftalk.media.sheet import write_sheet
 from difftalk.model import Model
 from difftalk.process import end_with_parent
 from difftalk.progress import Progress
+from difftalk.settings import Settings
 from difftalk.speech.features import features_of
 
 THUMBNAIL: Final = 96  # px
@@ -47,6 +47,9 @@ JAW_MARGIN: Final = 12.0  # px, aligned
 JAW_MARK: Final = 0.01  # share of frames over which a clip is marked
 FADED: Final = 0.75  # of a clip's median contrast, under which frames at its ends fade in or out
 EYES_TO_CHIN: Final = slice(72, 240), slice(72, 184)  # rows and columns of the aligned frame in which contrast is taken
+
+ASKED: Final = ("face_detector", "face_mesh", "face_blendshapes", "speech_encoder", "linear")  # graphs, of a clip
+ASKED_SETTINGS: Final = ("finding", "following", "mouths", "features")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Report:
 def prepare_clip(clip: Entry, out: Path, model: Model) -> Record:
     """One clip -> one sample folder under `out`, or a record that says why not. Depends on its arguments alone."""
     folder, half = out / clip.name, _half(clip, out)
-    mark = fingerprint(clip)
+    mark = fingerprint(clip, model)
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
     try:
@@ -80,8 +83,8 @@ def _half(clip: Entry, out: Path) -> Path:
     return out / f".{clip.name}.part"
 
 
-def fingerprint(clip: Entry) -> str:
-    """Changes with the source file, the clip's row and the format."""
+def fingerprint(clip: Entry, model: Model) -> str:
+    """Changes with the source file, the clip's row, the format, and what of the model is asked about a clip."""
     state = clip.path.stat() if clip.path.exists() else None
     row = [
         clip.person,
@@ -90,6 +93,7 @@ def fingerprint(clip: Entry) -> str:
         clip.offset,
         clip.language,
         FORMAT,
+        model.hash_of(ASKED, ASKED_SETTINGS),
         state and state.st_size,
         state and int(state.st_mtime),
     ]
@@ -125,7 +129,7 @@ def _fill(clip: Entry, folder: Path, model: Model, mark: str) -> Record:
     waveform = audio.read(clip.path, from_video_start=True)
     frames = ((frame.image, frame.seconds) for frame in video.read(clip.path))
     writer, kept, sharpness, contrast, total = FrameWriter(folder), [], [], [], 0
-    for followed in follow(frames, Tracker(model.face_finder), model.geometry.canonical):
+    for followed in follow(frames, Tracker(model.face_finder), model.geometry.canonical, model.settings):
         total += 1
         if followed.alignment is None:
             continue
@@ -137,10 +141,10 @@ def _fill(clip: Entry, folder: Path, model: Model, mark: str) -> Record:
     shown = unfaded(contrast)
     writer.close(shown)
     kept = kept[shown]
-    _check(kept, total)
+    _check(kept, total, model.settings)
     meshes = np.stack([f.face.points for f in kept if f.face is not None])
     _save_track(folder, kept, meshes, model)
-    speech = features_of(waveform, model.graph("speech_encoder"), extra=SPEECH_EXTRA)
+    speech = features_of(waveform, model.graph("speech_encoder"), extra=SPEECH_EXTRA, settings=model.settings)
     np.save(folder / "speech.npy", speech.astype(np.float16))
     np.save(folder / "audio.npy", (np.clip(waveform, -1, 1) * FULL_SCALE).astype(np.int16))
     poses = [f.pose for f in kept if f.pose is not None]
@@ -171,14 +175,14 @@ def _fill(clip: Entry, folder: Path, model: Model, mark: str) -> Record:
     return record if clip.offset is not None else with_offset(Sample.load(folder), model)
 
 
-def _check(kept: Sequence[Followed], total: int) -> None:
+def _check(kept: Sequence[Followed], total: int, settings: Settings) -> None:
     if len(kept) < max(1, MIN_FACE_SHARE * total):
         raise FaceError(f"a face in {len(kept)} of {total} frames; at least half are needed")
     if len(kept) < MIN_FRAMES:
         raise MediaError(f"{len(kept)} frames; at least {MIN_FRAMES} are needed")
     distance = float(np.median([f.face.eye_distance for f in kept if f.face is not None]))
-    if distance < MIN_EYE_DISTANCE:
-        raise FaceError(f"eyes {distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed")
+    if distance < settings.finding.min_eye_distance:
+        raise FaceError(f"eyes {distance:.0f} px apart; at least {settings.finding.min_eye_distance:.0f} are needed")
 
 
 def unfaded(contrast: Sequence[float]) -> slice:
@@ -262,7 +266,7 @@ def prepare(
         raise MissingExtraError("pyarrow", "train") from None
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); give a folder") from None
-    done = {clip.name: record for clip in clips if (record := _resumable(clip, samples)) is not None}
+    done = {clip.name: record for clip in clips if (record := _resumable(clip, samples, model)) is not None}
     todo = [clip for clip in clips if clip.name not in done]
     records = dict(done)
     for record in _run(todo, samples, model, workers or os.cpu_count() or 1):
@@ -276,7 +280,7 @@ def prepare(
     return Report(ordered, len(done))
 
 
-def _resumable(clip: Entry, samples: Path) -> Record | None:
+def _resumable(clip: Entry, samples: Path, model: Model) -> Record | None:
     folder = samples / clip.name
     if not (folder / "sample.json").is_file():
         return None
@@ -286,7 +290,7 @@ def _resumable(clip: Entry, samples: Path) -> Record | None:
         return None
     return (
         record
-        if record.fingerprint == fingerprint(clip) and (record.kept or not record.reason.startswith("crashed"))
+        if record.fingerprint == fingerprint(clip, model) and (record.kept or not record.reason.startswith("crashed"))
         else None
     )
 
@@ -307,7 +311,7 @@ def _run(clips: Sequence[Entry], samples: Path, model: Model, workers: int) -> I
                 yield (
                     job.result()
                     if error is None
-                    else _rejected(clip, f"crashed: {type(error).__name__}: {error}", fingerprint(clip))
+                    else _rejected(clip, f"crashed: {type(error).__name__}: {error}", fingerprint(clip, model))
                 )
         except BaseException:  # a clip may take minutes
             for worker in active_children():

@@ -16,27 +16,14 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array, Image
 from difftalk.face.boxes import Box, box_of, merge, other_way_up, turned_back
 from difftalk.face.landmarks import BLENDSHAPE_POINTS, LEFT_EYE, POINTS, RIGHT_EYE
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
 
 
-MIN_SCORE: Final = 0.5
-MIN_EYE_DISTANCE: Final = 16.0  # px in the source
-MAX_YAW: Final = 45.0  # degrees: beyond it a frame is passed through
-
 _DETECTOR_SIDE: Final = 128
 _MESH_SIDE: Final = 256
-_FINEST_TILE: Final = 200  # px: in tiles between this and twice this, eyes of MIN_EYE_DISTANCE are seen
-_TILE_STEP: Final = 0.65  # of a tile's side from one to the next
-_PLAIN: Final = 16  # levels: a tile that spans fewer shows sky or wall
-_VIEW: Final = 1.4  # of the mesh's square: what the detector is shown to confirm a mesh
-_SEEN_SCORE: Final = 0.65
-_SURE_SCORE: Final = 0.85  # upside-down faces taken for upright ones have less
-_STEADY_SQUARES: Final = ((1.2, 0.25), (0.85, -0.25))  # how much larger, and turned by how many radians
-_STEADY: Final = 0.2  # eye distances by which the mesh of a doubtful face moves: 0.04 to 0.18 faces, from 0.23 others
-_RIGHT_SCORE: Final = 0.98  # of the mesh of a masked face; of 110 that are not masked none reach it the wrong way up
-_SEEN_APART: Final = 0.38  # eye distances between that view's eyes and the mesh's
 
 
 @dataclass(frozen=True)
@@ -80,27 +67,28 @@ def _anchors() -> Array:
 class FaceFinder:
     """Detector and mesh over pictures of any size; holds no state between calls."""
 
-    def __init__(self, *, detector: Graph, mesh: Graph, blendshapes: Graph) -> None:
+    def __init__(self, *, detector: Graph, mesh: Graph, blendshapes: Graph, settings: Settings) -> None:
         self._detector, self._mesh, self._blendshapes = detector, mesh, blendshapes
+        self.settings = settings
         self._anchors = _anchors()
 
     def find(self, image: Image, *, patient: bool = True) -> list[Found]:
         """Faces of an RGB picture, turned by any angle, largest first: those of the first look that leaves no doubt.
 
         Looks at the whole in four orientations, then at ever finer tiles. patient: False leaves out the slow looks,
-        tiles under a quarter of the long side and turned tiles. A face with eyes under MIN_EYE_DISTANCE, or a doubtful
-        one, counts if there is no other.
+        tiles under a quarter of the long side and turned tiles. A face whose eyes are too near each other, or a
+        doubtful one, counts if there is no other.
         """
         height, width = image.shape[:2]
         longest, doubtful = max(height, width), list[Found]()
-        for number, (side, turn) in enumerate(_looks(longest, patient)):
+        for number, (side, turn) in enumerate(_looks(longest, patient, self.settings)):
             found = self._look(image, side, turn)
-            if _large(found) and found[0].score >= _SURE_SCORE:
+            if _large(found, self.settings) and found[0].score >= self.settings.finding.sure_score:
                 return found
             if found and side < longest:
                 found += self._around(image, found[0].box)
             doubtful = _best([*doubtful, *found])
-            if number >= 3 and _large(doubtful):  # not before all orientations of the whole
+            if number >= 3 and _large(doubtful, self.settings):  # not before all orientations of the whole
                 break
         return doubtful
 
@@ -119,10 +107,10 @@ class FaceFinder:
         whole, boxes = side >= max(image.shape), list[Box]()
         small = image if whole else _shrunk(image, _DETECTOR_SIDE / side)
         tile_side, scale = (side if whole else _DETECTOR_SIDE), image.shape[1] / small.shape[1]
-        for y in _tile_starts(small.shape[0], tile_side):
-            for x in _tile_starts(small.shape[1], tile_side):
+        for y in _tile_starts(small.shape[0], tile_side, self.settings):
+            for x in _tile_starts(small.shape[1], tile_side, self.settings):
                 tile = small[y : y + tile_side, x : x + tile_side]
-                if int(tile.max()) - int(tile.min()) < _PLAIN:
+                if int(tile.max()) - int(tile.min()) < self.settings.finding.plain:
                     continue
                 seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
                 boxes += [turned_back(box, turn, tile.shape[1], tile.shape[0], x, y, scale) for box in seen]
@@ -139,21 +127,25 @@ class FaceFinder:
         must be steady as well.
         """
         face = self.from_box(image, box)
-        found = self._seen(image, box, face) if face.score >= MIN_SCORE else None
+        found = self._seen(image, box, face) if face.score >= self.settings.finding.min_score else None
         if found is None or abs(roi_of(face.points)[3]) < np.pi / 2:
             return found
         return self._righted(image, found) or found
 
     def _seen(self, image: Image, box: Box, face: Face) -> Found | None:
         cx, cy, size, angle = roi_of(face.points)
-        view, matrix = _cut(image, (cx, cy, _VIEW * size, angle))
+        view, matrix = _cut(image, (cx, cy, self.settings.finding.view * size, angle))
         eyes = np.stack(_eye_centres(face.points))[:, :2]
         for again in self._detect_once(view):
             seen = np.array([again.right_eye, again.left_eye]) @ matrix[:, :2].T + matrix[:, 2]
             apart = np.linalg.norm(seen - eyes, axis=1).max() / face.eye_distance
             score = (box.score + again.score) / 2
-            if score >= _SEEN_SCORE and apart <= _SEEN_APART:
-                return Found(box, face, score) if score >= _SURE_SCORE or self._steady(image, face) else None
+            if score >= self.settings.finding.seen_score and apart <= self.settings.finding.seen_apart:
+                return (
+                    Found(box, face, score)
+                    if score >= self.settings.finding.sure_score or self._steady(image, face)
+                    else None
+                )
         return None
 
     def _righted(self, image: Image, found: Found) -> Found | None:
@@ -161,14 +153,21 @@ class FaceFinder:
         x, y = 2 * np.stack(_eye_centres(found.face.points))[:, :2].mean(0)
         cx, cy, size, angle = roi_of(found.face.points)
         face = self.mesh(image, (x - cx, y - cy, size, angle + np.pi))
-        return self._seen(image, other_way_up(found.box), face) if face.score >= _RIGHT_SCORE else None
+        return (
+            self._seen(image, other_way_up(found.box), face)
+            if face.score >= self.settings.finding.right_score
+            else None
+        )
 
     def _steady(self, image: Image, face: Face) -> bool:
         """Whether the mesh stays where it is when it is sought in other squares: what is no face gets another mesh."""
         cx, cy, size, angle = roi_of(face.points)
-        others = [self.mesh(image, (cx, cy, size * k, angle + turn)).points for k, turn in _STEADY_SQUARES]
+        others = [
+            self.mesh(image, (cx, cy, size * k, angle + turn)).points
+            for k, turn in self.settings.finding.steady_squares
+        ]
         moved = [np.linalg.norm((other - face.points)[:, :2], axis=1).mean() / face.eye_distance for other in others]
-        return bool(max(moved) <= _STEADY)
+        return bool(max(moved) <= self.settings.finding.steady)
 
     def _detect_once(self, image: Image) -> list[Box]:
         import cv2
@@ -184,7 +183,7 @@ class FaceFinder:
         first, second = self._detector(input=np.ascontiguousarray(blob)).values()
         regressors, classes = (second, first) if first.shape[-1] == 1 else (first, second)
         score = 1 / (1 + np.exp(-np.clip(classes[0, :, 0], -80, 80)))
-        keep = score > MIN_SCORE
+        keep = score > self.settings.finding.min_score
         rows = regressors[0][keep] / _DETECTOR_SIDE
         anchors = self._anchors[keep]
         centre, size = rows[:, :2] + anchors, rows[:, 2:4]
@@ -209,7 +208,7 @@ class FaceFinder:
         """Mesh of a detection; a second look from the first mesh steadies it."""
         (rx, ry), (lx, ly) = box.right_eye, box.left_eye
         first = self.mesh(image, (*box.centre, 1.5 * box.size, float(np.arctan2(ly - ry, lx - rx))))
-        return self.mesh(image, roi_of(first.points)) if first.score >= MIN_SCORE else first
+        return self.mesh(image, roi_of(first.points)) if first.score >= self.settings.finding.min_score else first
 
     def blendshapes(self, points: Array) -> Array:
         """(52,) blendshape scores, 0 to 1, of a mesh; the net knows faces that are about upright."""
@@ -256,23 +255,23 @@ def roi_of(points: NDArray[np.floating]) -> tuple[float, float, float, float]:
     return float(cx), float(cy), float(1.5 * (q.max(0) - q.min(0)).max()), angle
 
 
-def _looks(longest: int, patient: bool) -> Iterator[tuple[int, int]]:
+def _looks(longest: int, patient: bool, settings: Settings) -> Iterator[tuple[int, int]]:
     """Sides of tiles in px and quarters by which the picture is turned, in the order in which they are worth it."""
     yield from ((longest, turn) for turn in range(4))
-    divisors = [2, 4] + [d for d in (8, 16, 32) if patient and longest // d >= _FINEST_TILE]
+    divisors = [2, 4] + [d for d in (8, 16, 32) if patient and longest // d >= settings.finding.finest_tile]
     for turn in range(4 if patient else 1):
         yield from ((max(_DETECTOR_SIDE, longest // divisor), turn) for divisor in divisors)
 
 
-def _tile_starts(length: int, side: int) -> list[int]:
+def _tile_starts(length: int, side: int, settings: Settings) -> list[int]:
     if length <= side:
         return [0]
-    count = int(np.ceil((length - side) / (_TILE_STEP * side))) + 1
+    count = int(np.ceil((length - side) / (settings.finding.tile_step * side))) + 1
     return [round(i * (length - side) / (count - 1)) for i in range(count)]
 
 
-def _large(found: Sequence[Found]) -> bool:
-    return bool(found) and found[0].face.eye_distance >= MIN_EYE_DISTANCE
+def _large(found: Sequence[Found], settings: Settings) -> bool:
+    return bool(found) and found[0].face.eye_distance >= settings.finding.min_eye_distance
 
 
 def _best(found: Sequence[Found]) -> list[Found]:

@@ -7,7 +7,7 @@ One component's unit is its standard deviation over the training people. Knows n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,10 @@ from difftalk.face.landmarks import (
     UPPER_LIP,
 )
 from difftalk.face.pose import Pose, fit_pose
+from difftalk.settings import Settings
 
 COMPONENTS: Final = 16
-NEUTRAL_SHARE: Final = 0.25  # of a clip's frames, the most closed ones, that make its neutral
-NEUTRAL_MIN_FRAMES: Final = 8
-REST_OPENING: Final = 0.018  # eye distances: what is tracked of lips that meet
+ARRAYS: Final = ("canonical", "lower", "basis", "still_mean", "still_weight", "still_bias", "still_basis")
 _GEOMETRY_FILE: Final = "geometry.safetensors"
 
 
@@ -54,17 +53,18 @@ class Geometry:
     still_weight: Array
     still_bias: Array
     still_basis: Array
+    settings: Settings = field(default_factory=Settings)
 
     def save(self, folder: Path) -> None:
         from safetensors.numpy import save_file
 
         save_file(
-            {name: np.ascontiguousarray(getattr(self, name)) for name in self.__dataclass_fields__},
+            {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS},
             folder / _GEOMETRY_FILE,
         )
 
     @classmethod
-    def load(cls, folder: Path) -> Geometry:
+    def load(cls, folder: Path, settings: Settings | None = None) -> Geometry:
         """The geometry of a model folder. Raises ModelError."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -73,8 +73,9 @@ class Geometry:
         if not path.is_file():
             raise ModelError(f"{folder} holds no {_GEOMETRY_FILE}; give the folder of an exported model")
         try:
-            return cls(**load_file(path))
-        except (SafetensorError, OSError, TypeError) as error:
+            arrays = load_file(path)
+            return cls(**{name: arrays[name] for name in ARRAYS}, settings=settings or Settings())
+        except (SafetensorError, OSError, KeyError) as error:
             raise ModelError(f"{path} cannot be read ({error}); export the model again") from None
 
     def pose(self, points: NDArray[np.floating]) -> Pose:
@@ -129,7 +130,7 @@ class Geometry:
     def closed(self, neutral: Array) -> Array:
         """The neutral (478, 3) with lips that meet: by the least change of shape, in units of its spread."""
         row, gap = self.opening_row(), neutral[LIP_BOTTOM, 1] - neutral[LIP_TOP, 1]
-        excess = max(0.0, float(gap) - REST_OPENING)
+        excess = max(0.0, float(gap) - self.settings.mouths.rest_opening)
         return (neutral - self.offsets(excess * row / (row @ row))).astype(np.float32)
 
 
@@ -152,9 +153,9 @@ def lip_height(points: NDArray[np.floating]) -> float:
     return float(np.linalg.norm(upper) + np.linalg.norm(lower))
 
 
-def neutral_of_clip(free: NDArray[np.floating]) -> Array:
+def neutral_of_clip(free: NDArray[np.floating], settings: Settings) -> Array:
     """Neutral (478, 3) of a clip's pose-free points (t, 478, 3): the mean of its most closed quarter."""
-    count = max(NEUTRAL_MIN_FRAMES, round(NEUTRAL_SHARE * len(free)))
+    count = max(settings.mouths.neutral_min_frames, round(settings.mouths.neutral_share * len(free)))
     return np.asarray(free[np.argsort(opening(free))[:count]].mean(0), dtype=np.float32)
 
 

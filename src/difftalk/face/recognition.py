@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.face.finder import MAX_YAW
 from difftalk.face.space import ALIGNED_SIZE, EYE_LINE
 from difftalk.face.tracker import Followed, steady
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -33,16 +33,6 @@ _CHIP_POINTS: Final = np.array(
     ]
 )  # dlib's five: outer and inner corners of both eyes, base of the nose
 _MESH_POINTS: Final = np.array([263, 362, 33, 133, 2])  # the same in the mesh
-
-CHANGED: Final = 0.5  # distance from a run's mean from which a face is another one
-SAME: Final = 0.45  # distance of two runs' means under which they show one person
-EVERY: Final = 12  # frames, from one look at who it is to the next
-SETTLING: Final = 3  # frames from look to look while a face is becoming another
-SETTLED: Final = 0.3  # distance of two such looks under which it has become it
-PARTED: Final = 0.35  # distance from a run's mean within which a frame held in the meantime is its
-MOST_HELD: Final = 24  # frames
-GLANCE: Final = (24, 16)  # px, width and height of what is compared frame by frame: from the brows to the nose
-GLANCE_JUMP: Final = 14.0  # levels of mean change at which a look is taken at once
 
 
 class Recogniser:
@@ -96,26 +86,28 @@ class Run:
     def copy(self) -> Run:
         return Run(self.total, self.looks)
 
-    def nearest(self, others: Sequence[Run]) -> int | None:
+    def nearest(self, others: Sequence[Run], settings: Settings) -> int | None:
         """Number of the one that shows the same person; None where it is not clear that one does."""
         apart = [_distance(self.mean, other.mean) for other in others]
         near = int(np.argmin(apart)) if apart else None
-        return near if near is not None and apart[near] < SAME else None
+        return near if near is not None and apart[near] < settings.recognition.same else None
 
-    def shows(self, look: NDArray[np.float64]) -> bool:
-        return _distance(look, self.mean) < CHANGED
+    def shows(self, look: NDArray[np.float64], settings: Settings) -> bool:
+        return _distance(look, self.mean) < settings.recognition.changed
 
 
-def runs(frames: Iterable[Followed], recogniser: Recogniser | None) -> Iterator[tuple[Followed, Run | None]]:
+def runs(
+    frames: Iterable[Followed], recogniser: Recogniser | None, settings: Settings
+) -> Iterator[tuple[Followed, Run | None]]:
     """Each frame with its run; None where no face is seen well, or one face is becoming another (a dissolve).
 
     Holds up to MOST_HELD frames. A run's mean is whole once the next run begins. Without a recogniser all is one run.
     """
     if recogniser is None:
         one = Run()
-        yield from ((frame, one if seen_well(frame) else None) for frame in frames)
+        yield from ((frame, one if seen_well(frame, settings) else None) for frame in frames)
         return
-    watch = _Watch(recogniser)
+    watch = _Watch(recogniser, settings)
     for frame in frames:
         yield from watch.push(frame)
     yield from watch.finish()
@@ -124,8 +116,8 @@ def runs(frames: Iterable[Followed], recogniser: Recogniser | None) -> Iterator[
 class _Watch:
     """held: frames that wait for the next look. changing: a look's numbers that are not the run's."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        self._recogniser = recogniser
+    def __init__(self, recogniser: Recogniser, settings: Settings) -> None:
+        self._recogniser, self._settings = recogniser, settings
         self._run: Run | None = None
         self._held: list[Followed] = []
         self._changing: NDArray[np.float64] | None = None
@@ -133,20 +125,20 @@ class _Watch:
         self._before: tuple[Followed, Array] | None = None
 
     def push(self, frame: Followed) -> Iterator[tuple[Followed, Run | None]]:
-        if not seen_well(frame):
+        if not seen_well(frame, self._settings):
             self._before = None
         elif self._due(frame):
             yield from self._look(frame)
         self._held.append(frame)
         self._since += 1
-        if len(self._held) > MOST_HELD:
+        if len(self._held) > self._settings.recognition.most_held:
             yield from self._given(None if self._changing is not None else self._run)
 
     def finish(self) -> Iterator[tuple[Followed, Run | None]]:
         """What is held, after a look at the last of it."""
-        last = next((frame for frame in reversed(self._held) if seen_well(frame)), None)
+        last = next((frame for frame in reversed(self._held) if seen_well(frame, self._settings)), None)
         look = self._embedded(last) if last is not None else None
-        if look is None or (self._changing is None and self._run is not None and self._run.shows(look)):
+        if look is None or (self._changing is None and self._run is not None and self._run.shows(look, self._settings)):
             yield from self._given(self._run)
         else:
             new = Run()
@@ -155,21 +147,27 @@ class _Watch:
 
     def _due(self, frame: Followed) -> bool:
         """Whether it is time to see who it is: at once where place or picture jumps."""
-        glance, before = _glance(frame), self._before
+        glance, before = _glance(frame, self._settings), self._before
         self._before = (frame, glance)
-        if before is None or not steady(before[0].pose, frame.pose) or _jump(before[1], glance) > GLANCE_JUMP:
+        if (
+            before is None
+            or not steady(before[0].pose, frame.pose, self._settings)
+            or _jump(before[1], glance) > self._settings.recognition.glance_jump
+        ):
             return True
-        return self._since >= (EVERY if self._changing is None else SETTLING)
+        return self._since >= (
+            self._settings.recognition.every if self._changing is None else self._settings.recognition.settling
+        )
 
     def _look(self, frame: Followed) -> Iterator[tuple[Followed, Run | None]]:
         look, self._since = self._embedded(frame), 0
-        if self._changing is None and (self._run is None or self._run.shows(look)):
+        if self._changing is None and (self._run is None or self._run.shows(look, self._settings)):
             self._run = self._run or Run()
             self._run.add(look)
             yield from self._given(self._run)
-        elif self._changing is not None and _distance(look, self._changing) < SETTLED:
+        elif self._changing is not None and _distance(look, self._changing) < self._settings.recognition.settled:
             old, self._changing = self._run, None
-            self._run = old if old is not None and old.shows(look) else Run()
+            self._run = old if old is not None and old.shows(look, self._settings) else Run()
             self._run.add(look)
             yield from self._parted(old, self._run)
         else:
@@ -177,55 +175,63 @@ class _Watch:
 
     def _given(self, run: Run | None) -> Iterator[tuple[Followed, Run | None]]:
         for frame in self._held:
-            yield frame, run if seen_well(frame) else None
+            yield frame, run if seen_well(frame, self._settings) else None
         self._held = []
 
     def _parted(self, old: Run | None, new: Run) -> Iterator[tuple[Followed, Run | None]]:
         """The frames held while one face became another: each is looked at; what is neither's is nobody's."""
         for frame in self._held:
-            yield frame, self._nearest(frame, [old, new] if old else [new]) if seen_well(frame) else None
+            yield (
+                frame,
+                self._nearest(frame, [old, new] if old else [new]) if seen_well(frame, self._settings) else None,
+            )
         self._held = []
 
     def _nearest(self, frame: Followed, runs: list[Run]) -> Run | None:
         look = self._embedded(frame)
         near = min(runs, key=lambda run: _distance(look, run.mean))
-        return near if _distance(look, near.mean) < PARTED else None
+        return near if _distance(look, near.mean) < self._settings.recognition.parted else None
 
     def _embedded(self, frame: Followed) -> NDArray[np.float64]:
         assert frame.face is not None
         return self._recogniser.embed(frame.image, frame.face.points)
 
 
-def seen_well(frame: Followed) -> bool:
+def seen_well(frame: Followed, settings: Settings) -> bool:
     """Whether there is a face that is not turned away."""
-    return frame.pose is not None and frame.alignment is not None and abs(frame.pose.yaw) <= MAX_YAW
+    return frame.pose is not None and frame.alignment is not None and abs(frame.pose.yaw) <= settings.finding.max_yaw
 
 
-def is_cut(before: Followed, now: Followed) -> bool:
+def is_cut(before: Followed, now: Followed, settings: Settings) -> bool:
     """Whether place, picture or colour jumps from one frame to the next, both seen well."""
-    return not steady(before.pose, now.pose) or _jump(_upper_face(before), _upper_face(now)) > GLANCE_JUMP
+    return (
+        not steady(before.pose, now.pose, settings)
+        or _jump(_upper_face(before, settings), _upper_face(now, settings)) > settings.recognition.glance_jump
+    )
 
 
 def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(a - b))
 
 
-def _glance(frame: Followed) -> Array:
+def _glance(frame: Followed, settings: Settings) -> Array:
     """Grey (16, 24) of the upper face, its mean taken out."""
-    grey = _upper_face(frame).mean(2)
+    grey = _upper_face(frame, settings).mean(2)
     return np.asarray(grey - grey.mean(), np.float32)
 
 
-def _upper_face(frame: Followed) -> Array:
+def _upper_face(frame: Followed, settings: Settings) -> Array:
     """(16, 24, 3) RGB."""
     import cv2
 
     assert frame.alignment is not None
-    shrink = GLANCE[0] / (ALIGNED_SIZE / 2)
+    shrink = settings.recognition.glance[0] / (ALIGNED_SIZE / 2)
     corner = np.array([ALIGNED_SIZE / 4, EYE_LINE - ALIGNED_SIZE / 16])
     matrix = shrink * frame.alignment.matrix
     matrix[:, 2] -= shrink * corner
-    small = cv2.warpAffine(frame.image, matrix, GLANCE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    small = cv2.warpAffine(
+        frame.image, matrix, settings.recognition.glance, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return np.asarray(small, np.float32)
 
 

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Image
-from difftalk.face.finder import MIN_SCORE, Face, FaceFinder, roi_of
+from difftalk.face.finder import Face, FaceFinder, roi_of
 from difftalk.face.landmarks import UPPER
 from difftalk.face.pose import Pose, fit_pose
 from difftalk.face.space import EYE_DISTANCE, Alignment, similarity
-
-SMOOTHING_SIGMA: Final = 1.5  # frames: how far the alignment is smoothed over time
-SMOOTHING_REACH: Final = 4  # frames of look-ahead and look-back that the smoothing uses
-CUT_JUMP: Final = 0.5  # eye distances that a face moves between two frames only at a cut
-CUT_ZOOM: Final = 0.3  # the same for its size, natural logarithm
-HURRIED_FRAMES: Final = 50  # of a video searched without patience after a patient search found nothing
+from difftalk.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,10 @@ class Followed:
 
 
 def follow(
-    frames: Iterable[tuple[Image, float]], tracker: Tracker, canonical: NDArray[np.floating]
+    frames: Iterable[tuple[Image, float]],
+    tracker: Tracker,
+    canonical: NDArray[np.floating],
+    settings: Settings,
 ) -> Iterator[Followed]:
     """Tracks, poses and aligns (image, seconds) pairs; alignments are smoothed over ± SMOOTHING_REACH frames.
 
@@ -47,39 +44,47 @@ def follow(
         face = tracker(image)
         pose = fit_pose(face.points[UPPER], canonical[UPPER]) if face is not None else None
         held.append((Followed(image, seconds, face, pose, None), _align_row(pose)))
-        if len(held) - done > SMOOTHING_REACH:
-            yield _smoothed(held, done)
+        if len(held) - done > settings.following.smoothing_reach:
+            yield _smoothed(held, done, settings)
             done += 1
-        if done > SMOOTHING_REACH:
+        if done > settings.following.smoothing_reach:
             held.popleft()
             done -= 1
     while done < len(held):
-        yield _smoothed(held, done)
+        yield _smoothed(held, done, settings)
         done += 1
 
 
-def _smoothed(held: Sequence[tuple[Followed, NDArray[np.float64]]], i: int) -> Followed:
+def _smoothed(held: Sequence[tuple[Followed, NDArray[np.float64]]], i: int, settings: Settings) -> Followed:
     frame = held[i][0]
     if frame.pose is None:
         return frame
     low = high = i
-    while low > 0 and i - low < SMOOTHING_REACH and steady(held[low - 1][0].pose, held[low][0].pose):
+    while (
+        low > 0
+        and i - low < settings.following.smoothing_reach
+        and steady(held[low - 1][0].pose, held[low][0].pose, settings)
+    ):
         low -= 1
-    while high + 1 < len(held) and high - i < SMOOTHING_REACH and steady(held[high][0].pose, held[high + 1][0].pose):
+    while (
+        high + 1 < len(held)
+        and high - i < settings.following.smoothing_reach
+        and steady(held[high][0].pose, held[high + 1][0].pose, settings)
+    ):
         high += 1
-    weight = np.exp(-0.5 * ((np.arange(low, high + 1) - i) / SMOOTHING_SIGMA) ** 2)
+    weight = np.exp(-0.5 * ((np.arange(low, high + 1) - i) / settings.following.smoothing_sigma) ** 2)
     rows = np.array([held[j][1] for j in range(low, high + 1)])
     rows[:, 1] = np.unwrap(rows[:, 1])  # an upside-down head's roll is 180 or -180 degrees
     row = (rows * weight[:, None]).sum(0) / weight.sum()
     return replace(frame, alignment=similarity(row[0], row[1], row[2:]))
 
 
-def steady(before: Pose | None, now: Pose | None) -> bool:
+def steady(before: Pose | None, now: Pose | None, settings: Settings) -> bool:
     """Whether two frames in a row show one face without a cut between them."""
     if before is None or now is None:
         return False
     jump = float(np.linalg.norm(now.shift[:2] - before.shift[:2])) / before.scale
-    return jump < CUT_JUMP and abs(np.log(now.scale / before.scale)) < CUT_ZOOM
+    return jump < settings.following.cut_jump and abs(np.log(now.scale / before.scale)) < settings.following.cut_zoom
 
 
 def _align_row(pose: Pose | None) -> NDArray[np.float64]:
@@ -111,7 +116,7 @@ class Tracker:
         if self._last is None:
             return None
         face = self.finder.mesh(image, roi_of(self._last.points))
-        return face if face.score >= MIN_SCORE and _plausible(face, self._last) else None
+        return face if face.score >= self.finder.settings.finding.min_score and _plausible(face, self._last) else None
 
     def _search(self, image: Image) -> Face | None:
         found = self.finder.find(image, patient=self._hurried == 0)
@@ -119,7 +124,7 @@ class Tracker:
         if self._hurried:
             self._hurried -= 1
         elif not found:
-            self._hurried = HURRIED_FRAMES
+            self._hurried = self.finder.settings.following.hurried_frames
         if self._place is not None:  # a face that left comes back near its place
             x, y, size = self._place
             found = sorted(

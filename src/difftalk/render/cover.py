@@ -18,6 +18,7 @@ from difftalk.arrays import Array, Image
 from difftalk.face.landmarks import LOWER_FACE, OUTER_LIPS
 from difftalk.face.space import ALIGNED_SIZE, REGION_SIZE, REGION_X, REGION_Y, Alignment
 from difftalk.render.lips import filled
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -30,23 +31,14 @@ WITHIN: Final = (
     slice((REGION_Y[0] - SEEN_Y[0]) // CELL, (REGION_Y[1] - SEEN_Y[0]) // CELL),
     slice((REGION_X[0] - SEEN_X[0]) // CELL, (REGION_X[1] - SEEN_X[0]) // CELL),
 )  # the region in the net's whole answer
-SURE: Final = 0.95  # a piece of cover has a cell from here on
-LARGE: Final = 200  # cells of a piece that is a cover
-LARGE_SURE: Final = 0.84  # with a cell from here on: dark bars of captions are large but less sure
-PERHAPS: Final = 0.3  # and all its cells from here on
-LEAST: Final = 12  # cells of a piece, and of all pieces together on the lower face
-WHOLE: Final = (0.25, 0.6)  # shares from which something of a cell is kept, and all of it
-MOUTH_COVERED: Final = 0.5  # share of the mouth from which it is not seen
-SHORTEST: Final = 3  # frames in a row for which something is before the face; shorter gaps are closed
-SEEN_AGAIN: Final = 7  # frames in a row for which a mouth is seen between two that are covered
-ROOM: Final = 5  # px, aligned: around a cover, that is filled as well
 
 
 @dataclass(frozen=True)
 class Cover:
     """What lies before a face. shares: (36, 44) uint8, of 255, of the region as `alignment` has it.
 
-    mouth: the share of the mouth, lips and what lies between, that it hides. on_face: False where all of it lies beside
+    mouth: the share of the mouth, lips and what lies between, that it hides; hides_mouth: whether it is enough.
+    on_face: False where all of it lies beside
     the lower face, where nothing moves.
     """
 
@@ -54,12 +46,9 @@ class Cover:
     alignment: Alignment
     mouth: float
     on_face: bool = True
+    hides_mouth: bool = False
 
-    @property
-    def hides_mouth(self) -> bool:
-        return self.mouth >= MOUTH_COVERED
-
-    def weight(self, to_picture: NDArray[np.float64], size: tuple[int, int]) -> Array:
+    def weight(self, to_picture: NDArray[np.float64], size: tuple[int, int], settings: Settings) -> Array:
         """(h, w) in [0, 1]: how far a picture's pixels are the cover's.
 
         to_picture: (2, 3), from the region's pixels to the picture's. size: its width and height.
@@ -69,26 +58,34 @@ class Cover:
         turn = to_picture[:, :2]
         matrix = np.concatenate([CELL * turn, to_picture[:, 2:] + turn @ np.full((2, 1), (CELL - 1) / 2)], 1)
         shares = cv2.warpAffine(self.shares, matrix, size, flags=cv2.INTER_LINEAR).astype(np.float32) / 255
-        return np.clip((shares - WHOLE[0]) / np.float32(WHOLE[1] - WHOLE[0]), 0, 1)
+        return np.clip(
+            (shares - settings.cover.whole[0]) / np.float32(settings.cover.whole[1] - settings.cover.whole[0]), 0, 1
+        )
 
 
 class Lookout:
     """Finds covers."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, settings: Settings) -> None:
+        self._graph, self._settings = graph, settings
 
     def __call__(self, image: Image, alignment: Alignment, points: NDArray[np.floating]) -> Cover | None:
         """The cover of a face with the mesh `points` (478, 3), source pixels; None where there is none."""
         face = _seen(image, alignment).astype(np.float32).transpose(2, 0, 1)[None]
         mesh = alignment.points(points)
-        shares = pieces(self._graph(face=np.ascontiguousarray(face))["cover"][0])
+        shares = pieces(self._graph(face=np.ascontiguousarray(face))["cover"][0], self._settings)
         if not shares.any():
             return None
         mouth, lower = _cells(mesh[list(OUTER_LIPS)]), _cells(mesh[LOWER_FACE])
         hidden = float((mouth * shares).sum() / max(float(mouth.sum()), 1e-6))
-        on_face = ((shares > PERHAPS) & (lower > 0.5)).sum() >= LEAST
-        return Cover(np.rint(255 * shares).astype(np.uint8), alignment, hidden, bool(on_face))
+        on_face = ((shares > self._settings.cover.perhaps) & (lower > 0.5)).sum() >= self._settings.cover.least
+        return Cover(
+            np.rint(255 * shares).astype(np.uint8),
+            alignment,
+            hidden,
+            bool(on_face),
+            hidden >= self._settings.cover.mouth_covered,
+        )
 
 
 def _seen(image: Image, alignment: Alignment) -> Image:
@@ -108,24 +105,31 @@ def _cells(outline: Array) -> Array:
     )
 
 
-def pieces(shares: Array) -> Array:
+def pieces(shares: Array, settings: Settings) -> Array:
     """Of the net's answer (h, w) the pieces that are large and sure enough, with their edges; all else is 0."""
     import cv2
 
-    count, labels = cv2.connectedComponents((shares > PERHAPS).astype(np.uint8), connectivity=4)
+    count, labels = cv2.connectedComponents((shares > settings.cover.perhaps).astype(np.uint8), connectivity=4)
     kept = np.zeros(shares.shape, np.uint8)
     for piece in (labels == label for label in range(1, count)):
-        if piece.sum() >= LEAST and shares[piece].max() > (LARGE_SURE if piece.sum() >= LARGE else SURE):
+        if piece.sum() >= settings.cover.least and shares[piece].max() > (
+            settings.cover.large_sure if piece.sum() >= settings.cover.large else settings.cover.sure
+        ):
             kept[piece] = 1
     return np.asarray(shares * cv2.dilate(kept, np.ones((3, 3), np.uint8)), np.float32)
 
 
-def settled(covers: Sequence[Cover | None], alignments: Sequence[Alignment | None]) -> list[Cover | None]:
+def settled(
+    covers: Sequence[Cover | None], alignments: Sequence[Alignment | None], settings: Settings
+) -> list[Cover | None]:
     """A video's covers, frame by frame: those of a moment are left out, gaps of a moment closed.
 
     A cover reaches as far as in the frames beside it. alignments: None where a frame has no face.
     """
-    there = _lasting(_closed([cover is not None and cover.on_face for cover in covers], SHORTEST), SHORTEST)
+    there = _lasting(
+        _closed([cover is not None and cover.on_face for cover in covers], settings.cover.shortest),
+        settings.cover.shortest,
+    )
     out: list[Cover | None] = []
     for number, alignment in enumerate(alignments):
         near = [cover for cover in covers[max(0, number - 1) : number + 2] if cover is not None]
@@ -133,14 +137,15 @@ def settled(covers: Sequence[Cover | None], alignments: Sequence[Alignment | Non
             out.append(None)
         else:
             widest = np.max([cover.shares for cover in near], 0)
-            out.append(Cover(widest, alignment, max(cover.mouth for cover in near)))
+            hidden = max(cover.mouth for cover in near)
+            out.append(Cover(widest, alignment, hidden, hides_mouth=hidden >= settings.cover.mouth_covered))
     return out
 
 
-def mouth_hidden(covers: Sequence[Cover | None]) -> NDArray[np.bool_]:
+def mouth_hidden(covers: Sequence[Cover | None], settings: Settings) -> NDArray[np.bool_]:
     """(t,): where a video's mouth is covered, without moments and without gaps of a moment."""
-    flags = _lasting([cover is not None and cover.hides_mouth for cover in covers], SHORTEST)
-    return _closed(flags, SEEN_AGAIN)
+    flags = _lasting([cover is not None and cover.hides_mouth for cover in covers], settings.cover.shortest)
+    return _closed(flags, settings.cover.seen_again)
 
 
 def _closed(flags: Sequence[bool] | NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
@@ -156,15 +161,15 @@ def _lasting(flags: Sequence[bool] | NDArray[np.bool_], frames: int) -> NDArray[
     return np.asarray(cv2.morphologyEx(row, cv2.MORPH_OPEN, np.ones((1, frames), np.uint8))[0, frames:-frames] > 0)
 
 
-def filled_in(image: Image, cover: Cover) -> Image:
+def filled_in(image: Image, cover: Cover, settings: Settings) -> Image:
     """The picture (h, w, 3) with what lies around the cover in its place, blurred: a guess."""
     import cv2
 
     height, width = image.shape[:2]
     aligned, region = cover.alignment.crop(image), np.array([[1.0, 0, REGION_X[0]], [0, 1.0, REGION_Y[0]]])
-    around = np.ones((2 * ROOM + 1, 2 * ROOM + 1), np.uint8)
-    hole = cv2.dilate((cover.weight(region, (ALIGNED_SIZE, ALIGNED_SIZE)) > 0).astype(np.uint8), around)
-    guess = cv2.inpaint(aligned, hole, ROOM, cv2.INPAINT_TELEA)
+    around = np.ones((2 * settings.cover.room + 1, 2 * settings.cover.room + 1), np.uint8)
+    hole = cv2.dilate((cover.weight(region, (ALIGNED_SIZE, ALIGNED_SIZE), settings) > 0).astype(np.uint8), around)
+    guess = cv2.inpaint(aligned, hole, settings.cover.room, cv2.INPAINT_TELEA)
     layers = np.concatenate([guess, 255 * hole[..., None]], 2)
     back = cv2.warpAffine(layers, cover.alignment.inverse, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
     share = back[..., 3:] / 255

@@ -7,7 +7,6 @@ nearer to, so teeth keep their size and it is the dark between them that grows o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +14,7 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array
 from difftalk.face.landmarks import LOWER_EDGE, UPPER_EDGE
 from difftalk.face.space import REGION_SIZE, REGION_X, REGION_Y
-
-SHOWS_LITTLE: Final = 0.25  # share of the target's opening under which a reference's mouth shows nothing
-SHOWS_ENOUGH: Final = 0.6  # and from which it shows what there is to see
-THIN: Final = 0.5  # px: an opening under this is none
+from difftalk.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Interior:
     share: float
 
 
-def interior(reference: Array, target: Array) -> Interior:
+def interior(reference: Array, target: Array, settings: Settings) -> Interior:
     """The inside of the reference mesh's mouth (478, 3), carried into the target mesh's (478, 3), both aligned."""
     columns = np.arange(REGION_SIZE[1], dtype=np.float32) + REGION_X[0]
     rows = np.arange(REGION_SIZE[0], dtype=np.float32)[:, None] + REGION_Y[0]
@@ -46,12 +42,16 @@ def interior(reference: Array, target: Array) -> Interior:
     across = there + (columns - left) * scale
     (top, bottom), (reference_top, reference_bottom) = _edges(target, columns), _edges(reference, across)
     wanted, seen = np.maximum(bottom - top, 0), np.maximum(reference_bottom - reference_top, 0)
-    stretch = np.minimum(scale, seen / np.maximum(wanted, THIN))
+    stretch = np.minimum(scale, seen / np.maximum(wanted, settings.lips.thin))
     above, below = reference_top + (rows - top) * stretch, reference_bottom - (bottom - rows) * stretch
     down = np.where(rows - top <= wanted / 2, above, below)
     where = np.stack(np.broadcast_arrays(across, down), -1).astype(np.float32)
-    open_share = np.minimum(seen, scale * wanted).sum() / max(float(scale * wanted.sum()), THIN)
-    share = np.clip((open_share - SHOWS_LITTLE) / (SHOWS_ENOUGH - SHOWS_LITTLE), 0, 1)
+    open_share = np.minimum(seen, scale * wanted).sum() / max(float(scale * wanted.sum()), settings.lips.thin)
+    share = np.clip(
+        (open_share - settings.lips.shows_little) / (settings.lips.shows_enough - settings.lips.shows_little),
+        0,
+        1,
+    )
     return Interior(where, above, below, float(share))
 
 

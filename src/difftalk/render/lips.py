@@ -8,22 +8,15 @@ where it is pasted. Geometry only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.landmarks import INNER_LIPS, LIP_BOTTOM, LIP_TOP, LOWER_EDGE, UPPER_EDGE
-from difftalk.face.mouth import REST_OPENING
-from difftalk.face.space import EYE_DISTANCE, REGION_SIZE, REGION_X, REGION_Y
+from difftalk.face.space import REGION_SIZE, REGION_X, REGION_Y
 from difftalk.render.inner_mouth import Interior
-
-SHUT: Final = REST_OPENING * EYE_DISTANCE  # px, aligned: lips that are tracked so far apart meet
-PARTED: Final = 2 * SHUT  # px, aligned: from here on they are apart
-OVERLAP: Final = 1.0  # px, aligned: of a lip's edge, which is dark from the mouth, that is covered where lips meet
-SEAM: Final = 1.5  # px, aligned: so far beyond a lip's edge the warp's map may still be the other lip's or the mouth's
-JOIN: Final = (2.0, 0.5)  # px, sigma along and across lips that meet over which the networks' change is evened
+from difftalk.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -47,12 +40,12 @@ class Lips:
     apart: float
 
     @classmethod
-    def of(cls, reference: Array, target: Array, where: Array, inside: Interior) -> Lips | None:
+    def of(cls, reference: Array, target: Array, where: Array, inside: Interior, settings: Settings) -> Lips | None:
         """The lips of the target mesh (478, 3), shown by those of the reference mesh (478, 3), both aligned.
 
         where: the warp's map. None where they lie outside the region.
         """
-        part = _part(target[INNER_LIPS, :2])
+        part = _part(target[INNER_LIPS, :2], settings)
         rows = np.arange(part[0].start, part[0].stop, dtype=np.float32)[:, None] + REGION_Y[0]
         columns = np.arange(part[1].start, part[1].stop, dtype=np.float32) + REGION_X[0]
         if not rows.size * columns.size:
@@ -62,11 +55,16 @@ class Lips:
         opening = target[INNER_LIPS, :2] - np.array([columns[0], rows[0, 0]])
         inner = filled(opening, (len(rows), len(columns)))
         left, right = target[INNER_LIPS, 0].min(), target[INNER_LIPS, 0].max()
-        near = (over > -SEAM) & (under < SEAM) & (columns >= left) & (columns <= right) | (inner > 0)
+        near = (over > -settings.lips.seam) & (under < settings.lips.seam) & (columns >= left) & (columns <= right) | (
+            inner > 0
+        )
         gap, opened = np.maximum(bottom - top, 0), target[LIP_BOTTOM, 1] - target[LIP_TOP, 1]
-        shut, all_shut = (np.clip((PARTED - wide) / (PARTED - SHUT), 0, 1) for wide in (gap, opened))
-        above = _map(upper[0], upper[1] + np.minimum(over, -OVERLAP * all_shut))
-        below = _map(lower[0], lower[1] + np.maximum(under, OVERLAP * all_shut))
+        shut, all_shut = (
+            np.clip((settings.lips.parted - wide) / (settings.lips.parted - settings.lips.shut), 0, 1)
+            for wide in (gap, opened)
+        )
+        above = _map(upper[0], upper[1] + np.minimum(over, -settings.lips.overlap * all_shut))
+        below = _map(lower[0], lower[1] + np.maximum(under, settings.lips.overlap * all_shut))
         across = inside.map[part][..., 0]
         return cls(
             part,
@@ -80,11 +78,11 @@ class Lips:
             float(1 - all_shut),
         )
 
-    def joined(self, change: Array) -> Array:
+    def joined(self, change: Array, settings: Settings) -> Array:
         """A change (h, w, 3) of the part without its dots along lips that meet."""
         import cv2
 
-        even = cv2.GaussianBlur(change, (0, 0), sigmaX=JOIN[0], sigmaY=JOIN[1])
+        even = cv2.GaussianBlur(change, (0, 0), sigmaX=settings.lips.join[0], sigmaY=settings.lips.join[1])
         return np.asarray(change + self.shut[..., None] * (even - change), np.float32)
 
 
@@ -98,9 +96,9 @@ def filled(polygon: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
-def _part(edges: Array) -> tuple[slice, slice]:
+def _part(edges: Array, settings: Settings) -> tuple[slice, slice]:
     """The region's rows and columns around points (n, 2) of the lips' edges, a pixel wider than what is `near`."""
-    corner, margin = np.array([REGION_X[0], REGION_Y[0]]), np.array([2, 2 + SEAM])
+    corner, margin = np.array([REGION_X[0], REGION_Y[0]]), np.array([2, 2 + settings.lips.seam])
     size = REGION_SIZE[::-1]
     low = np.clip(np.floor(edges.min(0) - corner - margin).astype(int), 0, size)
     high = np.clip(np.ceil(edges.max(0) - corner + margin).astype(int) + 1, 0, size)

@@ -26,8 +26,8 @@ from difftalk.render.inner_mouth import Interior
 from difftalk.render.lips import Lips, filled
 from difftalk.render.references import Reference
 from difftalk.render.warp import Warp, known
+from difftalk.settings import Settings
 
-DETAIL_WHOLE: Final = 0.8  # share of the composite's brightness from which its detail is shown whole
 DARK: Final = np.float32(8)  # levels: what is darker than that has no brightness to compare
 
 
@@ -44,11 +44,11 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
         return frame
     x0, y0, x1, y1 = box
     size = (x1 - x0, y1 - y0)
-    sharp = _enlarged(reference, drawn.warp.steady(), to_box, size)
+    sharp = _enlarged(reference, drawn.warp.steady(drawn.settings), to_box, size)
     change = (drawn.picture - drawn.composite[:3].transpose(1, 2, 0)) * 127.5
     if drawn.colour is not None:
         change = change + drawn.colour * 127.5 * known(drawn.warp, drawn.inside)[..., None]
-    lips = Lips.of(reference.points, drawn.mesh, drawn.warp.map, drawn.inside)
+    lips = Lips.of(reference.points, drawn.mesh, drawn.warp.map, drawn.inside, drawn.settings)
     _mend(sharp, change, drawn, lips, to_box)
     if lips is not None:
         _put_mouth(sharp, change, reference, drawn, lips, to_box, alignment.scale)
@@ -63,7 +63,7 @@ def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn
     return out
 
 
-def put_before(drawn: Image, source: Image, cover: Cover | None) -> Image:
+def put_before(drawn: Image, source: Image, cover: Cover | None, settings: Settings) -> Image:
     """The drawn frame (h, w, 3) with the cover before it, as the source's frame has it."""
     if cover is None:
         return drawn
@@ -71,7 +71,7 @@ def put_before(drawn: Image, source: Image, cover: Cover | None) -> Image:
     if box is None:
         return drawn
     x0, y0, x1, y1 = box
-    weight, out = cover.weight(to_box, (x1 - x0, y1 - y0))[..., None], drawn.copy()
+    weight, out = cover.weight(to_box, (x1 - x0, y1 - y0), settings)[..., None], drawn.copy()
     below, above = out[y0:y1, x0:x1].astype(np.float32), source[y0:y1, x0:x1]
     out[y0:y1, x0:x1] = np.rint(below + weight * (above - below))
     return out
@@ -97,7 +97,7 @@ def _mend(sharp: Array, change: Array, drawn: Drawn, lips: Lips | None, to_box: 
     """
     import cv2
 
-    torn = drawn.warp.torn()
+    torn = drawn.warp.torn(drawn.settings)
     if lips is not None:
         torn[lips.part] &= ~cv2.dilate(lips.near.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     if not torn.any():
@@ -131,27 +131,27 @@ def _put_mouth(
     seen = replace(drawn, mouth=drawn.mouth.small())
     coarse = _mouth(reference.small(), seen, lips, np.eye(2, 3), lips.inner, 1.0)
     picture = (drawn.picture[lips.part] + 1) * 127.5
-    change[lips.part] = lips.joined(np.where(lips.near[..., None], picture - coarse, change[lips.part]))
+    change[lips.part] = lips.joined(np.where(lips.near[..., None], picture - coarse, change[lips.part]), drawn.settings)
     box, to_part, size = _within(to_box, lips.part, lips.near.shape, sharp)
     if not sharp[box].size:
         return
     fine, share = filled(_apply(to_part, lips.opening), size[::-1]), np.float32(drawn.inside.share)
     mask = share * fine + (1 - share) * cv2.warpAffine(lips.inner, to_part, size, flags=cv2.INTER_LINEAR)
     found = _mouth(reference, drawn, lips, to_part, mask, pixel)
-    kept = np.concatenate([coarse, _detail_kept(coarse, picture, lips.inner)[..., None]], 2)
+    kept = np.concatenate([coarse, _detail_kept(coarse, picture, lips.inner, drawn.settings)[..., None]], 2)
     kept = cv2.warpAffine(kept, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     found = np.asarray(kept[..., :3] + kept[..., 3:] * (found - kept[..., :3]), np.float32)
     near = cv2.warpAffine(lips.near.astype(np.float32), to_part, size, flags=cv2.INTER_LINEAR) > 0
     sharp[box] = np.where(near[..., None], found, sharp[box])
 
 
-def _detail_kept(coarse: Array, picture: Array, inner: Array) -> Array:
+def _detail_kept(coarse: Array, picture: Array, inner: Array, settings: Settings) -> Array:
     """How much (h, w) of the references' detail is shown: less in the inner mouth where the networks draw it darker.
 
     The gaps between teeth that are drawn dark would be black lines.
     """
     ratio = (picture.mean(2) + DARK) / (coarse.mean(2) + DARK)
-    return np.asarray(1 - inner * (1 - np.clip(ratio / DETAIL_WHOLE, 0, 1)), np.float32)
+    return np.asarray(1 - inner * (1 - np.clip(ratio / settings.drawing.detail_whole, 0, 1)), np.float32)
 
 
 def _mouth(
@@ -227,6 +227,7 @@ class Drawn:
     mesh: Array
     inside: Interior
     mouth: Reference
+    settings: Settings
     colour: Array | None = None
 
     def onto(self, frame: Image, alignment: Alignment, reference: Reference) -> Image:

@@ -20,6 +20,7 @@ from difftalk.face.space import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, reg
 from difftalk.render import published
 from difftalk.render.references import Reference, Scene
 from difftalk.render.sampler import ddim, holding
+from difftalk.settings import Settings
 from difftalk.speech.listener import Conditions
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from difftalk.model import Model
 
 LEFT_OUT: Final = ("audio", "landmarks", "reference", "masked", "previous", "smoothing")  # for ablations
-BLEND: Final = 6.0  # px below the nose over which what was drawn comes in
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class PublishedRenderer:
         picture = np.clip(self._model.graph("published_decoder")(latent=latent)["picture"][0], -1, 1)
         self._drawn = np.where(mask > 0, picture, frame).astype(np.float32)
         composite = _region(np.concatenate([empty, mask[None], 1 - mask[None]]))
-        share = _share(composite[3])
+        share = _share(composite[3], self._model.settings)
         shown = share * _region(picture) + (1 - share) * _region(frame)
         return Redrawn(shown.transpose(1, 2, 0), composite, region_mask() * share)
 
@@ -155,9 +155,9 @@ def _kept(mask: Array, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(mask.reshape(shape[-2], factor, shape[-1], factor).max((1, 3))[None, None] == 0)
 
 
-def _share(mask: Array) -> Array:
+def _share(mask: Array, settings: Settings) -> Array:
     """(144, 176) in [0, 1]: how much of what was drawn counts, coming in over a few rows of the mask (144, 176)."""
     import cv2
 
-    inside = cv2.GaussianBlur(mask, (0, 0), BLEND / 2)
+    inside = cv2.GaussianBlur(mask, (0, 0), settings.drawing.blend / 2)
     return np.asarray(np.clip(2 * inside - 1, 0, 1), np.float32)

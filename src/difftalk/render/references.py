@@ -7,7 +7,6 @@ how pictures are chosen from a film.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +18,17 @@ from difftalk.face.space import (
     ALIGNED_SIZE,
     Alignment,
 )
-
-FACE_MARGIN: Final = 64  # aligned px around the aligned space that a kept reference holds
-
-OPENING_STEP: Final = 0.05  # eye distances
-WIDTH_STEP: Final = 0.12  # eye distances
-MAX_MOUTHS: Final = 12
-TURN_WEIGHT: Final = 0.3  # units of mouth shape that a degree of turn counts for
-STAY: Final = 0.3  # units of mouth shape another mouth must be nearer before it takes over
-TURN_STAY: Final = 3.0  # degrees another reference must be nearer before it takes over
+from difftalk.settings import Settings
 
 Way = tuple[int, int]  # of opening: steps of opening and of width
 
 
-def way_of(free: NDArray[np.floating]) -> Way:
+def way_of(free: NDArray[np.floating], settings: Settings) -> Way:
     """Which way of opening the mouth pose-free points (478, 3) stand for."""
     width = np.linalg.norm(free[CORNERS[0]] - free[CORNERS[1]])
-    return round(float(opening(free)) / OPENING_STEP), round(float(width) / WIDTH_STEP)
+    return round(float(opening(free)) / settings.references.opening_step), round(
+        float(width) / settings.references.width_step
+    )
 
 
 def nearest(
@@ -44,13 +37,17 @@ def nearest(
     shape: NDArray[np.floating],
     turn: NDArray[np.floating],
     before: int | None,
+    settings: Settings,
 ) -> int:
     """Number of the mouth nearest to a mouth shape (16,) and a turn (2,), degrees.
 
     shapes, turns: (n, 16), (n, 2) of the bank. before: the one used last, which stays unless another is clearly nearer.
     """
-    apart = np.sum((shapes - shape) ** 2, axis=1) + (TURN_WEIGHT * np.linalg.norm(turns - turn, axis=1)) ** 2
-    return staying(np.sqrt(apart), before, STAY)
+    apart = (
+        np.sum((shapes - shape) ** 2, axis=1)
+        + (settings.references.turn_weight * np.linalg.norm(turns - turn, axis=1)) ** 2
+    )
+    return staying(np.sqrt(apart), before, settings.references.stay)
 
 
 def staying(distance: NDArray[np.floating], before: int | None, stay: float) -> int:
@@ -76,10 +73,10 @@ class Reference:
     def of(cls, image: Image, alignment: Alignment, source_points: Array) -> Reference:
         return cls(image, alignment, alignment.points(source_points), alignment.crop(image))
 
-    def kept(self) -> Reference:
+    def kept(self, settings: Settings) -> Reference:
         """With no more of the picture than the face and its surroundings, so that many can be held."""
         height, width = self.image.shape[:2]
-        edges = np.array([-FACE_MARGIN, ALIGNED_SIZE + FACE_MARGIN])
+        edges = np.array([-settings.references.face_margin, ALIGNED_SIZE + settings.references.face_margin])
         corners = np.stack(np.meshgrid(edges, edges), -1).reshape(-1, 2)
         placed = corners @ self.alignment.inverse[:, :2].T + self.alignment.inverse[:, 2]
         low = np.clip(np.floor(placed.min(0)).astype(int), 0, [width - 1, height - 1])
@@ -115,10 +112,10 @@ class Person:
     mouth_shapes: Array  # (n, 16), of the mouths
     mouth_turns: NDArray[np.float64]  # (n, 2) degrees
 
-    def reference_for(self, turn: NDArray[np.float64], before: int) -> int:
+    def reference_for(self, turn: NDArray[np.float64], before: int, settings: Settings) -> int:
         """Number of the reference nearest in turn; the one used before stays unless another is clearly nearer."""
-        return staying(np.linalg.norm(self.turns - turn, axis=1), before, TURN_STAY)
+        return staying(np.linalg.norm(self.turns - turn, axis=1), before, settings.references.turn_stay)
 
-    def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None) -> int:
+    def mouth_for(self, shape: Array, turn: NDArray[np.float64], before: int | None, settings: Settings) -> int:
         """Number of the mouth nearest to a mouth shape (16,); as above, the one used before is hard to leave."""
-        return nearest(self.mouth_shapes, self.mouth_turns, shape, turn, before)
+        return nearest(self.mouth_shapes, self.mouth_turns, shape, turn, before, settings)

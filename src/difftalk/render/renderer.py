@@ -5,7 +5,7 @@ Composes at 256 and lets the denoiser (or the painter) draw what the composite l
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,13 @@ from difftalk.render.references import Reference, Scene
 from difftalk.render.sampler import euler
 from difftalk.render.surroundings import RimFollower, rim_colour, still_scene
 from difftalk.render.warp import Warp, compose, known, warp
+from difftalk.settings import Settings
 from difftalk.speech.listener import Conditions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from difftalk.model import Model
-
-PREVIOUS_SHARE: Final = np.float32(0.5)  # of its own last latent that the denoiser sees: its errors feed on themselves
-CHANGE_HELD: Final = np.float32(0.3)  # share of the decoder's change beyond the inner mouth that is left out
-MOUTH_RIM: Final = 5  # px by which the inner mouth is widened for that
-MOUTH_SOFT: Final = 1.5  # px, sigma of its edge
 
 
 class Renderer:
@@ -82,22 +78,23 @@ class Renderer:
         mouth: shows the inside of the mouth; may be the reference itself. scene: of a video's frame, whose surroundings
         and light the references' are brought to; None for a still.
         """
-        inside = interior(mouth.points, mesh)
+        inside = interior(mouth.points, mesh, self._model.settings)
         composite, moved, colour = self._compose(reference, mouth, inside, mesh, scene)
         picture = (
             self._paint(composite, mouth)
             if self._kind == "painter"
             else self._denoise(composite, mouth, mesh, conditions)
         )
-        return Drawn(np.clip(picture[0].transpose(1, 2, 0), -1, 1), composite, moved, mesh, inside, mouth, colour)
+        shown = np.clip(picture[0].transpose(1, 2, 0), -1, 1)
+        return Drawn(shown, composite, moved, mesh, inside, mouth, self._model.settings, colour)
 
     def _compose(
         self, reference: Reference, mouth: Reference, inside: Interior, mesh: Array, scene: Scene | None
     ) -> tuple[Array, Warp, Array | None]:
         if scene is None:
-            moved = warp(reference.points, mesh)
+            moved = warp(reference.points, mesh, settings=self._model.settings)
             return compose(reference, moved, mouth, inside), moved, None
-        return compose_in(scene, reference, mesh, self._rim, mouth, inside)
+        return compose_in(scene, reference, mesh, self._rim, mouth, inside, self._model.settings)
 
     def _paint(self, composite: Array, mouth: Reference) -> Array:
         picture = crop_region(mouth.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
@@ -112,9 +109,9 @@ class Renderer:
             return denoiser(noisy=x, time=time, composite=features["eighth"], **seen)["velocity"]
 
         latent = euler(velocity, self._noise, self._steps)
-        self._previous = PREVIOUS_SHARE * latent
+        self._previous = np.float32(self._model.settings.drawing.previous_share) * latent
         picture = self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
-        return restrained(picture, composite)
+        return restrained(picture, composite, self._model.settings)
 
     def _seen(self, mouth: Reference, mesh: Array, conditions: Conditions) -> dict[str, Array]:
         """What the denoiser is told besides the composite; zeros for what is left out, as in its training."""
@@ -137,22 +134,30 @@ class Renderer:
 
 
 def compose_in(
-    scene: Scene, reference: Reference, mesh: Array, follower: RimFollower, mouth: Reference, inside: Interior
+    scene: Scene,
+    reference: Reference,
+    mesh: Array,
+    follower: RimFollower,
+    mouth: Reference,
+    inside: Interior,
+    settings: Settings,
 ) -> tuple[Array, Warp, Array]:
     """The composite (5, 144, 176) as the scene has its surroundings and its light, the warp, the colour added."""
-    rim = follower(scene.aligned, reference.aligned, still_scene(scene.alignment, reference.alignment))
-    moved = warp(reference.points, mesh, rim)
-    composite, colour = compose(reference, moved, mouth, inside), rim_colour(scene, reference)
+    rim = follower(scene.aligned, reference.aligned, still_scene(scene.alignment, reference.alignment), settings)
+    moved = warp(reference.points, mesh, rim, settings=settings)
+    composite, colour = compose(reference, moved, mouth, inside), rim_colour(scene, reference, settings)
     composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * known(moved, inside), -1, 1)
     return composite, moved, colour
 
 
-def restrained(picture: Array, composite: Array) -> Array:
+def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 144, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
     import cv2
 
-    inner = cv2.dilate(composite[3], np.ones((MOUTH_RIM, MOUTH_RIM), np.uint8))
-    share = 1 - CHANGE_HELD * (1 - cv2.GaussianBlur(inner, (0, 0), MOUTH_SOFT))
+    inner = cv2.dilate(composite[3], np.ones((settings.drawing.mouth_rim, settings.drawing.mouth_rim), np.uint8))
+    share = 1 - np.float32(settings.drawing.change_held) * (
+        1 - cv2.GaussianBlur(inner, (0, 0), settings.drawing.mouth_soft)
+    )
     return np.asarray(composite[:3] + share * (picture - composite[:3]), np.float32)
 
 

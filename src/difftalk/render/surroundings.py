@@ -27,9 +27,7 @@ from difftalk.face.space import (
     Alignment,
 )
 from difftalk.render.references import Reference, Scene
-
-LIGHT_NOISE: Final = 0.03  # a difference of light up to here is none: skin moves below the eyes
-MAX_LIGHT: Final = 0.15  # what a frame's light may differ by, [-1, 1] units
+from difftalk.settings import Settings
 
 RIM: Final = np.array(
     [(30, y) for y in range(104, 244, 14)]
@@ -37,14 +35,7 @@ RIM: Final = np.array(
     + [(226, y) for y in range(242, 100, -14)],
     np.float64,
 )  # px, aligned: down the left, along the bottom, up the right
-PATCH: Final = (7, 5)  # px left and right, above and below a rim point, over which the motion's median is taken
-MAX_FLOW: Final = 8.0  # px that the flow may add to the guess
-NEAREST: Final = 2.0  # px added to every distance when a motion is spread
-POWER: Final = 2.5  # of the distance by which a rim point's weight falls
 GRID: Final = 8  # px between the points at which the motion is computed inside the region
-KEEP: Final = 0.6  # of the flow's correction that stays from one frame to the next
-STILL: Final = 0.8  # a scene is taken to stand still where that fits so much better than one fixed to the head
-HEAD: Final = 0.9  # and no longer where the head's fits so much better than a still one
 _LOW, _SIDE = slice(110, ALIGNED_SIZE), 32  # px, aligned: rows beside the jaw; width of the strips beside the region
 _BAND: Final = (
     (_LOW, slice(REGION_X[0] - _SIDE, REGION_X[0])),
@@ -53,25 +44,25 @@ _BAND: Final = (
 )  # where the guesses are compared
 
 
-def spread(points: NDArray[np.floating]) -> NDArray[np.float64]:
+def spread(points: NDArray[np.floating], settings: Settings) -> NDArray[np.float64]:
     """Aligned points (n, 2) -> (n, 36) weights of the rim's points, by inverse distance (Shepard 1968)."""
-    distance = np.linalg.norm(points[:, None] - RIM[None], axis=-1) + NEAREST
-    weight = distance**-POWER
+    distance = np.linalg.norm(points[:, None] - RIM[None], axis=-1) + settings.surroundings.nearest
+    weight = distance**-settings.surroundings.power
     return np.asarray(weight / weight.sum(1, keepdims=True))
 
 
 @lru_cache(maxsize=1)
-def _grid_weights() -> Array:
+def _grid_weights(settings: Settings) -> Array:
     y, x = np.mgrid[REGION_Y[0] : REGION_Y[1] : GRID, REGION_X[0] : REGION_X[1] : GRID] + (GRID - 1) / 2
-    return spread(np.stack([x, y], -1).reshape(-1, 2)).astype(np.float32)
+    return spread(np.stack([x, y], -1).reshape(-1, 2), settings).astype(np.float32)
 
 
-def field(motion: Array) -> Array:
+def field(motion: Array, settings: Settings) -> Array:
     """A rim motion (36, 2) spread over the region: (144, 176, 2) aligned px."""
     import cv2
 
     height, width = REGION_SIZE
-    coarse = (_grid_weights() @ motion).reshape(height // GRID, width // GRID, 2)
+    coarse = (_grid_weights(settings) @ motion).reshape(height // GRID, width // GRID, 2)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
@@ -100,7 +91,7 @@ class RimFollower:
     def restore(self, state: State) -> None:
         self._still, self._flow = bool(state["still"]), state.get("flow")
 
-    def __call__(self, frame: Image, reference: Image, scene: NDArray[np.float64]) -> Array:
+    def __call__(self, frame: Image, reference: Image, scene: NDArray[np.float64], settings: Settings) -> Array:
         """frame, reference: aligned (256, 256, 3). scene: `still_scene` of the two. -> a rim motion.
 
         Two guesses, a scene that stands still and one that is fixed to the head; the one that fits the rim better is
@@ -113,20 +104,27 @@ class RimFollower:
         size, edge = (ALIGNED_SIZE, ALIGNED_SIZE), cv2.BORDER_REPLICATE
         stood = np.asarray(cv2.warpAffine(then, scene, size, flags=how, borderMode=edge), np.uint8)
         errors = {True: _misfit(now, stood), False: _misfit(now, then)}
-        still = errors[False] > HEAD * errors[True] if self._still else errors[True] < STILL * errors[False]
+        still = (
+            errors[False] > settings.surroundings.head * errors[True]
+            if self._still
+            else errors[True] < settings.surroundings.still * errors[False]
+        )
         matrix, guess = (scene, stood) if still else (np.eye(2, 3), then)
-        flow = _rim_flow(now, guess)
+        flow = _rim_flow(now, guess, settings)
         if self._flow is not None and still == self._still:
-            flow = KEEP * self._flow + (1 - KEEP) * flow
+            flow = settings.surroundings.keep * self._flow + (1 - settings.surroundings.keep) * flow
         self._still, self._flow = still, flow
         found = RIM + flow
         return np.asarray(found @ matrix[:, :2].T + matrix[:, 2] - RIM, np.float32)
 
 
 @lru_cache(maxsize=1)
-def _patch_pixels() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _patch_pixels(settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns (36, 165) of the pixels around every point of RIM."""
-    y, x = np.mgrid[-PATCH[1] : PATCH[1] + 1, -PATCH[0] : PATCH[0] + 1].reshape(2, 1, -1)
+    y, x = np.mgrid[
+        -settings.surroundings.patch[1] : settings.surroundings.patch[1] + 1,
+        -settings.surroundings.patch[0] : settings.surroundings.patch[0] + 1,
+    ].reshape(2, 1, -1)
     columns, rows = RIM.astype(int).T[..., None]
     return rows + y, columns + x
 
@@ -135,7 +133,7 @@ def _misfit(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> float:
     return float(np.mean([np.abs(now[part].astype(np.int16) - guess[part]).mean() for part in _BAND]))
 
 
-def _rim_flow(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> Array:
+def _rim_flow(now: NDArray[np.uint8], guess: NDArray[np.uint8], settings: Settings) -> Array:
     """Median flow around every point of RIM, frame -> guess; inside the region the frame is taken for the guess."""
     import cv2
 
@@ -144,11 +142,11 @@ def _rim_flow(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> Array:
     outside[inside] = guess[inside]
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # has buffers: not to be shared by threads
     dense = finder.calc(outside, guess, None)  # type: ignore[call-overload]
-    found = np.median(dense[_patch_pixels()], axis=1)
-    return np.asarray(np.clip(found, -MAX_FLOW, MAX_FLOW), np.float32)
+    found = np.median(dense[_patch_pixels(settings)], axis=1)
+    return np.asarray(np.clip(found, -settings.surroundings.max_flow, settings.surroundings.max_flow), np.float32)
 
 
-def rim_colour(scene: Scene, reference: Reference) -> Array:
+def rim_colour(scene: Scene, reference: Reference, settings: Settings) -> Array:
     """(144, 176, 3), [-1, 1] units: how the scene's light differs from the reference's, read off just above the mask.
 
     No pixel inside the mask enters: the band is the 6 rows above the region. One offset for each third of its width.
@@ -160,5 +158,5 @@ def rim_colour(scene: Scene, reference: Reference) -> Array:
     edges = np.linspace(REGION_X[0] + 32, REGION_X[1] - 32, 4).astype(int)
     offsets = [np.median((now - then)[:, a:b], axis=(0, 1)) for a, b in pairwise(edges)]
     seen = np.array(offsets, np.float32)[None] / 127.5
-    band = np.sign(seen) * np.clip(np.abs(seen) - LIGHT_NOISE, 0, MAX_LIGHT)
+    band = np.sign(seen) * np.clip(np.abs(seen) - settings.surroundings.light_noise, 0, settings.surroundings.max_light)
     return np.asarray(cv2.resize(band, (REGION_SIZE[1], REGION_SIZE[0]), interpolation=cv2.INTER_LINEAR), np.float32)

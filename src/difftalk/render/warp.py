@@ -25,11 +25,8 @@ from difftalk.render.inner_mouth import Interior
 from difftalk.render.lips import filled
 from difftalk.render.references import Reference
 from difftalk.render.surroundings import field, spread
+from difftalk.settings import Settings
 
-RINGS: Final = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
-RING_SHARES: Final = (0.6, 0.2, 0.0)  # of the oval's displacement; the rest is the surroundings' motion
-STRAY: Final = 0.5  # px, aligned: so far from the median of those around it a pixel of a map may look
-TEAR: Final = 5.0  # px, aligned, that three pixels in a row may span; where nothing moves they span 2
 _SUBPIXEL_BITS: Final = 4
 _TOPOLOGY: Final = SHIPPED / "mesh_topology.json"
 
@@ -42,7 +39,7 @@ class Warp:
     inner: Array
     coverage: Array
 
-    def steady(self) -> Array:
+    def steady(self, settings: Settings) -> Array:
         """The map without single pixels that look elsewhere than those around them.
 
         Beside a turned face's outline triangles are thinner than a pixel; a pixel that is next to one is far beyond it
@@ -51,16 +48,16 @@ class Warp:
         import cv2
 
         median = np.stack([cv2.medianBlur(axis, 3) for axis in cv2.split(self.map)], -1)
-        strays = (np.abs(median - self.map) > STRAY).any(-1, keepdims=True)
+        strays = (np.abs(median - self.map) > settings.warp.stray).any(-1, keepdims=True)
         return np.where(strays, median, self.map)
 
-    def torn(self) -> NDArray[np.bool_]:
+    def torn(self, settings: Settings) -> NDArray[np.bool_]:
         """(144, 176): where pixels side by side look so far apart that what lies between is not to be seen."""
         import cv2
 
         around = np.ones((3, 3), np.uint8)
         spans = [cv2.dilate(axis, around) - cv2.erode(axis, around) for axis in cv2.split(self.map)]
-        return np.asarray(np.maximum(*spans) > TEAR)
+        return np.asarray(np.maximum(*spans) > settings.warp.tear)
 
 
 @dataclass(frozen=True)
@@ -71,32 +68,36 @@ class _Topology:
 
 
 @lru_cache(maxsize=1)
-def _topology() -> _Topology:
+def _topology(settings: Settings) -> _Topology:
     face = np.array(json.loads(_TOPOLOGY.read_text())["triangles"])
     face = face[(face < MESH_POINTS).all(1)]
     count, strips = len(OVAL), []
-    for ring in range(len(RINGS)):
+    for ring in range(len(settings.warp.rings)):
         inside = OVAL if ring == 0 else MESH_POINTS + (ring - 1) * count + np.arange(count)
         outside = MESH_POINTS + ring * count + np.arange(count)
         after = np.roll(np.arange(count), -1)
         strips.append(np.stack([inside, inside[after], outside], 1))
         strips.append(np.stack([inside[after], outside[after], outside], 1))
-    middle = MESH_POINTS + len(RINGS) * count
+    middle = MESH_POINTS + len(settings.warp.rings) * count
     fan = np.stack([INNER_LIPS, np.roll(INNER_LIPS, -1), np.full(len(INNER_LIPS), middle)], 1)
     return _Topology(np.concatenate([face, fan, *strips]), len(face), len(fan))
 
 
 def _extend(
-    reference: Array, target: Array, rim: Array | None = None
+    reference: Array,
+    target: Array,
+    rim: Array | None = None,
+    *,
+    settings: Settings,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mesh points, rings and the mouth's middle, (468 + 108 + 1, 3), of reference and target."""
     centre = np.array([ALIGNED_SIZE / 2, EYE_LINE, 0.0])
     oval, moved = reference[OVAL].astype(np.float64), target[OVAL] - reference[OVAL]
-    rings = [centre + (oval - centre) * factor for factor in RINGS]
-    carried = [ring + share * moved for ring, share in zip(rings, RING_SHARES, strict=True)]
+    rings = [centre + (oval - centre) * factor for factor in settings.warp.rings]
+    carried = [ring + share * moved for ring, share in zip(rings, settings.warp.ring_shares, strict=True)]
     if rim is not None:
-        for ring, share in zip(carried, RING_SHARES, strict=True):
-            ring[:, :2] -= (1 - share) * (spread(ring[:, :2]) @ rim)
+        for ring, share in zip(carried, settings.warp.ring_shares, strict=True):
+            ring[:, :2] -= (1 - share) * (spread(ring[:, :2], settings) @ rim)
     middles = [mesh[INNER_LIPS].mean(0, keepdims=True) for mesh in (reference, target)]
     return (
         np.concatenate([reference[:MESH_POINTS], *rings, middles[0]]),
@@ -116,20 +117,20 @@ def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray
     return np.concatenate([linear, shift[..., None]], 2)
 
 
-def warp(reference: Array, target: Array, rim: Array | None = None) -> Warp:
+def warp(reference: Array, target: Array, rim: Array | None = None, *, settings: Settings) -> Warp:
     """The warp that carries the reference mesh (478, 3) to the target mesh (478, 3), both aligned.
 
     rim: (36, 2) rim motion of the surroundings; without it they are fixed to the head.
     """
     import cv2
 
-    topology = _topology()
-    source, moved = _extend(reference, target, rim)
+    topology = _topology(settings)
+    source, moved = _extend(reference, target, rim, settings=settings)
     corners = moved[topology.triangles]
     flat = corners[:, :, :2] - np.array([REGION_X[0], REGION_Y[0]])
     a, b = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    facing = area * _orientation() > 1e-3
+    facing = area * _orientation(settings) > 1e-3
     low, high = flat.min(1), flat.max(1)
     seen = facing & (high > 0).all(1) & (low[:, 0] < REGION_SIZE[1]) & (low[:, 1] < REGION_SIZE[0])
     inside = topology.face_count + topology.mouth_count
@@ -149,21 +150,21 @@ def warp(reference: Array, target: Array, rim: Array | None = None) -> Warp:
     x, y = _grid()
     where = pixel[..., 0] * x + pixel[..., 1] * y + pixel[..., 2]
     if rim is not None:
-        where += field(rim) * (labels == 0)[..., None]
+        where += field(rim, settings) * (labels == 0)[..., None]
     coverage = (labels > len(rings)).astype(np.float32)
     return Warp(where, inner_mouth(target), coverage)
 
 
 @lru_cache(maxsize=1)
-def _orientation() -> NDArray[np.float64]:
+def _orientation(settings: Settings) -> NDArray[np.float64]:
     """Sign of each triangle's area where it faces the camera, read off the canonical face."""
     from difftalk.face.mouth import Geometry
 
     canonical = Geometry.load(_TOPOLOGY.parent).canonical * 64 + np.array([ALIGNED_SIZE / 2, EYE_LINE, 0])
-    points = _extend(canonical, canonical)[0][_topology().triangles][..., :2]
+    points = _extend(canonical, canonical, settings=settings)[0][_topology(settings).triangles][..., :2]
     a, b = points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]
     sign = np.sign(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
-    topology = _topology()
+    topology = _topology(settings)
     sign[topology.face_count : topology.face_count + topology.mouth_count] = -1  # the lips run the other way round
     return sign
 

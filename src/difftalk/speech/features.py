@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Array, State
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -33,9 +34,6 @@ _WINDOW: Final = round(WINDOW_SECONDS * SAMPLE_RATE)
 _HOP: Final = round(HOP_SECONDS * SAMPLE_RATE)
 _SETTLE: Final = round(SETTLE_SECONDS * SAMPLE_RATE)
 LEVEL_SAMPLES: Final = SAMPLE_RATE // FEATURE_RATE  # a level is of 20 ms
-SOFT: Final = -35.0  # dBFS; a window whose loudest moment is under that is made louder
-RAISED: Final = -25.0  # dBFS at most to which
-SPEECH_RANGE: Final = 15.0  # dB at least between the loudest and the quiet moments of what is no steady noise
 _EMPTY: Final = -119.0  # dBFS, digital silence
 _FFT: Final = 400
 _MEL_HOP: Final = 160
@@ -45,8 +43,8 @@ _MELS: Final = 80
 class SpeechStream:
     """Features of audio that arrives in pieces. `push` gives what has settled, `finish` the rest."""
 
-    def __init__(self, encoder: Graph) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: Graph, settings: Settings) -> None:
+        self._encoder, self._settings = encoder, settings
         self._buffer = np.zeros(_WINDOW - _HOP - _SETTLE, np.float32)  # the window before the first block
         self._samples = 0  # of audio received
         self._features = 0  # given out
@@ -79,7 +77,7 @@ class SpeechStream:
         return out[: max(0, wanted - (self._features - len(out)))]
 
     def _encode(self, window: Array) -> Array:
-        gain = gain_of(window)
+        gain = gain_of(window, self._settings)
         heard = window if gain == 1 else window * np.float32(gain)
         features = self._encoder(mel=log_mel(heard)[None])["features"][0]
         end = len(features) - round(SETTLE_SECONDS * FEATURE_RATE)
@@ -93,22 +91,26 @@ def levels_of(waveform: Array) -> Array:
     return np.asarray(10 * np.log10(power + 1e-12), np.float32)
 
 
-def gain_of(window: Array) -> float:
+def gain_of(window: Array, settings: Settings) -> float:
     """What makes a soft voice loud enough; 1 for a voice of ordinary level, and for steady noise."""
     levels = levels_of(window)
     top, sounding = float(levels.max()), levels[levels > _EMPTY]
-    if top >= SOFT or not len(sounding) or top - np.quantile(sounding, 0.1) < SPEECH_RANGE:
+    if (
+        top >= settings.features.soft
+        or not len(sounding)
+        or top - np.quantile(sounding, 0.1) < settings.features.speech_range
+    ):
         return 1.0
-    return float(10 ** (min(2 * (SOFT - top), RAISED - top) / 20))
+    return float(10 ** (min(2 * (settings.features.soft - top), settings.features.raised - top) / 20))
 
 
-def features_of(waveform: Array, encoder: Graph, *, extra: int = 0) -> Array:
+def features_of(waveform: Array, encoder: Graph, settings: Settings, *, extra: int = 0) -> Array:
     """(n,) samples -> (ceil(n / 320) + extra, 1152) features: the stream, run to its end."""
-    stream = SpeechStream(encoder)
+    stream = SpeechStream(encoder, settings)
     return np.concatenate([stream.push(waveform), stream.finish(extra=extra)])
 
 
-def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> Array:
+def silence_features(encoder: Graph, settings: Settings, *, seconds: float = 4.0, seed: int = 0) -> Array:
     """(k, n, 1152): features of digital silence and of white and brown noise at -70 to -45 dBFS."""
     rng, count, out = np.random.default_rng(seed), round(seconds * SAMPLE_RATE), []
     for level in (None, -70.0, -62.0, -55.0, -55.0, -50.0, -45.0):
@@ -117,7 +119,7 @@ def silence_features(encoder: Graph, *, seconds: float = 4.0, seed: int = 0) -> 
             noise = np.cumsum(noise) if brown else noise
             noise = noise - np.convolve(noise, np.ones(400) / 400, mode="same") if brown else noise
             gain = 0.0 if level is None else 10 ** (level / 20) / noise.std()
-            out.append(features_of((gain * noise).astype(np.float32), encoder))
+            out.append(features_of((gain * noise).astype(np.float32), encoder, settings))
     return np.stack(out)
 
 

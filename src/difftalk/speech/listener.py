@@ -46,7 +46,7 @@ def look_ahead_of(renderer: str) -> float:
 
 def listened(waveform: Array, model: Model) -> Heard:
     """What is heard in a waveform, and what the usual person's mouth would do to it, at 25/s."""
-    features = features_of(waveform, model.graph("speech_encoder"), extra=TAIL_FEATURES)
+    features = features_of(waveform, model.graph("speech_encoder"), model.settings, extra=TAIL_FEATURES)
     return heard_of(features, model.graph(model.settings.motion))
 
 
@@ -57,9 +57,12 @@ class Voice:
         self, model: Model, *, articulation: float = 1.0, own_way: OwnWay | None = None, own_share: float = 1.0
     ) -> None:
         motion, self._geometry, self._articulation = model.settings.motion, model.geometry, articulation
-        self._own_way, self._own_share = own_way, own_share
+        self._settings, self._own_way, self._own_share = model.settings, own_way, own_share
         self._before, self._after = context_of(model.settings.renderer)
-        self._speech, self._motion = SpeechStream(model.graph("speech_encoder")), MotionStream(model.graph(motion))
+        self._speech, self._motion = (
+            SpeechStream(model.graph("speech_encoder"), model.settings),
+            MotionStream(model.graph(motion)),
+        )
         self._features, self._shapes = Rows(FEATURE_SIZE), Rows(COMPONENTS)
         self.loudness = Loudness(model)
         self.heard = False  # whether the mouth has had anything to say yet

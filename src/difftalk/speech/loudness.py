@@ -18,27 +18,7 @@ from difftalk.speech.voice_detector import STEP_SAMPLES, VoiceDetector
 if TYPE_CHECKING:
     from difftalk.model import Model
 
-SILENCE_LEVEL: Final = -50.0  # dBFS
-SILENCE_SECONDS: Final = 0.5
-QUIET: Final = -47.0  # dBFS under which the mouth begins to rest
-QUIET_FADE: Final = 6.0  # dB further down it rests
-QUIET_UNDER: Final = 25.0  # dB under the loudest of the last moments, where that is softer
-LOUD: Final = -50.0  # dBFS from which it is a voice, however soft
-LOUD_ROWS: Final = 90  # levels before a moment of which the loudest counts for that
-HEARD_ROWS: Final = (8, 12)  # levels before and after a moment of which the loudest counts: not a gap between words
-FADE_ROWS: Final = 3  # levels before and after over which rest and motion are blended
-NOISE_ROWS: Final = 200  # levels before a moment among which those without a voice are the room's noise
-NOISE_LEAST: Final = 15  # levels without a voice that tell the noise
-NOISE_OVER: Final = 9.0  # dB over the noise under which the mouth begins to rest
-NOISE_UNDER: Final = 12.0  # dB at least that this stays under the loudest of the last moments
-NO_VOICE: Final = 0.1  # chance up to which the mouth rests
-VOICE: Final = 0.25  # from which it moves
-CERTAIN: Final = 0.5  # from which even what is softer than silence is a voice
-VOICE_STEPS: Final = (31, 12)  # of the detector before a moment, counting less and less, and after it
 KEPT_LEVELS_SECONDS: Final = 5.0
-EMPHASIS_ROWS: Final = 70  # levels before a moment beside which it is loud or not
-EMPHASIS_AFTER: Final = 16  # levels after it that count, and as many before it
-EMPHASIS_DECIBELS: Final = 10.0  # louder by this is well emphasised
 
 
 class Rows:
@@ -75,7 +55,9 @@ class Loudness:
     """Levels every 20 ms, and chances of a voice; where the model has no detector, the level alone tells."""
 
     def __init__(self, model: Model) -> None:
-        self._detector = VoiceDetector(model.graph("voice_detector")) if "voice_detector" in model.graphs else None
+        self._settings = model.settings
+        found = "voice_detector" in model.graphs
+        self._detector = VoiceDetector(model.graph("voice_detector"), model.settings) if found else None
         self._levels, self._chances = Rows(1), Rows(1)
         self._rest = np.zeros(0, np.float32)
 
@@ -112,34 +94,52 @@ class Loudness:
         if self._levels.end == 0:
             return 1.0
         voiced = self._voiced(seconds)
-        before, after = HEARD_ROWS
-        rows = np.arange(-LOUD_ROWS, after + FADE_ROWS + 1) + round(seconds * FEATURE_RATE)
+        before, after = self._settings.loudness.heard_rows
+        rows = np.arange(-self._settings.loudness.loud_rows, after + self._settings.loudness.fade_rows + 1) + round(
+            seconds * FEATURE_RATE
+        )
         levels = self._levels.at(rows)[:, 0]
-        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1)[-2 * FADE_ROWS - 1 :].max(1)
+        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1)[
+            -2 * self._settings.loudness.fade_rows - 1 :
+        ].max(1)
         loud = float(levels.max())
-        heard = loud > LOUD or (self._detector is not None and voiced > 0)
-        quiet = min(QUIET, loud - QUIET_UNDER) if heard else QUIET
-        quiet = max(quiet, min(self._noise(rows[-1]) + NOISE_OVER, loud - NOISE_UNDER))
-        return voiced * float(np.clip(1 + (loudest - quiet) / QUIET_FADE, 0, 1).mean())
+        heard = loud > self._settings.loudness.loud or (self._detector is not None and voiced > 0)
+        quiet = (
+            min(self._settings.loudness.quiet, loud - self._settings.loudness.quiet_under)
+            if heard
+            else self._settings.loudness.quiet
+        )
+        quiet = max(
+            quiet,
+            min(self._noise(rows[-1]) + self._settings.loudness.noise_over, loud - self._settings.loudness.noise_under),
+        )
+        return voiced * float(np.clip(1 + (loudest - quiet) / self._settings.loudness.quiet_fade, 0, 1).mean())
 
     def _voiced(self, seconds: float) -> float:
         """0 where no voice has been heard for a moment, 1 where there is one, or nobody can tell."""
         if self._chances.end == 0:
             return 1.0
-        before, after = VOICE_STEPS
+        before, after = self._settings.loudness.voice_steps
         rows = np.arange(-before - 2, after + 3) + int(seconds * SAMPLE_RATE / STEP_SAMPLES)
         weights = np.minimum(1, np.arange(1, before + after + 2) / before)
         windows = np.lib.stride_tricks.sliding_window_view(self._chances.at(rows)[:, 0], len(weights))
         chances = (windows * weights).max(1)
-        return float(np.clip((chances - NO_VOICE) / (VOICE - NO_VOICE), 0, 1).mean())
+        return float(
+            np.clip(
+                (chances - self._settings.loudness.no_voice)
+                / (self._settings.loudness.voice - self._settings.loudness.no_voice),
+                0,
+                1,
+            ).mean()
+        )
 
     def _noise(self, last: int) -> float:
         """dBFS of what is heard without a voice in the moments up to a level's number; of nothing where unknown."""
         if self._chances.end == 0:
             return -math.inf
-        rows = np.arange(max(0, last - NOISE_ROWS), last + 1)
-        levels = self._levels.at(rows)[self._chances_of(rows) < NO_VOICE, 0]
-        return float(np.median(levels)) if len(levels) >= NOISE_LEAST else -math.inf
+        rows = np.arange(max(0, last - self._settings.loudness.noise_rows), last + 1)
+        levels = self._levels.at(rows)[self._chances_of(rows) < self._settings.loudness.no_voice, 0]
+        return float(np.median(levels)) if len(levels) >= self._settings.loudness.noise_least else -math.inf
 
     def _chances_of(self, rows: NDArray[np.int64]) -> Array:
         """Of a voice, by levels' numbers."""
@@ -153,20 +153,29 @@ class Loudness:
         if self._levels.end == 0:
             return 0.0
         last = int(until * FEATURE_RATE)
-        rows = np.arange(-EMPHASIS_ROWS, EMPHASIS_AFTER + 1) + round(seconds * FEATURE_RATE)
-        levels = np.maximum(self._levels.at(np.minimum(rows, last))[:, 0], QUIET - QUIET_FADE)
-        if levels.max() <= QUIET:
+        rows = np.arange(-self._settings.loudness.emphasis_rows, self._settings.loudness.emphasis_after + 1) + round(
+            seconds * FEATURE_RATE
+        )
+        levels = np.maximum(
+            self._levels.at(np.minimum(rows, last))[:, 0],
+            self._settings.loudness.quiet - self._settings.loudness.quiet_fade,
+        )
+        if levels.max() <= self._settings.loudness.quiet:
             return 0.0
-        now = np.convolve(levels[-2 * EMPHASIS_AFTER :], np.hanning(2 * EMPHASIS_AFTER + 2)[1:-1], "valid")[0]
-        now /= np.hanning(2 * EMPHASIS_AFTER + 2).sum()
-        return float(np.tanh((now - levels.mean()) / EMPHASIS_DECIBELS))
+        now = np.convolve(
+            levels[-2 * self._settings.loudness.emphasis_after :],
+            np.hanning(2 * self._settings.loudness.emphasis_after + 2)[1:-1],
+            "valid",
+        )[0]
+        now /= np.hanning(2 * self._settings.loudness.emphasis_after + 2).sum()
+        return float(np.tanh((now - levels.mean()) / self._settings.loudness.emphasis_decibels))
 
     def silent(self, seconds: float) -> bool:
         """Whether the half second before a time held no sound."""
-        last, count = int(seconds * 50), int(SILENCE_SECONDS * 50)
+        last, count = int(seconds * 50), int(self._settings.loudness.silence_seconds * 50)
         if last < count or self._levels.end == 0:
             return False
         rows = np.arange(last - count, last)
-        if (self._levels.at(rows) >= SILENCE_LEVEL).any():
+        if (self._levels.at(rows) >= self._settings.loudness.silence_level).any():
             return False
-        return self._chances.end == 0 or bool(np.median(self._chances_of(rows)) < CERTAIN)
+        return self._chances.end == 0 or bool(np.median(self._chances_of(rows)) < self._settings.loudness.certain)

@@ -24,9 +24,6 @@ SOUNDS: Final = 16  # leading components of the speech features that a speaker's
 MOTION_RATE: Final = 25  # mouth shapes a second
 PAST_FEATURES: Final = 30  # 0.6 s
 FUTURE_FEATURES: Final = BLOCK  # 0.16 s, so that a frame needs one speech block beyond its own
-PRESS: Final = 0.01  # eye distances by which lips that are all but closed are closed further
-PRESS_UNDER: Final = 0.04  # opening over the neutral's at which half of it is left
-PRESS_OVER: Final = 0.015  # over which it goes
 LOOK_AHEAD_SECONDS: Final = SETTLE_SECONDS + 2 * HOP_SECONDS  # audio that must follow a frame before it is shown
 
 
@@ -96,5 +93,7 @@ def pressed(shapes: Array, geometry: Geometry) -> Array:
     Where the opening is at most the neutral's, all of PRESS is taken off it, which draws the lips over each other.
     """
     row = geometry.opening_row()
-    meets = PRESS / (1 + np.exp((shapes @ row - PRESS_UNDER) / PRESS_OVER))
+    meets = geometry.settings.mouths.press / (
+        1 + np.exp((shapes @ row - geometry.settings.mouths.press_under) / geometry.settings.mouths.press_over)
+    )
     return np.asarray(shapes - meets[:, None] * (row / (row @ row)), np.float32)

@@ -8,29 +8,19 @@ Knows nothing of pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.mouth import COMPONENTS, smooth_opening
+from difftalk.settings import Settings
 from difftalk.speech.motion import MOTION_RATE, Heard, opening_of
 from difftalk.speech.offset import best_offset
 
 if TYPE_CHECKING:
     from difftalk.face.mouth import Geometry
-
-
-SHAPE_FRAMES: Final = 300.0  # of film that the motion as it is weighs, in units of its spread
-SOUND_FRAMES: Final = 1000.0  # that having nothing to add to it weighs
-OWN_FRAMES: Final = 100.0  # from which the mean is half the person's own
-SPREAD_FRAMES: Final = 400.0  # from which the components' spreads are
-OPENING_FRAMES: Final = 25.0  # from which the opening's spread is
-LEAST_FRAMES: Final = 75  # from which anything is learnt
-LEAST_R: Final = 0.35  # of the opening, under which the sound is not the mouth's own
-REACH: Final = 10  # frames at 25/s within which the lips may lead or lag the sound
-LEAST_SPREAD: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -47,20 +37,20 @@ class OwnWay:
         return np.asarray(heard.shapes + np.float32(share) * (own - heard.shapes), np.float32)
 
 
-def learn(heard: Heard, shown: NDArray[np.floating], row: NDArray[np.floating]) -> OwnWay:
+def learn(heard: Heard, shown: NDArray[np.floating], row: NDArray[np.floating], settings: Settings) -> OwnWay:
     """From what is heard in a film and what its mouth does, (t, 16), frame by frame. row: (16,) of the opening.
 
     First the person's mean and spreads, and how components go together, the opening's course left as it is; then what
     the sounds add to that; then the opening's spread, which both have made less.
     """
-    turn, rest = _mixed(heard.shapes, shown, row)
-    made, spread = rest + heard.shapes @ turn, np.maximum(shown.std(0), LEAST_SPREAD)
+    turn, rest = _mixed(heard.shapes, shown, row, settings)
+    made, spread = rest + heard.shapes @ turn, np.maximum(shown.std(0), settings.own_way.least_spread)
     sounds, missing = heard.sounds - heard.sounds.mean(0), (shown - made) / spread
-    penalty = SOUND_FRAMES * np.eye(sounds.shape[1])
+    penalty = settings.own_way.sound_frames * np.eye(sounds.shape[1])
     ear = np.linalg.solve(sounds.T @ sounds + penalty, sounds.T @ (missing - missing.mean(0))) * spread
     made = made + sounds @ ear
-    known, opened = _known(len(shown), OPENING_FRAMES), (heard.shapes @ row, shown @ row, made @ row)
-    usual, own, now = (max(float(curve.std()), LEAST_SPREAD) for curve in opened)
+    known, opened = _known(len(shown), settings.own_way.opening_frames), (heard.shapes @ row, shown @ row, made @ row)
+    usual, own, now = (max(float(curve.std()), settings.own_way.least_spread) for curve in opened)
     wider = np.eye(COMPONENTS) + (usual ** (1 - known) * own**known / now - 1) * _onto(row)
     middle = made.mean(0)
     rest = middle + (rest - heard.sounds.mean(0) @ ear - middle) @ wider
@@ -68,17 +58,22 @@ def learn(heard: Heard, shown: NDArray[np.floating], row: NDArray[np.floating]) 
 
 
 def _mixed(
-    heard: NDArray[np.floating], shown: NDArray[np.floating], row: NDArray[np.floating]
+    heard: NDArray[np.floating],
+    shown: NDArray[np.floating],
+    row: NDArray[np.floating],
+    settings: Settings,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turn (16, 16) and rest (16,): in units of both spreads shown = heard (1 + W), but for the opening's course."""
-    known, middle = _known(len(shown), OWN_FRAMES), heard.mean(0)
-    spread, own = (np.maximum(part.std(0), LEAST_SPREAD) for part in (heard, shown))
+    known, middle = _known(len(shown), settings.own_way.own_frames), heard.mean(0)
+    spread, own = (np.maximum(part.std(0), settings.own_way.least_spread) for part in (heard, shown))
     x, y = (heard - middle) / spread, (shown - shown.mean(0)) / own
-    mix = np.eye(COMPONENTS) + np.linalg.solve(x.T @ x + SHAPE_FRAMES * np.eye(COMPONENTS), x.T @ (y - x))
-    part = _known(len(shown), SPREAD_FRAMES)
-    after = spread ** (1 - part) * own**part / np.maximum((x @ mix).std(0), LEAST_SPREAD)
+    mix = np.eye(COMPONENTS) + np.linalg.solve(
+        x.T @ x + settings.own_way.shape_frames * np.eye(COMPONENTS), x.T @ (y - x)
+    )
+    part = _known(len(shown), settings.own_way.spread_frames)
+    after = spread ** (1 - part) * own**part / np.maximum((x @ mix).std(0), settings.own_way.least_spread)
     turn = mix / spread[:, None] * after
-    usual, opened = (max(float((part @ row).std()), LEAST_SPREAD) for part in (heard, shown))
+    usual, opened = (max(float((part @ row).std()), settings.own_way.least_spread) for part in (heard, shown))
     turn = turn @ (np.eye(COMPONENTS) - _onto(row)) + (opened / usual) ** known * _onto(row)
     return turn, middle + known * (shown.mean(0) - middle) - middle @ turn
 
@@ -95,13 +90,13 @@ def _known(frames: int, half: float) -> float:
 def learn_aligned(heard: Heard, shown: NDArray[np.floating], geometry: Geometry) -> OwnWay | None:
     """As `learn`, once sound and lips are brought together. None where they do not go together."""
     truth, made = (smooth_opening(opening_of(np.asarray(s, np.float32), geometry)) for s in (shown, heard.shapes))
-    offset, r = best_offset(truth, made, reach=REACH)
+    offset, r = best_offset(truth, made, reach=geometry.settings.own_way.reach)
     rows = np.arange(len(shown))
     rows = rows[(rows + offset >= 0) & (rows + offset < len(heard))]
-    if r < LEAST_R or len(rows) < LEAST_FRAMES:
+    if r < geometry.settings.own_way.least_r or len(rows) < geometry.settings.own_way.least_frames:
         return None
     there = Heard(heard.shapes[rows + offset], heard.sounds[rows + offset])
-    return learn(there, shown[rows], geometry.opening_row())
+    return learn(there, shown[rows], geometry.opening_row(), geometry.settings)
 
 
 def at_rate(seconds: NDArray[np.floating], shapes: NDArray[np.floating]) -> Array:

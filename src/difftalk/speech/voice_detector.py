@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from difftalk.arrays import SAMPLE_RATE, Array, State
+from difftalk.arrays import Array, State
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph
@@ -19,19 +20,16 @@ if TYPE_CHECKING:
 STEP_SAMPLES: Final = 512
 _BEFORE: Final = 64  # samples before a step that are heard with it
 _STATE: Final = (2, 1, 128)
-_LOUD: Final = 0.1  # root mean square to which the loudest of the last moments is raised
-_LOUD_STEPS: Final = 3 * SAMPLE_RATE // STEP_SAMPLES
-_MOST_GAIN: Final = 100.0
 
 
 class VoiceDetector:
     """Chances of audio that arrives in pieces."""
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    def __init__(self, graph: Graph, settings: Settings) -> None:
+        self._graph, self._settings = graph, settings
         self._state = np.zeros(_STATE, np.float32)
         self._buffer = np.zeros(_BEFORE, np.float32)
-        self._loudness = np.zeros(_LOUD_STEPS, np.float32)
+        self._loudness = np.zeros(self._settings.detector.loud_steps, np.float32)
 
     def push(self, waveform: Array) -> Array:
         """(n,) samples at 16 kHz in [-1, 1] -> (m,) chances in [0, 1] of the steps that are now complete."""
@@ -51,7 +49,9 @@ class VoiceDetector:
 
     def _chance(self, heard: Array) -> float:
         self._loudness = np.append(self._loudness[1:], np.sqrt((heard[_BEFORE:] ** 2).mean()))
-        gain = np.clip(_LOUD / max(float(self._loudness.max()), 1e-6), 1, _MOST_GAIN)
+        gain = np.clip(
+            self._settings.detector.loud / max(float(self._loudness.max()), 1e-6), 1, self._settings.detector.most_gain
+        )
         made = self._graph(input=(heard * np.float32(gain))[None], state=self._state)
         self._state = made["stateN"]
         return float(made["output"][0, 0])

@@ -16,7 +16,6 @@ import numpy as np
 
 from difftalk.arrays import Array, Image, State, joined, part
 from difftalk.face.landmarks import POINTS, UPPER
-from difftalk.face.mouth import Geometry
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
 from difftalk.face.tracker import steady
@@ -27,12 +26,14 @@ from difftalk.media.timeline import shown_rate
 from difftalk.media.video import VideoInfo
 from difftalk.overlap import ahead
 from difftalk.render.cover import Cover
+from difftalk.settings import Settings
 from difftalk.speech.own_way import OwnWay
 from difftalk.talk import keeping
 from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting
 from difftalk.talk.keeping import Kept
 
 if TYPE_CHECKING:
+    from difftalk.model import Model
     from difftalk.speech.loudness import Loudness
 
 BACKWARD_BYTES: Final = 400_000_000  # of pictures held while going backwards
@@ -66,20 +67,22 @@ class Footage(Identity):
     marks: list[Mark]
     times: list[list[float]]
 
-    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+    def shots(
+        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+    ) -> Generator[Shot, None, None]:
         """At its end the video turns round (bounce), starts again (loop), or stays (hold)."""
-        return ahead(self._with_cuts(manner.fit, first))
+        return ahead(self._with_cuts(manner.fit, first, settings))
 
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
         if not self.info.constant_rate:
             return seconds >= heard
         return number >= frame_count(heard, shown_rate(self.info))
 
-    def sitting(self, shot: Shot, geometry: Geometry) -> Sitting | None:
+    def sitting(self, shot: Shot, model: Model) -> Sitting | None:
         sitter = shot.sitter
         if sitter is None:
             return None
-        return Sitting(shot.image, sitter, self.people[sitter.person], geometry, scenery=True)
+        return Sitting(shot.image, sitter, self.people[sitter.person], model.geometry, scenery=True)
 
     def rest(self, count: int) -> Iterator[tuple[Image, float]]:
         """Pictures and times of the frames behind the first `count` that are shown."""
@@ -122,11 +125,11 @@ class Footage(Identity):
             model=kept.facts["model"],
         )
 
-    def _with_cuts(self, fit: str, first: int) -> Generator[Shot, None, None]:
+    def _with_cuts(self, fit: str, first: int, settings: Settings) -> Generator[Shot, None, None]:
         before: Shot | None = None
         start = max(0, first - 1)  # whether the first one follows is known from the one before it
         for number, shot in enumerate(self._in_order(fit, start), start):
-            follows = before is None or _follows(before, shot)
+            follows = before is None or _follows(before, shot, settings)
             if number >= first:
                 yield shot if follows else replace(shot, cut=True)
             before = shot
@@ -233,9 +236,11 @@ def _marks_of(state: State) -> list[Mark]:
     return [Mark(number, seconds, stamp if stamped else None, key) for number, seconds, stamp, key, stamped in columns]
 
 
-def _follows(before: Shot, now: Shot) -> bool:
+def _follows(before: Shot, now: Shot, settings: Settings) -> bool:
     one, other = before.sitter, now.sitter
-    return one is not None and other is not None and one.person == other.person and steady(one.pose, other.pose)
+    return (
+        one is not None and other is not None and one.person == other.person and steady(one.pose, other.pose, settings)
+    )
 
 
 def seconds_beyond(info: VideoInfo, seconds: float) -> float:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from difftalk.arrays import Array, Image
 from difftalk.errors import FaceError, InputError
-from difftalk.face.finder import MIN_EYE_DISTANCE
 from difftalk.face.mouth import Geometry, target_mesh
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
 from difftalk.render.cover import Cover, Lookout
 from difftalk.render.drawing import Choice
 from difftalk.render.references import Person, Reference, Scene
+from difftalk.settings import Settings
 from difftalk.talk import keeping
 from difftalk.talk.keeping import Kept
 
@@ -118,8 +118,10 @@ class Sitting:
 
     def choose(self, shape: Array, before: Choice | None) -> Choice:
         turn = self.sitter.pose.turn
-        reference = self.who.reference_for(turn, 0 if before is None else before.reference)
-        return Choice(reference, self.who.mouth_for(shape, turn, None if before is None else before.mouth))
+        reference = self.who.reference_for(turn, 0 if before is None else before.reference, self.geometry.settings)
+        return Choice(
+            reference, self.who.mouth_for(shape, turn, None if before is None else before.mouth, self.geometry.settings)
+        )
 
     def references(self, choice: Choice) -> tuple[Reference, Reference]:
         return self.who.references[choice.reference], self.who.mouths[choice.mouth]
@@ -148,7 +150,9 @@ class Identity(ABC):
     model: str = field(default="", kw_only=True)
 
     @abstractmethod
-    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
+    def shots(
+        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+    ) -> Generator[Shot, None, None]:
         """The frames from number `first` on, without end, made a little ahead. loudness: of what is said in them."""
 
     @abstractmethod
@@ -156,7 +160,7 @@ class Identity(ABC):
         """Whether so many seconds of audio have no frame of this number, or at this time."""
 
     @abstractmethod
-    def sitting(self, shot: Shot, geometry: Geometry) -> Sitting | None:
+    def sitting(self, shot: Shot, model: Model) -> Sitting | None:
         """The shot as it is drawn; None where it is passed through."""
 
     @abstractmethod
@@ -190,14 +194,15 @@ class Identity(ABC):
             raise InputError(f"{file}: {error}") from None
 
 
-def check_size(path: Path, eye_distance: float) -> None:
-    if eye_distance < MIN_EYE_DISTANCE:
+def check_size(path: Path, eye_distance: float, settings: Settings) -> None:
+    least = settings.finding.min_eye_distance
+    if eye_distance < least:
         raise FaceError(
-            f"{path}: the eyes are {eye_distance:.0f} px apart; at least {MIN_EYE_DISTANCE:.0f} are needed; "
+            f"{path}: the eyes are {eye_distance:.0f} px apart; at least {least:.0f} are needed; "
             "come nearer, or give more pixels"
         )
 
 
 def lookout_of(model: Model) -> Lookout | None:
     """None where the model's folder has no net for it: then nothing is taken to lie before a face."""
-    return Lookout(model.graph("cover")) if "cover" in model.graphs else None
+    return Lookout(model.graph("cover"), model.settings) if "cover" in model.graphs else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +16,7 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array, Image
 from difftalk.face.landmarks import LOWER_LIDS, UPPER_LIDS
 from difftalk.face.space import EYE_DISTANCE, Alignment
-
-SWAY: Final = 0.055  # eye distances: largest shift of the head, below 3 % of a face's width
-NOD: Final = 0.025  # eye distances: the head goes down with emphasis
-ROLL: Final = 1.2  # degrees
-ZOOM: Final = 0.008
-PERIODS: Final = (3.1, 5.3, 8.9)  # seconds
-BLINK_SECONDS: Final = (0.08, 0.05, 0.14)  # closing, closed, opening
-BLINK_GAP: Final = (2.2, 5.5)  # seconds between blinks
-BLINK_DEPTH: Final = 0.92
-LID_ROOM: Final = 0.16  # eye distances above the lid's edge from which its skin is drawn down
-HEAD_CENTRE: Final = (128.0, 130.0)  # px, aligned: middle of what moves rigidly
-HEAD_SIZE: Final = (118.0, 140.0)  # px, aligned: half axes of what moves rigidly
-FADE: Final = 1.9  # the motion is nothing at so many times those axes
+from difftalk.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -40,21 +27,26 @@ class Life:
     points: Array  # (478, 3) source pixels
     amount: float
     seed: int
+    settings: Settings
 
     def frame(self, image: Image, seconds: float, emphasis: float = 0.0) -> tuple[Image, Alignment]:
         """The picture at a time, and the alignment that goes with it. emphasis: of the speech, -1 to 1: a nod."""
         if self.amount == 0:
             return image, self.alignment
         closed = self._closed(seconds)
-        lidded = _close_lids(image, self.points, BLINK_DEPTH * closed) if closed > 0.02 else image
+        lidded = (
+            _close_lids(image, self.points, self.settings.life.blink_depth * closed, self.settings)
+            if closed > 0.02
+            else image
+        )
         return self._moved(lidded, seconds, emphasis)
 
     def _closed(self, seconds: float) -> float:
         """How far the lids are down at a time, 0 to 1."""
         rng, at = np.random.default_rng((self.seed, 1)), 0.0
-        closing, shut, opening = BLINK_SECONDS
+        closing, shut, opening = self.settings.life.blink_seconds
         while at < seconds + 1:
-            at += float(rng.uniform(*BLINK_GAP))
+            at += float(rng.uniform(*self.settings.life.blink_gap))
             since = seconds - at
             if 0 <= since < closing + shut + opening:
                 if since < closing:
@@ -64,8 +56,8 @@ class Life:
 
     def _sway(self, seconds: float) -> NDArray[np.float64]:
         """x, y, roll, zoom at a time, each in [-1, 1], 0 at the start."""
-        phases = np.random.default_rng((self.seed, 2)).uniform(0, 2 * np.pi, (4, len(PERIODS)))
-        angles = 2 * np.pi / np.array(PERIODS)
+        phases = np.random.default_rng((self.seed, 2)).uniform(0, 2 * np.pi, (4, len(self.settings.life.periods)))
+        angles = 2 * np.pi / np.array(self.settings.life.periods)
         wave = (np.sin(angles * seconds + phases) - np.sin(phases)).mean(1) / 2
         return np.asarray(wave * self.amount)
 
@@ -74,16 +66,19 @@ class Life:
 
         x, y, roll, zoom = self._sway(seconds)
         # a similarity S of the aligned space about the head's middle; the moved alignment is A after S was undone
-        k, angle = 1 + ZOOM * zoom, np.radians(ROLL * roll)
+        k, angle = 1 + self.settings.life.zoom * zoom, np.radians(self.settings.life.roll * roll)
         turn = k * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        nod = NOD * self.amount * emphasis
-        centre, shift = np.array(HEAD_CENTRE), EYE_DISTANCE * np.array([SWAY * x, 0.6 * SWAY * y + nod])
+        nod = self.settings.life.nod * self.amount * emphasis
+        centre, shift = (
+            np.array(self.settings.life.head_centre),
+            EYE_DISTANCE * np.array([self.settings.life.sway * x, 0.6 * self.settings.life.sway * y + nod]),
+        )
         undo = np.linalg.inv(turn)
         undo_shift = centre - undo @ (centre + shift)
         linear = undo @ self.alignment.matrix[:, :2]
         moved = Alignment(np.concatenate([linear, (undo @ self.alignment.matrix[:, 2] + undo_shift)[:, None]], 1))
         height, width = image.shape[:2]
-        grid = _field(self.alignment, undo, undo_shift, (height, width))
+        grid = _field(self.alignment, undo, undo_shift, (height, width), self.settings)
         where = cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)
         cv2.add(where, _places(height, width), dst=where)
         out = cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
@@ -102,7 +97,11 @@ def _ease(share: float) -> float:
 
 
 def _field(
-    alignment: Alignment, undo: NDArray[np.float64], undo_shift: NDArray[np.float64], size: tuple[int, int]
+    alignment: Alignment,
+    undo: NDArray[np.float64],
+    undo_shift: NDArray[np.float64],
+    size: tuple[int, int],
+    settings: Settings,
 ) -> Array:
     """Where each pixel comes from, minus itself, on a coarse grid of the source."""
     height, width = size
@@ -111,31 +110,38 @@ def _field(
     source = np.stack([(x + 0.5) * width / columns - 0.5, (y + 0.5) * height / rows - 0.5], -1)
     aligned = source @ alignment.matrix[:, :2].T + alignment.matrix[:, 2]
     delta = (aligned @ undo.T + undo_shift - aligned) @ alignment.inverse[:, :2].T
-    reach = np.linalg.norm((aligned - np.array(HEAD_CENTRE)) / np.array(HEAD_SIZE), axis=-1)
-    weight = np.clip((FADE - reach) / (FADE - 1), 0, 1)
+    reach = np.linalg.norm((aligned - np.array(settings.life.head_centre)) / np.array(settings.life.head_size), axis=-1)
+    weight = np.clip((settings.life.fade - reach) / (settings.life.fade - 1), 0, 1)
     edge = np.minimum.reduce([source[..., 0], width - 1 - source[..., 0], source[..., 1], height - 1 - source[..., 1]])
     weight = weight * weight * (3 - 2 * weight) * np.clip((edge - edge.min()) / (0.04 * max(size)), 0, 1)
     return np.asarray(delta * weight[..., None], np.float32)
 
 
-def _close_lids(image: Image, points: Array, closed: float) -> Image:
+def _close_lids(image: Image, points: Array, closed: float, settings: Settings) -> Image:
     """Draws the skin of both upper lids down by `closed` of the eye's opening."""
     out = image.copy()
     for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
         _close_lid(
-            out, image, points[list(upper), :2].astype(np.float64), points[list(lower), :2].astype(np.float64), closed
+            out,
+            image,
+            points[list(upper), :2].astype(np.float64),
+            points[list(lower), :2].astype(np.float64),
+            closed,
+            settings,
         )
     return out
 
 
-def _close_lid(out: Image, image: Image, upper: NDArray[np.float64], lower: NDArray[np.float64], closed: float) -> None:
+def _close_lid(
+    out: Image, image: Image, upper: NDArray[np.float64], lower: NDArray[np.float64], closed: float, settings: Settings
+) -> None:
     import cv2
 
     first, last = upper[0], upper[-1]
     along = (last - first) / max(float(np.linalg.norm(last - first)), 1e-6)
     down = np.array([-along[1], along[0]])
     width = float(np.linalg.norm(last - first))
-    room = LID_ROOM * width / 0.42  # an eye is about 0.42 eye distances wide
+    room = settings.life.lid_room * width / 0.42  # an eye is about 0.42 eye distances wide
     box = np.concatenate([upper - room * down, lower + 0.1 * width * down])
     x0, y0 = np.maximum(np.floor(box.min(0)).astype(int) - 1, 0)
     x1, y1 = np.minimum(np.ceil(box.max(0)).astype(int) + 2, [image.shape[1], image.shape[0]])

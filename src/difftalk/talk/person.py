@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,12 @@ from difftalk.arrays import Array
 from difftalk.face.mouth import Geometry, lip_height, neutral_of_clip, opening
 from difftalk.face.tracker import Followed
 from difftalk.render.cover import Cover, filled_in
-from difftalk.render.references import MAX_MOUTHS, Person, Reference, Way, way_of
+from difftalk.render.references import Person, Reference, Way, way_of
+from difftalk.settings import Settings
 
 if TYPE_CHECKING:
     from difftalk.face.recognition import Run
 
-TURN_BIN: Final = 8.0  # degrees of yaw and of pitch that a reference stands for
-MAX_REFERENCES: Final = 8
-COVERED_RANK: Final = 1000.0  # behind any frame that shows the face alone
-FIRST_SHAPES: Final = 8  # frames, all of which count for the neutral
-
-NEAR_CHANGE: Final = 12  # frames before and after one face becomes another in which both may be seen
 
 Bin = tuple[int, int]  # of yaw and pitch
 
@@ -58,6 +53,7 @@ class Candidates:
     Not the most closed lips: lips that are pressed together are rolled in, and their colour is gone.
     """
 
+    settings: Settings
     count: int = 0
     shapes: list[Array] = field(default_factory=list)  # (478, 3) pose-free, for the neutral
     closed: dict[Bin, _Closed] = field(default_factory=dict)
@@ -80,20 +76,22 @@ class Candidates:
         other.
         """
         assert frame.pose is not None
-        if for_neutral or len(self.shapes) < FIRST_SHAPES:
+        if for_neutral or len(self.shapes) < self.settings.people.first_shapes:
             self.shapes.append(free.astype(np.float32))
         self.count += 1
-        yaw, pitch = (round(angle / TURN_BIN) for angle in frame.pose.turn)
+        yaw, pitch = (round(angle / self.settings.people.turn_bin) for angle in frame.pose.turn)
         self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
         best, wide = self.closed.get((yaw, pitch)), float(opening(free))
-        behind = 0 if cover is None and not mixed else COVERED_RANK
+        behind = 0 if cover is None and not mixed else self.settings.people.covered_rank
         rank = wide - lip_height(free) + behind
         if best is None or rank < best.rank:
-            self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame, cover))
-        way, away = way_of(free), float(np.linalg.norm(frame.pose.turn)) + behind
+            self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame, cover, self.settings))
+        way, away = way_of(free, self.settings), float(np.linalg.norm(frame.pose.turn)) + behind
         self.openings[way] = self.openings.get(way, 0) + 1
         if way not in self.opened or away < self.opened[way].away:
-            self.opened[way] = _Mouth(away, frame.pose.turn, free.astype(np.float32), _reference(frame, cover))
+            self.opened[way] = _Mouth(
+                away, frame.pose.turn, free.astype(np.float32), _reference(frame, cover, self.settings)
+            )
 
     def merge(self, other: Candidates) -> None:
         """As if the other's frames had been offered as well."""
@@ -110,11 +108,15 @@ class Candidates:
 
     def person(self, geometry: Geometry) -> Person:
         """From the commonest turns of the head and ways of opening the mouth."""
-        turns = [turn for turn in self.counts if self.closed[turn].rank < COVERED_RANK] or list(self.counts)
-        ways = [way for way in self.openings if self.opened[way].away < COVERED_RANK] or list(self.openings)
-        turns = sorted(turns, key=lambda turn: -self.counts[turn])[:MAX_REFERENCES]
-        ways = sorted(ways, key=lambda way: -self.openings[way])[:MAX_MOUTHS]
-        neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes)))
+        turns = [turn for turn in self.counts if self.closed[turn].rank < self.settings.people.covered_rank] or list(
+            self.counts
+        )
+        ways = [way for way in self.openings if self.opened[way].away < self.settings.people.covered_rank] or list(
+            self.openings
+        )
+        turns = sorted(turns, key=lambda turn: -self.counts[turn])[: self.settings.people.max_references]
+        ways = sorted(ways, key=lambda way: -self.openings[way])[: self.settings.references.max_mouths]
+        neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes), self.settings))
         return Person(
             neutral,
             [self.closed[turn].reference for turn in turns],
@@ -125,11 +127,11 @@ class Candidates:
         )
 
 
-def _reference(frame: Followed, cover: Cover | None) -> Reference:
+def _reference(frame: Followed, cover: Cover | None, settings: Settings) -> Reference:
     assert frame.face is not None
     assert frame.alignment is not None
-    image = frame.image if cover is None else filled_in(frame.image, cover)
-    return Reference.of(image, frame.alignment, frame.face.points).kept()
+    image = frame.image if cover is None else filled_in(frame.image, cover, settings)
+    return Reference.of(image, frame.alignment, frame.face.points).kept(settings)
 
 
 @dataclass
@@ -139,6 +141,7 @@ class People:
     So a run of which it is not clear whose it is has nothing but its own frames.
     """
 
+    settings: Settings
     known: list[tuple[Run, Candidates]] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)  # a run's id -> number of its person
     _open: list[tuple[Run, Candidates]] = field(
@@ -152,7 +155,7 @@ class People:
                 return candidates
         if len(self._open) > 1:
             self._settle(*self._open.pop(0))
-        self._open.append((run, Candidates()))
+        self._open.append((run, Candidates(self.settings)))
         return self._open[-1][1]
 
     def finish(self) -> None:
@@ -161,7 +164,7 @@ class People:
         self._open = []
 
     def _settle(self, run: Run, candidates: Candidates) -> None:
-        number = run.nearest([known for known, _ in self.known])
+        number = run.nearest([known for known, _ in self.known], self.settings)
         if number is None:
             self.numbers[id(run)] = len(self.known)
             self.known.append((run.copy(), candidates))
@@ -187,10 +190,14 @@ class Offers:
     Holds NEAR_CHANGE frames: so late is it known that one person becomes another.
     """
 
-    people: People = field(default_factory=People)
+    settings: Settings
+    people: People = field(init=False)
     _waiting: deque[_Offer] = field(default_factory=deque)
     _run: Run | None = None
     _near: int = 0  # of the frames to come, so many are near a change
+
+    def __post_init__(self) -> None:
+        self.people = People(self.settings)
 
     def take(
         self,
@@ -210,10 +217,10 @@ class Offers:
         if changed:
             while self._waiting:
                 self._pass_on(mixed=not cut)
-            self._near = 0 if cut else NEAR_CHANGE
+            self._near = 0 if cut else self.settings.people.near_change
         self._run = run
         self._waiting.append(_Offer(run, frame, free, for_neutral, cover))
-        if self._near > 0 or len(self._waiting) > NEAR_CHANGE:
+        if self._near > 0 or len(self._waiting) > self.settings.people.near_change:
             self._pass_on(mixed=self._near > 0)
             self._near = max(0, self._near - 1)
         return changed and not cut

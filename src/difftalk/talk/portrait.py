@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from difftalk.arrays import Array, Image, joined, part
 from difftalk.errors import FaceError, InputError
-from difftalk.face.finder import MAX_YAW, MIN_EYE_DISTANCE, Face, roi_of
+from difftalk.face.finder import Face, roi_of
 from difftalk.face.mouth import Geometry
 from difftalk.face.pose import Pose
 from difftalk.face.space import align
@@ -27,6 +27,7 @@ from difftalk.media.picture import Picture
 from difftalk.overlap import DEPTH, made_ahead
 from difftalk.render.cover import Cover, filled_in
 from difftalk.render.references import Person, Reference
+from difftalk.settings import Settings
 from difftalk.speech.listener import look_ahead_of
 from difftalk.talk import keeping
 from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting, check_size, lookout_of
@@ -36,13 +37,6 @@ from difftalk.talk.life import Life
 if TYPE_CHECKING:
     from difftalk.model import Model
     from difftalk.speech.loudness import Loudness
-
-SMALL_EYES: Final = 32.0  # px apart: a picture with a small face is shrunk to this
-LARGEST: Final = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
-
-
-HEARD_MARGIN: Final = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
-NOD_BEGINS: Final = 1.0  # seconds within which a still begins to nod
 
 
 @dataclass(frozen=True)
@@ -54,20 +48,24 @@ class Portrait(Identity):
     pose: Pose
     cover: Cover | None = None
 
-    def shots(self, manner: Manner, loudness: Loudness, first: int = 0) -> Generator[Shot, None, None]:
-        life = Life(self.people[0].references[0].alignment, self.points, manner.head_motion, manner.seed)
+    def shots(
+        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+    ) -> Generator[Shot, None, None]:
+        life = Life(
+            self.people[0].references[0].alignment, self.points, manner.head_motion, manner.seed, settings=settings
+        )
         return made_ahead(
-            partial(self._shot, life, float(number / manner.frame_rate), _nod(manner, loudness, number))
+            partial(self._shot, life, float(number / manner.frame_rate), _nod(manner, loudness, number, settings))
             for number in itertools.count(first)
         )
 
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
         return number >= frame_count(heard, manner.frame_rate)
 
-    def sitting(self, shot: Shot, geometry: Geometry) -> Sitting | None:
+    def sitting(self, shot: Shot, model: Model) -> Sitting | None:
         if shot.sitter is None:
             return None
-        return Sitting(shot.image, shot.sitter, self.people[0], geometry, scenery=False)
+        return Sitting(shot.image, shot.sitter, self.people[0], model.geometry, scenery=False)
 
     def kept(self) -> Kept:
         images = keeping.Pictures()
@@ -104,13 +102,13 @@ class Portrait(Identity):
         return Shot(image, seconds, Sitter(self.pose, life.alignment, self.points, placed=placed, cover=cover))
 
 
-def _nod(manner: Manner, loudness: Loudness, number: int) -> float:
+def _nod(manner: Manner, loudness: Loudness, number: int, settings: Settings) -> float:
     """How far a frame nods. Made up to DEPTH frames ahead: so much audio has been heard by then, in any pieces."""
     if number <= DEPTH:
         return 0.0
     seconds = float(number / manner.frame_rate)
-    heard = float((number - DEPTH) / manner.frame_rate) + look_ahead_of("denoiser") - HEARD_MARGIN
-    return loudness.emphasis(seconds, heard) * min(1.0, seconds / NOD_BEGINS)
+    heard = float((number - DEPTH) / manner.frame_rate) + look_ahead_of("denoiser") - settings.still.heard_margin
+    return loudness.emphasis(seconds, heard) * min(1.0, seconds / settings.still.nod_begins)
 
 
 def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
@@ -119,29 +117,31 @@ def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
     size: long side to which a larger picture is shrunk, but not so far that a small face is lost: it keeps up to
     SMALL_EYES, and what is then longer than LARGEST and `size` is cut to the face's surroundings. None keeps it all.
     """
+    settings = model.settings
     whole, path = picture.read(source), Path(picture.name_of(source))
     image, notes = _shrunk(whole, size)
     found = model.face_finder.find(image, patient=False)
-    if found and found[0].face.eye_distance >= MIN_EYE_DISTANCE:
+    if found and found[0].face.eye_distance >= settings.finding.min_eye_distance:
         face = found[0].face
     else:
         found = model.face_finder.find(whole)
         if not found:
             raise FaceError(
                 f"{path}: no face found; give a picture of a face that looks towards the camera, its eyes at least "
-                f"{MIN_EYE_DISTANCE:.0f} px apart"
+                f"{settings.finding.min_eye_distance:.0f} px apart"
             )
         face = found[0].face
-        check_size(path, face.eye_distance)
-        image, face, notes = _of_small_face(whole, face, model, size)
+        check_size(path, face.eye_distance, settings)
+        image, face, notes = _of_small_face(whole, face, model, size, settings)
     if picture.moves(source):
         notes.append("a moving picture: took its first frame; dub takes them all")
     if len(found) > 1:
         x, y = (round(v) for v in roi_of(face.points)[:2])
         notes.append(f"{len(found)} faces: took the largest, at x {x}, y {y}")
     pose = model.geometry.pose(face.points)
-    if abs(pose.yaw) > MAX_YAW:
-        raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {MAX_YAW:.0f} are allowed")
+    most = settings.finding.max_yaw
+    if abs(pose.yaw) > most:
+        raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {most:.0f} are allowed")
     free = pose.remove(face.points)
     neutral = model.geometry.neutral_of_still(free, model.face_finder.blendshapes(face.points))
     lookout = lookout_of(model)
@@ -153,7 +153,7 @@ def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
         if cover.hides_mouth
         else "something lies before the lower face; it stays there, and what is behind it is guessed"
     )
-    one = portrayed(path, filled_in(image, cover), face.points, neutral, model.geometry, notes)
+    one = portrayed(path, filled_in(image, cover, settings), face.points, neutral, model.geometry, notes)
     return replace(one, image=image, cover=cover, model=model.hash)
 
 
@@ -180,15 +180,17 @@ def _shrunk(image: Image, size: int | None) -> tuple[Image, list[str]]:
     return np.asarray(cv2.resize(image, after, interpolation=cv2.INTER_AREA), np.uint8), [note]
 
 
-def _of_small_face(whole: Image, face: Face, model: Model, size: int | None) -> tuple[Image, Face, list[str]]:
+def _of_small_face(
+    whole: Image, face: Face, model: Model, size: int | None, settings: Settings
+) -> tuple[Image, Face, list[str]]:
     """As much of a picture as is worth drawing for its face, which a picture of `size` is too small for."""
     if size is None:
         return whole, face, []
-    image, notes = _shrunk(whole, max(size, ceil(max(whole.shape) * SMALL_EYES / face.eye_distance)))
+    image, notes = _shrunk(whole, max(size, ceil(max(whole.shape) * settings.still.small_eyes / face.eye_distance)))
     points = face.points * (image.shape[1] / whole.shape[1])
     height, width = image.shape[:2]
-    if max(height, width) > max(size, LARGEST):
-        image, corner = _around(image, points, max(size, LARGEST))
+    if max(height, width) > max(size, settings.still.largest):
+        image, corner = _around(image, points, max(size, settings.still.largest))
         points = points - corner
         notes = [
             f"cut to {image.shape[1]} x {image.shape[0]} px about the face; `size={max(height, width)}` keeps more of "
@@ -196,7 +198,7 @@ def _of_small_face(whole: Image, face: Face, model: Model, size: int | None) -> 
         ]
     if image is not whole:
         face = model.face_finder.mesh(image, roi_of(points))
-    if face.eye_distance < SMALL_EYES * 1.1:
+    if face.eye_distance < settings.still.small_eyes * 1.1:
         notes.append(f"the face is small, eyes {face.eye_distance:.0f} px apart; crop the picture for a closer view")
     return image, face, notes
 

@@ -89,7 +89,9 @@ class Session:
     def _frames(self) -> Iterator[TalkingFrame]:
         while True:
             if self._shots is None:
-                self._shots = self._identity.shots(self._manner, self._voice.loudness, self._number)
+                self._shots = self._identity.shots(
+                    self._manner, self._voice.loudness, self._model.settings, self._number
+                )
             shot = self._next = self._next or next(self._shots)
             heard = self._samples / SAMPLE_RATE
             if self._ended and self._identity.is_over(self._manner, self._number, shot.seconds, heard):
@@ -102,7 +104,7 @@ class Session:
             yield frame
 
     def _frame(self, shot: Shot) -> TalkingFrame:
-        sitting = self._identity.sitting(shot, self._model.geometry)
+        sitting = self._identity.sitting(shot, self._model)
         if sitting is None:
             self._drawing.reset()
             return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
@@ -110,7 +112,10 @@ class Session:
         sitter = sitting.sitter
         image = shown.drawn.onto(shot.image, sitter.placed or sitter.alignment, shown.reference)
         return TalkingFrame(
-            put_before(image, shot.image, sitter.cover), shot.seconds, drawn=True, heard=self._voice.heard
+            put_before(image, shot.image, sitter.cover, self._model.settings),
+            shot.seconds,
+            drawn=True,
+            heard=self._voice.heard,
         )
 
     def close(self) -> None:

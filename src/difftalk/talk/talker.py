@@ -41,7 +41,6 @@ from difftalk.talk.portrait import of_still
 from difftalk.talk.session import Session, TalkingFrame
 from difftalk.talk.watching import of_video
 
-STILL_SIZE: Final = 1080  # px: long side of an animated still unless told otherwise
 PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
@@ -103,19 +102,19 @@ class Talker:
         self.model.save(folder)
 
     def identity(
-        self, source: Picture | BinaryIO, *, size: int | None = STILL_SIZE, progress: Progress | None = None
+        self, source: Picture | BinaryIO, *, size: int | None = None, progress: Progress | None = None
     ) -> Identity:
         """Who speaks, from a portrait or a video. Raises InputError, FaceError.
 
-        source: a path; a portrait also as a binary file object, a PIL image or RGB, uint8 (height, width, 3). size:
-        long side to which a larger portrait is shrunk; see `of_still` for one whose face is small.
+        source: a path; a portrait also as a binary file object, a PIL image or RGB, uint8 (height, width, 3). size: px,
+        long side to which a larger portrait is shrunk; the settings' unless told. See `of_still` for small faces.
         """
         given = inputs.picture_of(source)
         if isinstance(given, Path | str):
             container.check_file(given)
             if not picture.is_still(given):
                 return of_video(Path(given), self.model, progress=progress)
-        return of_still(given, self.model, size=size)
+        return of_still(given, self.model, size=size or self.model.settings.still.size)
 
     def session(
         self,
@@ -161,7 +160,7 @@ class Talker:
         sound: Sound,
         out: Out,
         *,
-        size: int = STILL_SIZE,
+        size: int | None = None,
         head_motion: float = 1.0,
         overwrite: bool = False,
         progress: Progress | None = None,
@@ -173,6 +172,7 @@ class Talker:
         the video when it is whole.
         """
         began = time.monotonic()
+        size = self.model.settings.still.size if size is None else size
         if not 64 <= size <= 8192:
             raise InputError(f"`size` was {size}; allowed are 64 to 8192 px")
         replace(self._manner, head_motion=head_motion)  # says at once what is not allowed

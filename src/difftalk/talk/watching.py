@@ -16,7 +16,6 @@ import numpy as np
 
 from difftalk.arrays import SAMPLE_RATE, Array, Image
 from difftalk.errors import FaceError, InputError, MediaError
-from difftalk.face.finder import MAX_YAW
 from difftalk.face.landmarks import CHIN, LIPS, UPPER
 from difftalk.face.recognition import Recogniser, Run, is_cut, runs
 from difftalk.face.space import ALIGNED_SIZE, EYE_LINE, REGION_X, REGION_Y
@@ -27,45 +26,39 @@ from difftalk.media.timeline import repeats_note, timeline
 from difftalk.overlap import ahead
 from difftalk.progress import Progress
 from difftalk.render.cover import Cover, Lookout, mouth_hidden, settled
+from difftalk.settings import Settings
 from difftalk.speech.listener import listened
 from difftalk.speech.own_way import OwnWay, at_rate, learn_aligned
 from difftalk.talk.footage import Footage, Tracked
 from difftalk.talk.identity import check_size, lookout_of
-from difftalk.talk.person import NEAR_CHANGE, Offers, People
+from difftalk.talk.person import Offers, People
 
 if TYPE_CHECKING:
     from difftalk.model import Model
 
-BLENDED: Final = 5  # frames before and after one face becomes another that are passed through: no mouth fits them
-NEUTRAL_FRAMES: Final = 1500  # of a video, from which its neutral is taken
-JAW_MARGIN: Final = 8.0  # px, aligned: between the source's own chin and the region's border
-MIN_ZOOM: Final = 0.6
-OWN_SECONDS: Final = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
-WARY: Final = 8  # frames for which what was before the face may not be quite gone
-SEEN_FRAMES: Final = 6  # from which somebody is spoken of
-ZOOM_REACH: Final = 12  # frames before and after one that needs a larger mask over which it grows
 MOUTH: Final = np.concatenate([LIPS, CHIN])
 
 
 def of_video(path: Path, model: Model, *, progress: Progress | None = None) -> Footage:
     """The identity of a video, read once. progress: "looking", frames done, frames in all."""
+    settings = model.settings
     if picture.is_still(path):
         raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
     info = video.probe(path)
-    tracker, offers = Tracker(model.face_finder), Offers()
+    tracker, offers = Tracker(model.face_finder), Offers(model.settings)
     tracked: list[tuple[Tracked | None, Run | None]] = []
     distances: list[float] = []
     mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
-    every = max(1, info.frame_count // NEUTRAL_FRAMES)
+    every = max(1, info.frame_count // settings.watching.neutral_frames)
     marks: list[Mark] = []
     damaged: list[float] = []
-    followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical)
+    followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical, settings)
     before: tuple[int, Followed] | None = None  # the last frame that shows somebody, and its number
     dissolves: list[int] = []  # first frames of those who come out of one
-    lookout, lately = lookout_of(model), deque[Cover | None](maxlen=WARY)
+    lookout, lately = lookout_of(model), deque[Cover | None](maxlen=settings.watching.wary)
     recogniser = Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
-    for frame, run in runs(followed, recogniser):
-        found = _tracked(frame, lookout) if run is not None else None
+    for frame, run in runs(followed, recogniser, settings):
+        found = _tracked(frame, lookout, settings) if run is not None else None
         tracked.append((found, run))
         if found is not None and frame.face is not None:
             distances.append(frame.face.eye_distance)
@@ -74,10 +67,10 @@ def of_video(path: Path, model: Model, *, progress: Progress | None = None) -> F
             free = found.pose.remove(frame.face.points)
             cover = next((cover for cover in reversed(lately) if cover is not None), None)
             number = len(tracked) - 1
-            cut = before is not None and _parted(*before, number, frame)
+            cut = before is not None and _parted(*before, number, frame, settings)
             if offers.take(run, frame, free, for_neutral=len(tracked) % every == 0, cover=cover, cut=cut):
                 dissolves.append(number)
-            if frame.seconds < OWN_SECONDS:
+            if frame.seconds < settings.watching.own_seconds:
                 mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
         if run is not None:
             before = len(tracked) - 1, frame
@@ -87,31 +80,35 @@ def of_video(path: Path, model: Model, *, progress: Progress | None = None) -> F
         raise FaceError(
             f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
         )
-    check_size(path, float(np.median(distances)))
+    check_size(path, float(np.median(distances)), settings)
     people = offers.finish()
     seen = [candidates.person(model.geometry) for _, candidates in people.known]
     frames = _uncovered(
-        [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked]
+        [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked],
+        settings,
     )
     for number in dissolves:
-        for near in range(max(0, number - BLENDED), min(len(frames), number + BLENDED)):
-            frames[near] = None
+        beside = slice(max(0, number - settings.watching.blended), number + settings.watching.blended)
+        frames[beside] = [None] * len(frames[beside])
     own_way = None
     if len(seen) == 1:
         own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
     times = timeline(info, [mark.seconds for mark in marks])
-    notes = [*_notes(people, tracker.faces_seen, frames, damaged), *repeats_note(info, times)]
-    return Footage(path, seen, info, _enlarged(frames), marks, times, notes=notes, own_way=own_way, model=model.hash)
+    notes = [*_notes(people, tracker.faces_seen, frames, damaged, settings), *repeats_note(info, times)]
+    enlarged = _enlarged(frames, settings)
+    return Footage(path, seen, info, enlarged, marks, times, notes=notes, own_way=own_way, model=model.hash)
 
 
-def _parted(last: int, before: Followed, number: int, now: Followed) -> bool:
+def _parted(last: int, before: Followed, number: int, now: Followed, settings: Settings) -> bool:
     """Whether two frames, of these numbers, with none between that shows somebody, are of different pictures."""
-    return is_cut(before, now) if number - last == 1 else number - last > NEAR_CHANGE
+    return is_cut(before, now, settings) if number - last == 1 else number - last > settings.people.near_change
 
 
-def _notes(people: People, faces: int, frames: list[Tracked | None], damaged: list[float]) -> list[str]:
+def _notes(
+    people: People, faces: int, frames: list[Tracked | None], damaged: list[float], settings: Settings
+) -> list[str]:
     notes = [f"up to {faces} faces: took the largest"] if faces > 1 else []
-    several = sum(1 for _, candidates in people.known if candidates.count >= SEEN_FRAMES)
+    several = sum(1 for _, candidates in people.known if candidates.count >= settings.watching.seen_frames)
     if several > 1:
         notes.append(f"{several} people one after the other: each is drawn from their own frames, all of them speak")
     if damaged:
@@ -127,11 +124,12 @@ def _own_way(path: Path, model: Model, mouths: list[tuple[float, Array]], rest: 
 
     None where there are none in its first minute, or sound and mouths do not go together.
     """
+    settings = model.settings
     if not mouths:
         return None
     seconds, shown = np.array([time for time, _ in mouths]), np.stack([shape for _, shape in mouths]) - rest
     try:
-        waveform = audio.read(path, from_video_start=True)[: round(OWN_SECONDS * SAMPLE_RATE)]
+        waveform = audio.read(path, from_video_start=True)[: round(settings.watching.own_seconds * SAMPLE_RATE)]
     except MediaError:
         return None
     return learn_aligned(listened(waveform, model), at_rate(seconds, shown), model.geometry)
@@ -146,49 +144,56 @@ def _pictures(path: Path, marks: list[Mark], damaged: list[float]) -> Generator[
         yield frame.image, frame.seconds
 
 
-def _tracked(frame: Followed, lookout: Lookout | None) -> Tracked | None:
+def _tracked(frame: Followed, lookout: Lookout | None, settings: Settings) -> Tracked | None:
     """None for a frame that is passed through: no face, turned away, or the mouth outside the picture."""
-    if frame.face is None or frame.pose is None or frame.alignment is None or abs(frame.pose.yaw) > MAX_YAW:
+    if (
+        frame.face is None
+        or frame.pose is None
+        or frame.alignment is None
+        or abs(frame.pose.yaw) > settings.finding.max_yaw
+    ):
         return None
     mouth = frame.face.points[LIPS, :2]
     height, width = frame.image.shape[:2]
     if (mouth < 0).any() or (mouth > np.array([width, height])).any():
         return None
-    zoom = _zoom_needed(frame.alignment.points(frame.face.points)[MOUTH, :2])
+    zoom = _zoom_needed(frame.alignment.points(frame.face.points)[MOUTH, :2], settings)
     cover = lookout(frame.image, frame.alignment, frame.face.points) if lookout is not None else None
     hidden = cover is not None and cover.hides_mouth
     return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], zoom, cover=cover, mouth_hidden=hidden)
 
 
-def _uncovered(frames: list[Tracked | None]) -> list[Tracked | None]:
+def _uncovered(frames: list[Tracked | None], settings: Settings) -> list[Tracked | None]:
     """The frames with their covers as they last.
 
     A person of number -1 was never seen with the mouth uncovered; it stays hidden.
     """
     found = [None if frame is None else frame.cover for frame in frames]
-    covers = settled(found, [None if frame is None else frame.alignment for frame in frames])
+    covers = settled(found, [None if frame is None else frame.alignment for frame in frames], settings)
     return [
         None if frame is None else replace(frame, cover=cover, mouth_hidden=bool(hidden) or frame.person < 0)
-        for frame, cover, hidden in zip(frames, covers, mouth_hidden(found), strict=True)
+        for frame, cover, hidden in zip(frames, covers, mouth_hidden(found, settings), strict=True)
     ]
 
 
-def _zoom_needed(points: Array) -> float:
+def _zoom_needed(points: Array, settings: Settings) -> float:
     """Scale about the eyes' middle at which aligned points (n, 2) lie in the region, JAW_MARGIN from its border."""
     middle = ALIGNED_SIZE / 2
-    reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - JAW_MARGIN)
-    depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - JAW_MARGIN - EYE_LINE)
-    return float(np.clip(1 / max(reach, depth, 1.0), MIN_ZOOM, 1))
+    reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - settings.watching.jaw_margin)
+    depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - settings.watching.jaw_margin - EYE_LINE)
+    return float(np.clip(1 / max(reach, depth, 1.0), settings.watching.min_zoom, 1))
 
 
-def _enlarged(frames: list[Tracked | None]) -> list[Tracked | None]:
+def _enlarged(frames: list[Tracked | None], settings: Settings) -> list[Tracked | None]:
     """Alignments zoomed out around the frames that need it, smoothly, so that the mask grows and shrinks unseen."""
     zoom = np.array([1.0 if frame is None else frame.zoom for frame in frames])
     if (zoom == 1).all():
         return frames
     reach = np.lib.stride_tricks.sliding_window_view
-    lowest = reach(np.pad(zoom, 2 * ZOOM_REACH, mode="edge"), 2 * ZOOM_REACH + 1).min(1)
-    smooth = reach(lowest, 2 * ZOOM_REACH + 1).mean(1)  # a mean of values each of which is low enough
+    lowest = reach(
+        np.pad(zoom, 2 * settings.watching.zoom_reach, mode="edge"), 2 * settings.watching.zoom_reach + 1
+    ).min(1)
+    smooth = reach(lowest, 2 * settings.watching.zoom_reach + 1).mean(1)  # a mean of values each of which is low enough
     return [
         None if frame is None else replace(frame, alignment=frame.alignment.zoomed(float(z)))
         for frame, z in zip(frames, smooth, strict=True)

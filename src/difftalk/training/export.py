@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from difftalk.errors import ModelError
-from difftalk.model import Model, Settings, entry_of, write_index
+from difftalk.model import Model, entry_of, write_index
+from difftalk.settings import Settings
 from difftalk.training.checkpoint import save_weights
 from difftalk.training.kinds.table import kind_of, load_net, recipe_of
 

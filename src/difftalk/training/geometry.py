@@ -17,6 +17,7 @@ from difftalk.arrays import Array
 from difftalk.face.landmarks import LEFT_EYE, RIGHT_EYE, UPPER
 from difftalk.face.mouth import COMPONENTS, Geometry, neutral_of_clip, point_weights
 from difftalk.face.pose import fit_pose
+from difftalk.settings import Settings
 
 MESH_POINTS: Final = 468  # without the irises
 FRAMES_A_PERSON: Final = 400
@@ -43,7 +44,7 @@ def fit_geometry(people: Mapping[str, Sequence[TrackedClip]]) -> Geometry:
     offsets, frees, blendshapes = [], [], []
     for clips in people.values():
         free = [np.stack([fit_pose(m[UPPER], canonical[UPPER]).remove(m) for m in clip.meshes]) for clip in clips]
-        moved = np.concatenate([(f - neutral_of_clip(f))[:, lower] for f in free])
+        moved = np.concatenate([(f - neutral_of_clip(f, Settings()))[:, lower] for f in free])
         pick = np.linspace(0, len(moved) - 1, FRAMES_A_PERSON).astype(int)
         offsets.append(moved[pick])
         frees.append(np.concatenate(free)[pick])

@@ -192,7 +192,8 @@ def silences_of(data: Path) -> Array:
         return packed.silences
     kept = data / "silence.npy"
     if not kept.is_file():
-        _keep(silence_features(Model.load(threads=1).graph("speech_encoder")), kept)
+        model = Model.load(threads=1)
+        _keep(silence_features(model.graph("speech_encoder"), model.settings), kept)
     return np.asarray(np.load(kept), np.float32)
 
 

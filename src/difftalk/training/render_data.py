@@ -132,11 +132,13 @@ class RenderSource:
         mesh, shape = self._target(clip, index, rng, held_out=held_out)
         scene, reference = clip.scene(index, frames.reference), clip.reference(frames.reference)
         mouth = clip.reference(frames.mouth)
-        inside = interior(mouth.points, mesh)
+        inside = interior(mouth.points, mesh, self.geometry.settings)
         if self._warped:
-            composite, _, _ = compose_in(scene, reference, mesh, RimFollower(), mouth, inside)
+            composite, _, _ = compose_in(scene, reference, mesh, RimFollower(), mouth, inside, self.geometry.settings)
         else:
-            still = replace(warp(reference.points, reference.points), inner=inner_mouth(mesh))
+            still = replace(
+                warp(reference.points, reference.points, settings=self.geometry.settings), inner=inner_mouth(mesh)
+            )
             composite = compose(reference, still, mouth, replace(inside, share=0.0))
         follows = clip.follows(index)
         target = _picture(clip.sample.frame(index))

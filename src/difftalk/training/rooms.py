@@ -39,12 +39,13 @@ def rooms_of(samples: Sequence[Sample], rooms: int) -> list[list[NDArray[np.floa
         from difftalk.model import Model
 
         print(f"encoding {len(missing)} clips in other rooms, once", file=sys.stderr, flush=True)
-        encoder = Model.load(threads=0).graph("speech_encoder")
+        model = Model.load(threads=0)
+        encoder = model.graph("speech_encoder")
         for sample, number in missing:
             rng = np.random.default_rng((zlib.crc32(sample.record.name.encode()), number))
             pitch = float(rng.uniform(*PITCHES))
             sound = in_a_room(soxr.resample(sample.sound(), pitch * SAMPLE_RATE, SAMPLE_RATE), rng)
-            features = features_of(sound, encoder, extra=SPEECH_EXTRA)
+            features = features_of(sound, encoder, model.settings, extra=SPEECH_EXTRA)
             _keep(_at_pace(features, pitch, len(sample.speech)), sample, number)
     return [[np.load(_path(sample, number), mmap_mode="r") for sample in samples] for number in range(rooms)]
 

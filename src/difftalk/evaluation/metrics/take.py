@@ -26,6 +26,7 @@ from difftalk.face.tracker import Tracker, follow
 from difftalk.media import video
 from difftalk.model import Model
 from difftalk.render.warp import inner_mouth, warp
+from difftalk.settings import Settings
 from difftalk.speech.motion import MOTION_RATE
 
 IDENTITY_STRIDE: Final = 25  # frames
@@ -60,7 +61,7 @@ def of_frames(frames: Iterable[Image], model: Model, alignment: Alignment | None
     placed: Iterator[tuple[Image, Alignment | None, Array | None]]
     if alignment is None:
         timed = ((image, i / MOTION_RATE) for i, image in enumerate(frames))
-        followed = follow(timed, Tracker(model.face_finder), model.geometry.canonical)
+        followed = follow(timed, Tracker(model.face_finder), model.geometry.canonical, model.settings)
         placed = ((f.image, f.alignment, None if f.face is None else f.face.points) for f in followed)
     else:
         placed = _tracked(frames, model, alignment)
@@ -160,7 +161,7 @@ def flicker(performance: Performance) -> tuple[float, float]:
     mask = region_mask()
     pairs = zip(performance.frames, performance.frames[1:], performance.meshes, performance.meshes[1:], strict=False)
     for before, now, mesh_before, mesh_now in pairs:
-        moved = warp(mesh_before, mesh_now)
+        moved = warp(mesh_before, mesh_now, settings=Settings())
         carried = cv2.remap(before, moved.map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         difference = np.abs(carried.astype(np.float32) - crop_region(now)).mean(2)
         inside = inner_mouth(mesh_now)

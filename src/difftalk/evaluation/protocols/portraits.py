@@ -17,7 +17,7 @@ from difftalk.face.space import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, reg
 from difftalk.media import video
 from difftalk.model import SHIPPED, Model
 from difftalk.talk.portrait import Portrait, of_still, portrayed
-from difftalk.talk.talker import STILL_SIZE, Talker
+from difftalk.talk.talker import Talker
 
 SHARP_EYES: Final = 100.0  # px between the eyes from which skin sharpness is measured
 DEMO: Final = SHIPPED.parent / "demo" / "portrait.jpg"
@@ -60,7 +60,7 @@ def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:
 
 def portrait_of(clip: Clip, model: Model, seconds: float) -> Subject:
     """The demo's portrait with at most `seconds` of the clip's audio."""
-    identity = of_still(DEMO, model, size=STILL_SIZE)
+    identity = of_still(DEMO, model, size=model.settings.still.size)
     return Subject(identity, clip.sample.sound(seconds), identity.pose.scale)
 
 

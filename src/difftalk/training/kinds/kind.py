@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from difftalk.errors import DataError, InputError
-from difftalk.model import Settings
 from difftalk.nets.lpips import LPIPS
+from difftalk.settings import Settings
 from difftalk.training.adversary import Adversary
 from difftalk.training.average import follow
 from difftalk.training.batches import Batch, FakeSource, Source

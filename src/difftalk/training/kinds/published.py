@@ -21,7 +21,6 @@ from difftalk.arrays import Image
 from difftalk.data.hdtf import read_hdtf
 from difftalk.errors import DataError, InputError
 from difftalk.graphs import WINDOW_STEPS, WINDOWS
-from difftalk.model import Settings
 from difftalk.nets.critic import CRITIC_LAYERS
 from difftalk.nets.lpips import LPIPS
 from difftalk.nets.published import (
@@ -38,6 +37,7 @@ from difftalk.nets.published import (
 from difftalk.nets.sizes import CriticSizes
 from difftalk.render.published import CHARACTERS, SEEN
 from difftalk.render.sampler import TIME_STEPS, ddim, holding
+from difftalk.settings import Settings
 from difftalk.training.adversary import PATCH, Adversary, Judged
 from difftalk.training.average import follow
 from difftalk.training.batches import PaperBatch, Source, drawn

@@ -1,0 +1,395 @@
+"""Settings: every tuned number that changes a frame. A model folder carries its own; they are hashed with its graphs.
+
+Sizes and rates that the nets were made for are not here: those are constants where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Final, TypeVar
+
+from difftalk.errors import InputError, ModelError
+
+RENDERERS: Final = ("denoiser", "painter", "published")
+MOTIONS: Final = ("motion", "linear")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Faces in a picture (`face.finder`)."""
+
+    min_score: float = 0.5
+    min_eye_distance: float = 16.0  # px in the source
+    max_yaw: float = 45.0  # degrees: beyond it a frame is passed through
+    finest_tile: int = 200  # px: in tiles between this and twice this, the smallest eyes are seen
+    tile_step: float = 0.65  # of a tile's side from one to the next
+    plain: int = 16  # levels: a tile that spans fewer shows sky or wall
+    view: float = 1.4  # of the mesh's square: what the detector is shown to confirm a mesh
+    seen_score: float = 0.65
+    sure_score: float = 0.85  # upside-down faces taken for upright ones have less
+    # how much larger, and turned by how many radians
+    steady_squares: tuple[tuple[float, float], tuple[float, float]] = ((1.2, 0.25), (0.85, -0.25))
+    steady: float = 0.2  # eye distances that a doubtful face's mesh moves: 0.04 to 0.18 faces, from 0.23 others
+    right_score: float = 0.98  # of the mesh of a masked face; of 110 that are not masked none reach it the wrong way up
+    seen_apart: float = 0.38  # eye distances between that view's eyes and the mesh's
+
+
+@dataclass(frozen=True)
+class Mouths:
+    """The mouth at rest, and lips that all but meet (`face.mouth`, `speech.motion`)."""
+
+    neutral_share: float = 0.25  # of a clip's frames, the most closed ones, that make its neutral
+    neutral_min_frames: int = 8
+    rest_opening: float = 0.018  # eye distances: what is tracked of lips that meet
+    press: float = 0.01  # eye distances by which lips that are all but closed are closed further
+    press_under: float = 0.04  # opening over the neutral's at which half of it is left
+    press_over: float = 0.015  # over which it goes
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Who is seen (`face.recognition`)."""
+
+    changed: float = 0.5  # distance from a run's mean from which a face is another one
+    same: float = 0.45  # distance of two runs' means under which they show one person
+    every: int = 12  # frames, from one look at who it is to the next
+    settling: int = 3  # frames from look to look while a face is becoming another
+    settled: float = 0.3  # distance of two such looks under which it has become it
+    parted: float = 0.35  # distance from a run's mean within which a frame held in the meantime is its
+    most_held: int = 24  # frames
+    glance: tuple[int, int] = (
+        24,
+        16,
+    )  # px, width and height of what is compared frame by frame: from the brows to the nose
+    glance_jump: float = 14.0  # levels of mean change at which a look is taken at once
+
+
+@dataclass(frozen=True)
+class Following:
+    """A video's faces, from frame to frame (`face.tracker`)."""
+
+    smoothing_sigma: float = 1.5  # frames: how far the alignment is smoothed over time
+    smoothing_reach: int = 4  # frames of look-ahead and look-back that the smoothing uses
+    cut_jump: float = 0.5  # eye distances that a face moves between two frames only at a cut
+    cut_zoom: float = 0.3  # the same for its size, natural logarithm
+    hurried_frames: int = 50  # of a video searched without patience after a patient search found nothing
+
+
+@dataclass(frozen=True)
+class Features:
+    """How loud the speech encoder hears (`speech.features`)."""
+
+    soft: float = -35.0  # dBFS; a window whose loudest moment is under that is made louder
+    raised: float = -25.0  # dBFS at most to which
+    speech_range: float = 15.0  # dB at least between the loudest and the quiet moments of what is no steady noise
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """When the mouth rests, what is stressed (`speech.loudness`)."""
+
+    silence_level: float = -50.0  # dBFS
+    silence_seconds: float = 0.5
+    quiet: float = -47.0  # dBFS under which the mouth begins to rest
+    quiet_fade: float = 6.0  # dB further down it rests
+    quiet_under: float = 25.0  # dB under the loudest of the last moments, where that is softer
+    loud: float = -50.0  # dBFS from which it is a voice, however soft
+    loud_rows: int = 90  # levels before a moment of which the loudest counts for that
+    heard_rows: tuple[int, int] = (
+        8,
+        12,
+    )  # levels before and after a moment of which the loudest counts: not a gap between words
+    fade_rows: int = 3  # levels before and after over which rest and motion are blended
+    noise_rows: int = 200  # levels before a moment among which those without a voice are the room's noise
+    noise_least: int = 15  # levels without a voice that tell the noise
+    noise_over: float = 9.0  # dB over the noise under which the mouth begins to rest
+    noise_under: float = 12.0  # dB at least that this stays under the loudest of the last moments
+    no_voice: float = 0.1  # chance up to which the mouth rests
+    voice: float = 0.25  # from which it moves
+    certain: float = 0.5  # from which even what is softer than silence is a voice
+    voice_steps: tuple[int, int] = (31, 12)  # of the detector before a moment, counting less and less, and after it
+    emphasis_rows: int = 70  # levels before a moment beside which it is loud or not
+    emphasis_after: int = 16  # levels after it that count, and as many before it
+    emphasis_decibels: float = 10.0  # louder by this is well emphasised
+
+
+@dataclass(frozen=True)
+class OwnWay:
+    """How much film tells of a speaker's own way (`speech.own_way`)."""
+
+    shape_frames: float = 300.0  # of film that the motion as it is weighs, in units of its spread
+    sound_frames: float = 1000.0  # that having nothing to add to it weighs
+    own_frames: float = 100.0  # from which the mean is half the person's own
+    spread_frames: float = 400.0  # from which the components' spreads are
+    opening_frames: float = 25.0  # from which the opening's spread is
+    least_frames: int = 75  # from which anything is learnt
+    least_r: float = 0.35  # of the opening, under which the sound is not the mouth's own
+    reach: int = 10  # frames at 25/s within which the lips may lead or lag the sound
+    least_spread: float = 0.001
+
+
+@dataclass(frozen=True)
+class Detector:
+    """How loud the voice detector hears (`speech.voice_detector`)."""
+
+    loud: float = 0.1  # root mean square to which the loudest of the last moments is raised
+    loud_steps: int = 93  # steps of 32 ms among which the loudest counts for that
+    most_gain: float = 100.0
+
+
+@dataclass(frozen=True)
+class Cover:
+    """What lies before a face (`render.cover`)."""
+
+    sure: float = 0.95  # a piece of cover has a cell from here on
+    large: int = 200  # cells of a piece that is a cover
+    large_sure: float = 0.84  # with a cell from here on: dark bars of captions are large but less sure
+    perhaps: float = 0.3  # and all its cells from here on
+    least: int = 12  # cells of a piece, and of all pieces together on the lower face
+    whole: tuple[float, float] = (0.25, 0.6)  # shares from which something of a cell is kept, and all of it
+    mouth_covered: float = 0.5  # share of the mouth from which it is not seen
+    shortest: int = 3  # frames in a row for which something is before the face; shorter gaps are closed
+    seen_again: int = 7  # frames in a row for which a mouth is seen between two that are covered
+    room: int = 5  # px, aligned: around a cover, that is filled as well
+
+
+@dataclass(frozen=True)
+class Lips:
+    """Where lips meet, and what lies between them (`render.lips`, `render.inner_mouth`)."""
+
+    shut: float = 0.018 * 64  # px, aligned: lips that are tracked so far apart meet
+    parted: float = 2 * 0.018 * 64  # px, aligned: from here on they are apart
+    overlap: float = 1.0  # px, aligned: of a lip's edge, which is dark from the mouth, that is covered where lips meet
+    seam: float = 1.5  # px, aligned: beyond a lip's edge, where the warp's map may be the other lip's or the mouth's
+    join: tuple[float, float] = (
+        2.0,
+        0.5,
+    )  # px, sigma along and across lips that meet over which the networks' change is evened
+    shows_little: float = 0.25  # share of the target's opening under which a reference's mouth shows nothing
+    shows_enough: float = 0.6  # and from which it shows what there is to see
+    thin: float = 0.5  # px: an opening under this is none
+
+
+@dataclass(frozen=True)
+class References:
+    """Which picture is nearest (`render.references`)."""
+
+    face_margin: int = 64  # aligned px around the aligned space that a kept reference holds
+    opening_step: float = 0.05  # eye distances
+    width_step: float = 0.12  # eye distances
+    max_mouths: int = 12
+    turn_weight: float = 0.3  # units of mouth shape that a degree of turn counts for
+    stay: float = 0.3  # units of mouth shape another mouth must be nearer before it takes over
+    turn_stay: float = 3.0  # degrees another reference must be nearer before it takes over
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is done with what the nets draw (`render.renderer`, `render.paste`)."""
+
+    previous_share: float = 0.5  # of its own last latent that the denoiser sees: its errors feed on themselves
+    change_held: float = 0.3  # share of the decoder's change beyond the inner mouth that is left out
+    mouth_rim: int = 5  # px by which the inner mouth is widened for that
+    mouth_soft: float = 1.5  # px, sigma of its edge
+    detail_whole: float = 0.8  # share of the composite's brightness from which its detail is shown whole
+    blend: float = 6.0  # px below the nose over which what was drawn comes in
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What moves around the face, and its light (`render.surroundings`)."""
+
+    light_noise: float = 0.03  # a difference of light up to here is none: skin moves below the eyes
+    max_light: float = 0.15  # what a frame's light may differ by, [-1, 1] units
+    patch: tuple[int, int] = (
+        7,
+        5,
+    )  # px left and right, above and below a rim point, over which the motion's median is taken
+    max_flow: float = 8.0  # px that the flow may add to the guess
+    nearest: float = 2.0  # px added to every distance when a motion is spread
+    power: float = 2.5  # of the distance by which a rim point's weight falls
+    keep: float = 0.6  # of the flow's correction that stays from one frame to the next
+    still: float = 0.8  # a scene is taken to stand still where that fits so much better than one fixed to the head
+    head: float = 0.9  # and no longer where the head's fits so much better than a still one
+
+
+@dataclass(frozen=True)
+class Warp:
+    """The warp (`render.warp`)."""
+
+    rings: tuple[float, float, float] = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
+    ring_shares: tuple[float, float, float] = (
+        0.6,
+        0.2,
+        0.0,
+    )  # of the oval's displacement; the rest is the surroundings' motion
+    stray: float = 0.5  # px, aligned: so far from the median of those around it a pixel of a map may look
+    tear: float = 5.0  # px, aligned, that three pixels in a row may span; where nothing moves they span 2
+
+
+@dataclass(frozen=True)
+class Life:
+    """How a still lives (`talk.life`)."""
+
+    sway: float = 0.055  # eye distances: largest shift of the head, below 3 % of a face's width
+    nod: float = 0.025  # eye distances: the head goes down with emphasis
+    roll: float = 1.2  # degrees
+    zoom: float = 0.008
+    periods: tuple[float, float, float] = (3.1, 5.3, 8.9)  # seconds
+    blink_seconds: tuple[float, float, float] = (0.08, 0.05, 0.14)  # closing, closed, opening
+    blink_gap: tuple[float, float] = (2.2, 5.5)  # seconds between blinks
+    blink_depth: float = 0.92
+    lid_room: float = 0.16  # eye distances above the lid's edge from which its skin is drawn down
+    head_centre: tuple[float, float] = (128.0, 130.0)  # px, aligned: middle of what moves rigidly
+    head_size: tuple[float, float] = (118.0, 140.0)  # px, aligned: half axes of what moves rigidly
+    fade: float = 1.9  # the motion is nothing at so many times those axes
+
+
+@dataclass(frozen=True)
+class People:
+    """What a person is drawn from (`talk.person`)."""
+
+    turn_bin: float = 8.0  # degrees of yaw and of pitch that a reference stands for
+    max_references: int = 8
+    covered_rank: float = 1000.0  # behind any frame that shows the face alone
+    first_shapes: int = 8  # frames, all of which count for the neutral
+    near_change: int = 12  # frames before and after one face becomes another in which both may be seen
+
+
+@dataclass(frozen=True)
+class Still:
+    """A still's picture (`talk.portrait`)."""
+
+    small_eyes: float = 32.0  # px apart: a picture with a small face is shrunk to this
+    largest: int = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
+    heard_margin: float = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
+    nod_begins: float = 1.0  # seconds within which a still begins to nod
+    size: int = 1080  # px: long side of an animated still unless told otherwise
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What a video tells (`talk.watching`)."""
+
+    blended: int = 5  # frames before and after one face becomes another that are passed through: no mouth fits them
+    neutral_frames: int = 1500  # of a video, from which its neutral is taken
+    jaw_margin: float = 8.0  # px, aligned: between the source's own chin and the region's border
+    min_zoom: float = 0.6
+    own_seconds: float = 60.0  # of a video, from its beginning, from which the speaker's own way is learnt
+    wary: int = 8  # frames for which what was before the face may not be quite gone
+    seen_frames: int = 6  # from which somebody is spoken of
+    zoom_reach: int = 12  # frames before and after one that needs a larger mask over which it grows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a folder's graphs are used.
+
+    renderer: denoiser, painter or published. motion: motion or linear. steps: of denoising, unless told otherwise.
+    picture: px, side of what the published system draws.
+    """
+
+    renderer: str = "denoiser"
+    motion: str = "motion"
+    steps: int = 1
+    picture: int = 256
+    finding: Finding = field(default_factory=Finding)
+    mouths: Mouths = field(default_factory=Mouths)
+    recognition: Recognition = field(default_factory=Recognition)
+    following: Following = field(default_factory=Following)
+    features: Features = field(default_factory=Features)
+    loudness: Loudness = field(default_factory=Loudness)
+    own_way: OwnWay = field(default_factory=OwnWay)
+    detector: Detector = field(default_factory=Detector)
+    cover: Cover = field(default_factory=Cover)
+    lips: Lips = field(default_factory=Lips)
+    references: References = field(default_factory=References)
+    drawing: Drawing = field(default_factory=Drawing)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    warp: Warp = field(default_factory=Warp)
+    life: Life = field(default_factory=Life)
+    people: People = field(default_factory=People)
+    still: Still = field(default_factory=Still)
+    watching: Watching = field(default_factory=Watching)
+
+    def __post_init__(self) -> None:
+        if self.renderer not in RENDERERS:
+            raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
+        if self.motion not in MOTIONS:
+            raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """From what `asdict` or JSON made of it; numbers that are not named are the default ones. Raises TypeError."""
+        return _filled(cls(), values)
+
+    def changed(self, texts: Sequence[str]) -> Settings:
+        """With other values: "loudness.quiet=-50", "life.periods=2,4,8". Raises InputError."""
+        values = asdict(self)
+        for text in texts:
+            name, given, value = text.partition("=")
+            *groups, last = name.strip().split(".")
+            place: Any = values
+            for group in groups:
+                place = place.get(group) if isinstance(place, dict) else None
+            if not given or not isinstance(place, dict) or last not in place or isinstance(place[last], dict):
+                raise InputError(f"setting {text!r} is not known; allowed are NAME=VALUE of {', '.join(self.names())}")
+            place[last] = _parsed(text, value, place[last])
+        return Settings.of(values)
+
+    def differing(self, other: Settings) -> dict[str, Any]:
+        """This one's values where they are not the other's, by dotted name."""
+        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
+        return {name: value for name, value in mine.items() if value != theirs[name]}
+
+    def names(self) -> list[str]:
+        """All of them, dotted."""
+        return list(_flat(asdict(self)))
+
+
+RecordT = TypeVar("RecordT")
+
+
+def _filled(record: RecordT, values: Mapping[str, Any]) -> RecordT:
+    """The record with other values; lists become the tuples that they were."""
+    assert is_dataclass(record)
+    known = {one.name for one in fields(record)}
+    if unknown := values.keys() - known:
+        raise TypeError(f"unknown settings {', '.join(sorted(unknown))}")
+    made = {name: _like(getattr(record, name), value) for name, value in values.items()}
+    return replace(record, **made)  # type: ignore[type-var]
+
+
+def _like(now: Any, value: Any) -> Any:
+    if is_dataclass(now):
+        return _filled(now, value)
+    if isinstance(now, tuple):
+        return tuple(_like(one, other) for one, other in zip(now, value, strict=True))
+    return value
+
+
+def _parsed(text: str, value: str, now: Any) -> Any:
+    """A value of the kind that stands there now."""
+    parts = value.split(",")
+    wanted = now if isinstance(now, tuple) else (now,)
+    if len(parts) == len(wanted) and not any(isinstance(one, tuple) for one in wanted):
+        try:
+            made = tuple(type(one)(part.strip()) for one, part in zip(wanted, parts, strict=True))
+        except ValueError:
+            made = ()
+        if made and all(one == one for one in made):
+            return made if isinstance(now, tuple) else made[0]
+    kind = ",".join(type(one).__name__ for one in wanted)
+    raise InputError(f"setting {text!r}: its value must be {kind}; it is {_shown(now)} now")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return out
