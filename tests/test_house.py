@@ -257,7 +257,7 @@ FIXED = {
     "render/surroundings.py": {"GRID", "_BAND", "_LOW", "_SIDE"},  # where the rim lies, as in training
     "render/warp.py": {"_SUBPIXEL_BITS"},
     "talk/footage.py": {"BACKWARD_BYTES"},  # memory
-    "talk/identity.py": {"MAX_STEPS", "STILL_RATE"},
+    "talk/identity.py": {"STILL_RATE"},
     "talk/keeping.py": {"BLOCK", "FORMAT", "PNG_LEVEL"},  # of a file that loses nothing
     "talk/talker.py": {"PIECE_SAMPLES"},  # a stream's pieces change no frame
 }  # fmt: skip

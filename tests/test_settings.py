@@ -29,11 +29,15 @@ def test_values_by_name() -> None:
     assert {"loudness.quiet", "warp.rings", "steps", "renderer"} <= set(SETTINGS.names())
 
 
-@pytest.mark.parametrize(
-    "text", ["loudness.quiet", "loudness.silence=1", "loudness=1", "quiet=-40", "=3", "life.periods.x=1", "."]
-)
-def test_unknown_names_are_said(text: str) -> None:
-    with pytest.raises(InputError, match=r"is not known; allowed are NAME=VALUE of .*loudness\.quiet"):
+@pytest.mark.parametrize("text", ["loudness.quiet", "loudness.silence=1", "loudness=1", "loudness.quiet.x=1"])
+def test_unknown_names_of_a_group_are_said(text: str) -> None:
+    with pytest.raises(InputError, match=r"is not known; allowed are NAME=VALUE of loudness\.\S+, .*loudness\.quiet,"):
+        SETTINGS.changed([text])
+
+
+@pytest.mark.parametrize("text", ["quiet=-40", "=3", ".", ""])
+def test_unknown_groups_are_said(text: str) -> None:
+    with pytest.raises(InputError, match=r"is not known; allowed are NAME=VALUE of renderer, .*loudness\.\*, own_way"):
         SETTINGS.changed([text])
 
 
@@ -52,6 +56,8 @@ def test_values_of_another_kind_are_said(text: str, kind: str) -> None:
 
 
 def test_renderers_and_motions_that_there_are_none_of() -> None:
+    with pytest.raises(InputError, match="allowed are 1 to 1000"):
+        SETTINGS.changed(["steps=0"])
     for text in ("renderer=camera", "motion=none"):
         with pytest.raises(ModelError, match="is not known; allowed"):
             SETTINGS.changed([text])

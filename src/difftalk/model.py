@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -56,6 +56,7 @@ class Model:
     settings: Settings
     engine: str = "openvino"
     threads: int = 0
+    written: Settings | None = None  # what the folder says, where other settings are used
     _loaded: dict[str, Graph] = field(default_factory=dict, repr=False, compare=False)
     _loading: Lock = field(default_factory=Lock, repr=False, compare=False)
 
@@ -79,7 +80,16 @@ class Model:
         for name in (name for entry in graphs.values() for name in entry.files):
             if not (path / name).is_file():
                 raise ModelError(f"{path} lacks {name}; export or copy the whole folder again")
-        return cls(path, graphs, settings, engine, threads)
+        return cls(path, graphs, settings, engine, threads, settings)
+
+    def changed(self, settings: Sequence[str]) -> Model:
+        """The same folder with other settings: see `Settings.changed`. Raises InputError."""
+        return replace(self, settings=self.settings.changed(settings)) if settings else self
+
+    @property
+    def differing(self) -> dict[str, Any]:
+        """Settings that are not what the folder says, by dotted name."""
+        return {} if self.written is None else self.settings.differing(self.written)
 
     def graph(self, name: str) -> Graph:
         """The named graph, compiled at first use."""

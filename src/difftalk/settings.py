@@ -5,6 +5,7 @@ Sizes and rates that the nets were made for are not here: those are constants wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final, TypeVar
@@ -13,6 +14,7 @@ from difftalk.errors import InputError, ModelError
 
 RENDERERS: Final = ("denoiser", "painter", "published")
 MOTIONS: Final = ("motion", "linear")
+MAX_STEPS: Final = 1000  # of denoising
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,14 @@ class Following:
 
 @dataclass(frozen=True)
 class Features:
-    """How loud the speech encoder hears (`speech.features`)."""
+    """How loud the nets hear (`speech.features`, `speech.voice_detector`)."""
 
     soft: float = -35.0  # dBFS; a window whose loudest moment is under that is made louder
     raised: float = -25.0  # dBFS at most to which
     speech_range: float = 15.0  # dB at least between the loudest and the quiet moments of what is no steady noise
+    loud: float = 0.1  # root mean square to which the loudest of the last moments is raised
+    loud_steps: int = 93  # steps of 32 ms among which the loudest counts for that
+    most_gain: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -127,15 +132,6 @@ class OwnWay:
     least_r: float = 0.35  # of the opening, under which the sound is not the mouth's own
     reach: int = 10  # frames at 25/s within which the lips may lead or lag the sound
     least_spread: float = 0.001
-
-
-@dataclass(frozen=True)
-class Detector:
-    """How loud the voice detector hears (`speech.voice_detector`)."""
-
-    loud: float = 0.1  # root mean square to which the loudest of the last moments is raised
-    loud_steps: int = 93  # steps of 32 ms among which the loudest counts for that
-    most_gain: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -301,7 +297,6 @@ class Settings:
     features: Features = field(default_factory=Features)
     loudness: Loudness = field(default_factory=Loudness)
     own_way: OwnWay = field(default_factory=OwnWay)
-    detector: Detector = field(default_factory=Detector)
     cover: Cover = field(default_factory=Cover)
     lips: Lips = field(default_factory=Lips)
     references: References = field(default_factory=References)
@@ -318,6 +313,8 @@ class Settings:
             raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
         if self.motion not in MOTIONS:
             raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
+        if not 1 <= self.steps <= MAX_STEPS:
+            raise InputError(f"`steps` was {self.steps}; allowed are 1 to {MAX_STEPS}")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
@@ -334,9 +331,15 @@ class Settings:
             for group in groups:
                 place = place.get(group) if isinstance(place, dict) else None
             if not given or not isinstance(place, dict) or last not in place or isinstance(place[last], dict):
-                raise InputError(f"setting {text!r} is not known; allowed are NAME=VALUE of {', '.join(self.names())}")
+                raise InputError(f"setting {text!r} is not known; allowed are NAME=VALUE of {self._near(name)}")
             place[last] = _parsed(text, value, place[last])
         return Settings.of(values)
+
+    def _near(self, name: str) -> str:
+        """What can be set in the group that a name begins with; without such a group, all groups."""
+        group = f"{name.strip().split('.')[0]}."
+        found = [known for known in self.names() if known.startswith(group)]
+        return ", ".join(found or dict.fromkeys(re.sub(r"\..*", ".*", known) for known in self.names()))
 
     def differing(self, other: Settings) -> dict[str, Any]:
         """This one's values where they are not the other's, by dotted name."""

@@ -66,12 +66,10 @@ def animate(
     seed: _Seed = 0,
     articulation: _Articulation = 1.0,
     size: Annotated[
-        int,
-        typer.Option(
-            "--size", help="Long side, px, to which a larger picture is shrunk; up to 1920 where its face is small."
-        ),
-    ] = 1080,
+        int | None, typer.Option("--size", help="Long side, px, to which a larger picture is shrunk: 1080.")
+    ] = None,
     head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
+    settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
@@ -79,7 +77,9 @@ def animate(
     with progress_bar(as_json) as progress:
         from difftalk.talk.talker import Talker
 
-        talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
+        talker = Talker.from_pretrained(
+            model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
+        )
         result = talker.animate(
             portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress
         )
@@ -104,6 +104,7 @@ def dub(
     own_way: Annotated[
         float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
     ] = 1.0,
+    settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
@@ -111,7 +112,9 @@ def dub(
     with progress_bar(as_json) as progress:
         from difftalk.talk.talker import Talker
 
-        talker = Talker.from_pretrained(model, steps=steps, seed=seed, articulation=articulation)
+        talker = Talker.from_pretrained(
+            model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
+        )
         result = talker.dub(
             video,
             audio,

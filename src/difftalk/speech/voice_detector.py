@@ -29,7 +29,7 @@ class VoiceDetector:
         self._graph, self._settings = graph, settings
         self._state = np.zeros(_STATE, np.float32)
         self._buffer = np.zeros(_BEFORE, np.float32)
-        self._loudness = np.zeros(self._settings.detector.loud_steps, np.float32)
+        self._loudness = np.zeros(self._settings.features.loud_steps, np.float32)
 
     def push(self, waveform: Array) -> Array:
         """(n,) samples at 16 kHz in [-1, 1] -> (m,) chances in [0, 1] of the steps that are now complete."""
@@ -50,7 +50,7 @@ class VoiceDetector:
     def _chance(self, heard: Array) -> float:
         self._loudness = np.append(self._loudness[1:], np.sqrt((heard[_BEFORE:] ** 2).mean()))
         gain = np.clip(
-            self._settings.detector.loud / max(float(self._loudness.max()), 1e-6), 1, self._settings.detector.most_gain
+            self._settings.features.loud / max(float(self._loudness.max()), 1e-6), 1, self._settings.features.most_gain
         )
         made = self._graph(input=(heard * np.float32(gain))[None], state=self._state)
         self._state = made["stateN"]

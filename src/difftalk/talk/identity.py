@@ -21,7 +21,7 @@ from difftalk.face.space import Alignment
 from difftalk.render.cover import Cover, Lookout
 from difftalk.render.drawing import Choice
 from difftalk.render.references import Person, Reference, Scene
-from difftalk.settings import Settings
+from difftalk.settings import MAX_STEPS, Settings
 from difftalk.talk import keeping
 from difftalk.talk.keeping import Kept
 
@@ -34,7 +34,6 @@ Fit = Literal["bounce", "loop", "hold"]
 
 FITS: Final = ("bounce", "loop", "hold")
 STILL_RATE: Final = Fraction(25)
-MAX_STEPS: Final = 1000  # of denoising
 KINDS: Final = {"portrait": "Portrait", "footage": "Footage"}  # module here and class, by what a kept one says it is
 
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,10 @@ from difftalk.media.timeline import shown_rate
 from difftalk.model import Model, check_renderer
 from difftalk.overlap import Behind
 from difftalk.progress import Progress
+from difftalk.settings import MAX_STEPS
 from difftalk.speech.listener import look_ahead_of
 from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond
-from difftalk.talk.identity import MAX_STEPS, STILL_RATE, Fit, Identity, Manner
+from difftalk.talk.identity import STILL_RATE, Fit, Identity, Manner
 from difftalk.talk.portrait import of_still
 from difftalk.talk.session import Session, TalkingFrame
 from difftalk.talk.watching import of_video
@@ -63,6 +64,9 @@ class Result:
     frame_rate: float
     passed_through: int
     model: str  # the model's hash
+    steps: int  # of denoising
+    seed: int
+    settings: dict[str, Any]  # that are not what the model's folder says
     notes: list[str]
 
 
@@ -89,12 +93,14 @@ class Talker:
         steps: int | None = None,
         seed: int = 0,
         articulation: float = 1.0,
+        settings: Sequence[str] = (),
     ) -> Talker:
         """The named model, that in a folder, or the shipped one; nothing is read from any network. Raises ModelError.
 
         engine: openvino or onnxruntime. threads: 0: the engine chooses. steps, seed, articulation: see `Manner`.
+        settings: other values than the model's, as "loudness.quiet=-40"; see `settings.py`. Raises InputError.
         """
-        model = Model.load(name_or_folder, engine=engine, threads=threads)
+        model = Model.load(name_or_folder, engine=engine, threads=threads).changed(settings)
         return cls(model, steps=steps, seed=seed, articulation=articulation)
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -301,6 +307,9 @@ class Talker:
             float(rate),
             passed,
             self.model.hash,
+            self._manner.steps,
+            self._manner.seed,
+            self.model.differing,
             notes,
         )
 
