@@ -287,7 +287,7 @@ def test_numbers_that_change_a_frame_are_settings(room: str) -> None:
 
 def test_notice_names_what_is_redistributed() -> None:
     notice = (ROOT / "NOTICE").read_text()
-    entries = dict(re.findall(r"^\s+(src/difftalk/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE))
+    entries = dict(re.findall(r"^\s+((?:src/difftalk|weights)/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE))
     assert {path.relative_to(ROOT).as_posix() for path in (PACKAGE / "demo").iterdir()} <= entries.keys()
     for path, digest in entries.items():
         assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, f"{path} is not the file NOTICE names"

@@ -15,7 +15,7 @@ from difftalk.data.sample import FrameWriter, Record, save_record
 from difftalk.errors import DataError
 from difftalk.evaluation.judge.data import SyncClip, SyncSource
 from difftalk.evaluation.judge.gates import Gates, falls, gates
-from difftalk.evaluation.judge.judge import WEIGHTS, Judge, SyncScores, distances, mean_curve, view, window_offsets
+from difftalk.evaluation.judge.judge import Judge, SyncScores, distances, mean_curve, view, window_offsets
 from difftalk.evaluation.judge.net import TRAITS, JudgeNet, JudgeSizes
 from difftalk.evaluation.judge.syncnet import EMBEDDING, OfficialJudge, SyncNet, mfcc
 from difftalk.evaluation.judge.training import JUDGE, JudgeRecipe, judge_of, train_judge
@@ -148,7 +148,6 @@ def test_what_cannot_be_judged(judge: Judge, tmp_path: Path) -> None:
             judge.scores(few, short)
 
 
-@pytest.mark.skipif(not WEIGHTS.is_file(), reason="the judge's weights are not in this checkout")
 def test_the_shipped_judge_says_what_trained_it() -> None:
     shipped = Judge.shipped()
     assert {"data", "training", "code", "sizes"} <= shipped.header.keys()

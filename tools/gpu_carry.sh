@@ -21,14 +21,15 @@ cp -rL "$data" "$folder/data"
 rm -f "$folder/data/sheet.png"
 cd "$root/src"
 find difftalk -name '*.py' -not -path 'difftalk/evaluation/*' -exec cp --parents -t "$folder/src" {} +
-cp --parents -t "$folder/src" difftalk/weights/{geometry.safetensors,mesh_topology.json} \
-    difftalk/nets/lpips_alex.fp16.safetensors
+cp --parents -t "$folder/src" difftalk/weights/{geometry.safetensors,mesh_topology.json}
 cd "$root"
+cp --parents -t "$folder" weights/lpips_alex.fp16.safetensors
 for name in $start; do cp "weights/$name.safetensors" "$folder/start/"; done
 cp tools/gpu_train.sh "$folder/train.sh"
 cp tools/parcel.py "$folder/"
 
-line "$folder/src" "code, geometry and LPIPS"
+line "$folder/src" "code and geometry"
+line "$folder/weights" "LPIPS"
 line "$folder/start" "weights to start from: ${start:-none}"
 line "$folder/data" "data"
 line "$folder" "in all, of $limit: $folder"

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from difftalk.errors import DataError
+from difftalk.nets.stored import stored
 
 
 class LPIPS(nn.Module):
@@ -36,8 +37,8 @@ class LPIPS(nn.Module):
 
     @classmethod
     def shipped(cls) -> LPIPS:
-        """With the weights that come with the package."""
-        return cls(Path(__file__).parent / "lpips_alex.fp16.safetensors")
+        """With the weights that come with the source."""
+        return cls(stored("lpips_alex.fp16.safetensors"))
 
     def features(self, pictures: Tensor, layers: int = 5) -> list[Tensor]:
         """Of the first layers, each place of unit length."""

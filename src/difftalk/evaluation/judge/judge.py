@@ -27,9 +27,10 @@ from difftalk.errors import DataError
 from difftalk.evaluation.judge.net import MELS_A_FRAME, MOUTH_SIZE, WINDOW, JudgeNet, JudgeSizes
 from difftalk.evaluation.metrics.curves import NEAR, REACH
 from difftalk.evaluation.metrics.curves import WINDOW as STRETCH
+from difftalk.nets.stored import stored
 from difftalk.speech.features import log_mel
 
-WEIGHTS: Final = Path(__file__).parent / "judge.safetensors"
+WEIGHTS: Final = "judge.safetensors"
 VIEW_Y: Final = (104, 224)  # of the aligned frame: what training may slide and turn in
 VIEW_X: Final = (48, 208)
 VIEW_SIZE: Final = (60, 80)  # height, width; half of it
@@ -120,7 +121,7 @@ class Judge:
     @classmethod
     @lru_cache(maxsize=1)
     def shipped(cls) -> Judge:
-        return cls.load(WEIGHTS)
+        return cls.load(stored(WEIGHTS))
 
     @classmethod
     def load(cls, path: Path) -> Judge:

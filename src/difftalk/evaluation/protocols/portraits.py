@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Final
 
 import numpy as np
@@ -15,7 +20,9 @@ from difftalk.errors import DataError
 from difftalk.evaluation.metrics.pictures import gradient_energy
 from difftalk.face.space import ALIGNED_SIZE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.media import video
-from difftalk.model import SHIPPED, Model
+from difftalk.model import SHIPPED, GraphEntry, Model, entry_of
+from difftalk.nets.painter import Painter
+from difftalk.nets.stored import stored
 from difftalk.talk.portrait import Portrait, of_still, portrayed
 from difftalk.talk.talker import Talker
 
@@ -39,6 +46,28 @@ def variant(model: Model, *, motion: str | None = None, renderer: str | None = N
         model.settings, motion=motion or model.settings.motion, renderer=renderer or model.settings.renderer
     )
     return replace(model, settings=settings)
+
+
+def painting(model: Model) -> Model:
+    """The same folder with the plain painter, its own or else the stored one."""
+    if "painter" in model.graphs:
+        return variant(model, renderer="painter")
+    return variant(replace(model, graphs=model.graphs | {"painter": _stored_painter()}), renderer="painter")
+
+
+@lru_cache(maxsize=1)
+def _stored_painter() -> GraphEntry:
+    from difftalk.training.export import export_graph
+    from difftalk.training.kinds.painter import painter_graphs
+    from difftalk.training.kinds.table import load_net
+
+    _, net = load_net(stored("painter.safetensors"))
+    assert isinstance(net, Painter)
+    spec, folder = painter_graphs(net)["painter"], Path(mkdtemp(prefix="difftalk-"))
+    atexit.register(rmtree, folder, ignore_errors=True)
+    export_graph(spec.net, folder / "painter.onnx", inputs=spec.inputs, outputs=spec.outputs)
+    entry = entry_of(folder / "painter.onnx", spec.precision)
+    return replace(entry, file=str(folder / "painter.onnx"))
 
 
 def subject_of(clip: Clip, model: Model, index: int, seconds: float) -> Subject:

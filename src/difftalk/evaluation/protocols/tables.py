@@ -29,7 +29,7 @@ from difftalk.evaluation.protocols.bench import (
     strips_of,
     sync_figures,
 )
-from difftalk.evaluation.protocols.portraits import variant
+from difftalk.evaluation.protocols.portraits import painting
 from difftalk.model import Model
 
 TABLES: Final = ("ablation", "comparison")
@@ -63,7 +63,7 @@ def comparison(clip: Clip, bench: Bench) -> Outcome:
     systems = {"ours": model}
     if model.hash != shipped.hash:
         systems["shipped"] = shipped
-    systems["painter"] = variant(shipped, renderer="painter")
+    systems["painter"] = painting(shipped)
     made = {name: _drawn(clip, bench, system, ()) for name, system in systems.items()}
     return _outcome(clip, bench, {"held": held_from(of_clip(clip, bench.seconds)), **made})
 

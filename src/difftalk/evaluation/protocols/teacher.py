@@ -22,7 +22,7 @@ from difftalk.evaluation.metrics.perception import early_distance, lpips_distanc
 from difftalk.evaluation.metrics.pictures import box_texture, inner_mouth_box, psnr, region_of, ssim
 from difftalk.evaluation.metrics.take import Performance, flicker, pasted
 from difftalk.evaluation.protocols.bench import Bench, Outcome, own_conditions, predicted_conditions, shown, strips_of
-from difftalk.evaluation.protocols.portraits import variant
+from difftalk.evaluation.protocols.portraits import painting
 from difftalk.face.space import EYE_DISTANCE, region_mask
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
@@ -72,8 +72,8 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], *, true_mout
     kept, pictures, model = _Kept(), References(clip), bench.model
     heard = own_conditions(clip, model) if true_mouth else predicted_conditions(clip, model)
     systems = {"ours": model}
-    if model.settings.renderer == "denoiser" and "painter" in model.graphs:
-        systems["painter"] = variant(model, renderer="painter")
+    if model.settings.renderer == "denoiser":
+        systems["painter"] = painting(model)
     frames = [ClipFrame(pictures, int(index), model.geometry, true_mouth=true_mouth) for index in indices]
     films = [shown(frames, (heard(frame.index) for frame in frames), system) for system in systems.values()]
     before: int | None = None

@@ -21,6 +21,7 @@ from difftalk.evaluation.metrics.curves import Figures
 from difftalk.evaluation.metrics.frechet import Features
 from difftalk.evaluation.protocols.bench import Bench, Outcome
 from difftalk.media.sheet import write_sheet
+from difftalk.nets.stored import stored
 
 FORMAT: Final = 2
 
@@ -52,7 +53,7 @@ class Kept:
             bench.seconds,
             code_hash(),
             _outputs_mark(bench.outputs),
-            file_hash(judges.WEIGHTS),
+            file_hash(stored(judges.WEIGHTS)),
             own.mark,
         ]
 
