@@ -85,8 +85,8 @@ class Renderer:
             if self._kind == "painter"
             else self._denoise(composite, mouth, mesh, conditions)
         )
-        shown = np.clip(picture[0].transpose(1, 2, 0), -1, 1)
-        return Drawn(shown, composite, moved, mesh, inside, mouth, self._model.settings, colour)
+        shown = restrained(picture, composite, self._model.settings)[0].transpose(1, 2, 0)
+        return Drawn(np.clip(shown, -1, 1), composite, moved, mesh, inside, mouth, self._model.settings, colour)
 
     def _compose(
         self, reference: Reference, mouth: Reference, inside: Interior, mesh: Array, scene: Scene | None
@@ -110,8 +110,7 @@ class Renderer:
 
         latent = euler(velocity, self._noise, self._steps)
         self._previous = np.float32(self._model.settings.drawing.previous_share) * latent
-        picture = self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
-        return restrained(picture, composite, self._model.settings)
+        return self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
 
     def _seen(self, mouth: Reference, mesh: Array, conditions: Conditions) -> dict[str, Array]:
         """What the denoiser is told besides the composite; zeros for what is left out, as in its training."""

@@ -26,6 +26,7 @@ from difftalk.evaluation.protocols.portraits import painting
 from difftalk.face.space import EYE_DISTANCE, region_mask
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
+from difftalk.render.renderer import restrained
 from difftalk.speech.motion import MOTION_RATE
 
 STRIDE: Final = 5  # frames
@@ -176,6 +177,6 @@ def _decoded(model: Model, truth: Array, other: Array, composite: Array) -> dict
     latents["zeros"] = np.zeros_like(latents["ceiling"])
     shown = {}
     for name, latent in latents.items():
-        picture = decode(latent=latent, composite=composite[None], **features)["picture"][0]
-        shown[name] = np.clip(picture.transpose(1, 2, 0), -1, 1)
+        picture = decode(latent=latent, composite=composite[None], **features)["picture"]
+        shown[name] = np.clip(restrained(picture, composite, model.settings)[0].transpose(1, 2, 0), -1, 1)
     return shown
