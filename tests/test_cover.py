@@ -76,7 +76,7 @@ def test_what_is_drawn_before_a_face_is_found(
     picture = drawing(portrait, face.points)
     found = lookout(picture, alignment, face.points)
     assert found is not None
-    assert hides is None or found.hides_mouth == hides
+    assert hides is None or found.hides_mouth(SETTINGS) == hides
     shown = put_before(np.zeros_like(picture), np.full_like(picture, 255), found, SETTINGS)[..., 0] > 127
     drawn, within = (picture != portrait).any(2), np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(within, [cv2.convexHull(np.round(face.points[LOWER, :2]).astype(np.int32))], 1)

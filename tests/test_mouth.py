@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +173,7 @@ def test_opening_and_its_smoothing() -> None:
 
 def test_geometry_is_saved_and_loaded(geometry: Geometry, tmp_path: Path) -> None:
     geometry.save(tmp_path)
-    for name, value in dataclasses.asdict(geometry).items():
+    for name, value in vars(geometry).items():
         loaded: NDArray[np.generic] = getattr(Geometry.load(tmp_path), name)
         np.testing.assert_array_equal(loaded, value)
 

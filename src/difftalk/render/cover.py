@@ -37,8 +37,7 @@ WITHIN: Final = (
 class Cover:
     """What lies before a face. shares: (36, 44) uint8, of 255, of the region as `alignment` has it.
 
-    mouth: the share of the mouth, lips and what lies between, that it hides; hides_mouth: whether it is enough.
-    on_face: False where all of it lies beside
+    mouth: the share of the mouth, lips and what lies between, that it hides. on_face: False where all of it lies beside
     the lower face, where nothing moves.
     """
 
@@ -46,7 +45,9 @@ class Cover:
     alignment: Alignment
     mouth: float
     on_face: bool = True
-    hides_mouth: bool = False
+
+    def hides_mouth(self, settings: Settings) -> bool:
+        return self.mouth >= settings.cover.mouth_covered
 
     def weight(self, to_picture: NDArray[np.float64], size: tuple[int, int], settings: Settings) -> Array:
         """(h, w) in [0, 1]: how far a picture's pixels are the cover's.
@@ -79,13 +80,7 @@ class Lookout:
         mouth, lower = _cells(mesh[list(OUTER_LIPS)]), _cells(mesh[LOWER_FACE])
         hidden = float((mouth * shares).sum() / max(float(mouth.sum()), 1e-6))
         on_face = ((shares > self._settings.cover.perhaps) & (lower > 0.5)).sum() >= self._settings.cover.least
-        return Cover(
-            np.rint(255 * shares).astype(np.uint8),
-            alignment,
-            hidden,
-            bool(on_face),
-            hidden >= self._settings.cover.mouth_covered,
-        )
+        return Cover(np.rint(255 * shares).astype(np.uint8), alignment, hidden, bool(on_face))
 
 
 def _seen(image: Image, alignment: Alignment) -> Image:
@@ -137,14 +132,13 @@ def settled(
             out.append(None)
         else:
             widest = np.max([cover.shares for cover in near], 0)
-            hidden = max(cover.mouth for cover in near)
-            out.append(Cover(widest, alignment, hidden, hides_mouth=hidden >= settings.cover.mouth_covered))
+            out.append(Cover(widest, alignment, max(cover.mouth for cover in near)))
     return out
 
 
 def mouth_hidden(covers: Sequence[Cover | None], settings: Settings) -> NDArray[np.bool_]:
     """(t,): where a video's mouth is covered, without moments and without gaps of a moment."""
-    flags = _lasting([cover is not None and cover.hides_mouth for cover in covers], settings.cover.shortest)
+    flags = _lasting([cover is not None and cover.hides_mouth(settings) for cover in covers], settings.cover.shortest)
     return _closed(flags, settings.cover.seen_again)
 
 

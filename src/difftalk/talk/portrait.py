@@ -150,7 +150,7 @@ def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
         return replace(portrayed(path, image, face.points, neutral, model.geometry, notes), model=model.hash)
     notes.append(
         "something covers the mouth and stays before it: little of the speech is seen; give a picture without it"
-        if cover.hides_mouth
+        if cover.hides_mouth(settings)
         else "something lies before the lower face; it stays there, and what is behind it is guessed"
     )
     one = portrayed(path, filled_in(image, cover, settings), face.points, neutral, model.geometry, notes)

@@ -159,7 +159,7 @@ def _tracked(frame: Followed, lookout: Lookout | None, settings: Settings) -> Tr
         return None
     zoom = _zoom_needed(frame.alignment.points(frame.face.points)[MOUTH, :2], settings)
     cover = lookout(frame.image, frame.alignment, frame.face.points) if lookout is not None else None
-    hidden = cover is not None and cover.hides_mouth
+    hidden = cover is not None and cover.hides_mouth(settings)
     return Tracked(frame.pose, frame.alignment, frame.face.points[UPPER], zoom, cover=cover, mouth_hidden=hidden)
 
 
