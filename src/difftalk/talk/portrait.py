@@ -209,6 +209,6 @@ def _around(image: Image, points: Array, size: int) -> tuple[Image, Array]:
     Its long side is `size` px; its shape is the picture's, but no longer than 16 to 9.
     """
     sides = np.array(image.shape[1::-1])
-    part = np.minimum(sides, np.maximum(sides * size // max(sides), size * 9 // 16))
+    part = np.minimum(sides, np.maximum(sides * size // max(sides), size * 9 // 16)) // 2 * 2  # as films are
     x, y = np.clip(np.rint(points[:, :2].mean(0) - part / 2), 0, sides - part).astype(int)
     return np.ascontiguousarray(image[y : y + part[1], x : x + part[0]]), np.array([x, y, 0], np.float32)
