@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from difftalk.arrays import Image
 from difftalk.nets.lpips import LPIPS
+from difftalk.render.renderer import restrained
+from difftalk.settings import Settings
 from difftalk.training.batches import RenderBatch
 from difftalk.training.picture_loss import mouth_boxes
 
@@ -21,11 +25,19 @@ class Validation:
 
 
 def seen(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS | None) -> Validation:
-    """Of what was drawn from a batch: `output`, and by name what came of other latents."""
+    """Of what was drawn from a batch: `output`, and by name what came of other latents. All as a frame shows it."""
+    pictures = {name: as_shown(picture, batch.composite) for name, picture in pictures.items()}
     figures = figures_of(pictures["output"], batch, lpips)
     if lpips is not None:
         figures |= others_of(pictures, batch, lpips)
     return Validation(figures, rows_of(pictures, batch))
+
+
+def as_shown(pictures: Tensor, composites: Tensor) -> Tensor:
+    """Pictures (b, 3, h, w) restrained as the renderer does it to what the nets draw."""
+    settings, pairs = Settings(), zip(pictures.float().cpu().numpy(), composites.float().cpu().numpy(), strict=True)
+    shown = np.concatenate([restrained(picture[None], composite, settings) for picture, composite in pairs])
+    return torch.from_numpy(shown).to(pictures)
 
 
 def figures_of(output: Tensor, batch: RenderBatch, lpips: LPIPS | None) -> dict[str, float]:
