@@ -33,6 +33,7 @@ from tiny_graphs import (
     decoder_graph,
     denoiser_graph,
     encoder_graph,
+    identity_graph,
     motion_graph,
     painter_graph,
     speech_graph,
@@ -121,11 +122,13 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped folder with tiny graphs for all but faces; draws with the painter, moves with `linear`."""
+    """The shipped folder with tiny graphs for all but where faces are; draws with the painter, moves with `linear`."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     shutil.copytree(SHIPPED, folder)
     entries = dict(Model.load(folder).graphs)
+    (folder / "face_identity.onnx.data").unlink()
     paths = [
+        identity_graph(folder / "face_identity.onnx"),
         speech_graph(folder / "speech_encoder.onnx"),
         painter_graph(folder / "painter.onnx"),
         motion_graph(folder / "linear.onnx", seed=1),

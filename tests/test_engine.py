@@ -143,15 +143,11 @@ def test_precision_is_the_named_one(graph_path: Path) -> None:
     assert float(np.abs(load(graph_path)(a=a, b=b)["out"] - exact).max()) == 0  # the cache keeps them apart
 
 
-def test_bf16_without_the_hardware_is_f32(graph_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class OldProcessor:
-        def get_property(self, device: str, name: str) -> list[str]:
-            return ["FP32", "INT8"]
-
-    monkeypatch.setattr(openvino_engine, "_core", OldProcessor)
-    openvino_engine.runnable.cache_clear()
-    assert openvino_engine.runnable("bf16") == "f32"
-    openvino_engine.runnable.cache_clear()
+def test_bf16_without_the_hardware_is_f32() -> None:
+    assert openvino_engine.runnable("bf16", ["FP32", "INT8"]) == "f32"
+    assert openvino_engine.runnable("bf16", ["FP32", "INT8", "BF16"]) == "bf16"
+    own = openvino_engine._capabilities()
+    assert openvino_engine.runnable("bf16") == openvino_engine.runnable("bf16", own)
 
 
 def test_cache_is_written_once_and_used(graph_path: Path) -> None:

@@ -115,14 +115,13 @@ def test_shipped_speech_encoder_is_what_export_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["motion", "linear"])
-def test_a_gain_makes_spreads_equal_around_the_mean(sample: Sample, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gain_makes_spreads_equal_around_the_mean(sample: Sample, kind: str) -> None:
     size = sizes.MOTION["debug"]
     net = MotionNetwork(size) if kind == "motion" else LinearMotion(size)
     torch.manual_seed(0)
     for values in (*net.parameters(), net.basis):
         torch.nn.init.normal_(values, std=0.05)
-    monkeypatch.setattr(motion, "samples_of", lambda *_, **__: [sample])
-    gain = motion.gain_of(net.eval(), Path("anywhere"))
+    gain = motion.gain_of(net.eval(), [sample])
     features = np.asarray(sample.speech, np.float32)
     before = motion.spoken(net, features)
     net.amplify(gain)

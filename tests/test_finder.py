@@ -10,7 +10,7 @@ import pytest
 
 from difftalk.arrays import Image
 from difftalk.face.boxes import Box, other_way_up
-from difftalk.face.finder import Face, FaceFinder, Found, roi_of
+from difftalk.face.finder import Detector, Face, FaceFinder, Found, roi_of
 from difftalk.face.landmarks import POINTS
 from difftalk.face.tracker import Tracker
 from difftalk.model import Model
@@ -114,27 +114,27 @@ def test_a_ball_with_spots_is_no_face(model: Model) -> None:
     assert model.face_finder.find(np.repeat(ball.astype(np.uint8)[..., None], 3, axis=2)) == []
 
 
-def test_a_picture_without_a_face_is_given_up_soon(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks, once = list[int](), FaceFinder._detect_once
+def test_a_picture_without_a_face_is_given_up_soon(model: Model) -> None:
+    looks, detector = list[int](), Detector(model.graph("face_detector"), SETTINGS)
 
-    def counted(finder: FaceFinder, image: Image) -> list[Box]:
+    def counted(image: Image) -> list[Box]:
         looks.append(max(image.shape))
-        return once(finder, image)
+        return detector(image)
 
-    monkeypatch.setattr(FaceFinder, "_detect_once", counted)
-    picture = grey(1800, 2400)
-    assert model.face_finder.find(picture) == []
+    mesh, blendshapes = model.graph("face_mesh"), model.graph("face_blendshapes")
+    finder = FaceFinder(detector=counted, mesh=mesh, blendshapes=blendshapes, settings=SETTINGS)
+    assert finder.find(grey(1800, 2400)) == []
     assert len(looks) <= 4  # plain tiles are not looked at
     looks.clear()
     stripes = np.arange(2400, dtype=np.float32)[None, :, None] * np.ones((1800, 1, 3), np.float32)
-    assert model.face_finder.find((stripes % 97).astype(np.uint8)) == []
+    assert finder.find((stripes % 97).astype(np.uint8)) == []
     assert len(looks) < 1100  # 1,760 in tiles that overlap by half
     assert max(looks[4:]) == 128  # of a picture that is shrunk once, not tile by tile
 
 
 def test_small_face_is_found_in_tiles(model: Model, portrait: Image) -> None:
     picture = placed(portrait, 700, 600, size=120, on=grey(1000, 1200))
-    assert not model.face_finder._detect_once(picture)
+    assert not Detector(model.graph("face_detector"), SETTINGS)(picture)
     boxes = [found.box for found in model.face_finder.find(picture)]
     assert len(boxes) == 1
     x, y = boxes[0].centre
@@ -185,29 +185,43 @@ def test_tracker_takes_the_largest_and_holds_its_place(model: Model, portrait: I
     assert tracker.faces_seen == 2
 
 
-def test_tracker_follows_without_searching(model: Model, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracker = Tracker(model.face_finder)
-    first = tracker(portrait)
-    monkeypatch.setattr(type(model.face_finder), "find", lambda *_, **__: pytest.fail("searched again"))
-    second = tracker(np.roll(portrait, 4, axis=1))
+class Asked(FaceFinder):
+    """A finder that tells how it was asked. gone: from now on it finds nothing, and every mesh is half as large."""
+
+    def __init__(self, model: Model) -> None:
+        detector = Detector(model.graph("face_detector"), SETTINGS)
+        mesh, blendshapes = model.graph("face_mesh"), model.graph("face_blendshapes")
+        super().__init__(detector=detector, mesh=mesh, blendshapes=blendshapes, settings=SETTINGS)
+        self.looks = list[bool]()  # whether patient
+        self.gone = False
+
+    def find(self, image: Image, *, patient: bool = True) -> list[Found]:
+        self.looks.append(patient)
+        return [] if self.gone else super().find(image, patient=patient)
+
+    def mesh(self, image: Image, roi: tuple[float, float, float, float]) -> Face:
+        face = super().mesh(image, roi)
+        middle = face.points.mean(0)
+        return Face((face.points - middle) / 2 + middle, 0.99) if self.gone else face
+
+
+def test_tracker_follows_without_searching(model: Model, portrait: Image) -> None:
+    finder = Asked(model)
+    tracker = Tracker(finder)
+    first, second = (tracker(np.roll(portrait, x, axis=1)) for x in (0, 4))
+    assert len(finder.looks) == 1
     assert first is not None
     assert second is not None
     np.testing.assert_allclose((second.points - first.points)[:, :2].mean(0), [4, 0], atol=0.5)
 
 
-def test_tracker_is_patient_once_in_a_while(model: Model, portrait: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_is_patient_once_in_a_while(model: Model) -> None:
     """A long stretch without a face must not be searched thoroughly in every frame."""
-    looks = list[bool]()
-
-    def nothing(_: object, __: Image, *, patient: bool) -> list[Found]:
-        looks.append(patient)
-        return []
-
-    monkeypatch.setattr(type(model.face_finder), "find", nothing)
-    tracker = Tracker(model.face_finder)
+    finder = Asked(model)
+    tracker = Tracker(finder)
     for _ in range(SETTINGS.following.hurried_frames + 3):
-        tracker(portrait)
-    assert looks == [True] + [False] * SETTINGS.following.hurried_frames + [True, False]
+        assert tracker(grey(256, 256)) is None
+    assert finder.looks == [True] + [False] * SETTINGS.following.hurried_frames + [True, False]
 
 
 def test_tracker_finds_the_face_again_after_a_cut(model: Model, portrait: Image) -> None:
@@ -218,14 +232,14 @@ def test_tracker_finds_the_face_again_after_a_cut(model: Model, portrait: Image)
     assert face.points[:, 0].mean() > 450
 
 
-def test_tracker_believes_no_leap(model: Model, portrait: Image, face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker_believes_no_leap(model: Model, portrait: Image) -> None:
     """A mesh that shrinks by half within a frame is not followed; nothing else is found, so nothing is."""
-    tracker, points = Tracker(model.face_finder), face.points
+    finder = Asked(model)
+    tracker = Tracker(finder)
     assert tracker(portrait) is not None
-    shrunk = Face((points - points.mean(0)) / 2 + points.mean(0), 0.99)
-    monkeypatch.setattr(type(model.face_finder), "mesh", lambda *_: shrunk)
-    monkeypatch.setattr(type(model.face_finder), "find", lambda *_, **__: [])
+    finder.gone = True
     assert tracker(portrait) is None
+    assert len(finder.looks) == 2
 
 
 def test_box_measures() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -12,18 +11,15 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 import pytest
-from av.container import InputContainer
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from difftalk.arrays import Image
 from difftalk.face.landmarks import UPPER
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
-from difftalk.media import audio, marks, video
-from difftalk.media.container import Damage, decode
+from difftalk.media import audio, video
+from difftalk.media.marks import Mark
 from difftalk.media.timeline import timeline
-from difftalk.talk import footage
 from difftalk.talk.footage import Footage, Tracked
 from difftalk.talk.identity import FITS, Fit, Manner, Shot
 from difftalk.talk.talker import Talker
@@ -78,6 +74,11 @@ def taken(identity: Footage, fit: Fit, count: int, first: int = 0) -> list[Shot]
     return found
 
 
+def in_runs(one: Footage, count: int) -> Footage:
+    """Footage that goes backwards in runs of so many frames."""
+    return dataclasses.replace(one, backward_bytes=count * one.info.width * one.info.height * 3)
+
+
 ORDERS = {
     "bounce": [*range(COUNT), *reversed(range(COUNT)), *range(COUNT)],
     "loop": [*range(COUNT)] * 3,
@@ -86,9 +87,8 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_order(constant: Footage, fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(footage, "BACKWARD_BYTES", 8 * 64 * 64 * 3)  # backwards in runs of 8, 8 and 4
-    found = taken(constant, fit, 3 * COUNT)
+def test_order(constant: Footage, fit: Fit) -> None:
+    found = taken(in_runs(constant, 8), fit, 3 * COUNT)  # backwards in runs of 8, 8 and 4
     assert [number_of(shot) for shot in found] == ORDERS[fit]
     for shot, number in zip(found, ORDERS[fit], strict=True):
         assert shot.sitter is not None
@@ -137,32 +137,36 @@ def test_cuts_are_marked(constant: Footage) -> None:
     assert not any(shot.cut for shot in taken(constant, "hold", 2 * COUNT))
 
 
-def test_backwards_begins_at_key_frames(
-    clip_identity: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However long the video, no more than two groups of pictures are decoded for a run."""
-    run, group, count, decoded = 8, 6, 90, list[int]()
-    one = identity_of(encode(tmp_path / "a.mp4", grey(count), "libx264", options={"g": str(group)}), clip_identity)
+def spoilt(clip: Path, out: Path, marks: list[Mark], whole: range) -> Path:
+    """A copy whose frames, but for the first and those of `whole`, cannot be decoded."""
+    data, numbers = bytearray(clip.read_bytes()), {mark.stamp: mark.number for mark in marks}
+    with av.open(str(clip)) as container:
+        for packet in container.demux(container.streams.video[0]):
+            if packet.size and packet.pos is not None and numbers[packet.pts] not in (0, *whole):
+                data[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    out.write_bytes(data)
+    return out
 
-    def counted(container: InputContainer, stream: VideoStream, damage: Damage) -> Iterator[av.VideoFrame]:
-        for frame in decode(container, stream, damage):
-            decoded.append(1)
-            yield frame
 
-    monkeypatch.setattr(footage, "BACKWARD_BYTES", run * 64 * 64 * 3)
-    monkeypatch.setattr(marks, "decode", counted)
-    found = taken(one, "bounce", 2 * count)
-    assert [number_of(shot) for shot in found] == [number_of(shot) for shot in found[::-1]]
-    assert len(decoded) <= count + -(-count // run) * (run + 2 * group)
+@pytest.mark.parametrize("skipped", [0, 24, 48])
+def test_backwards_begins_at_key_frames(clip_identity: Footage, tmp_path: Path, skipped: int) -> None:
+    """However long the video, no more than a group of pictures is decoded beside a run: the others may be spoilt."""
+    run, group, count = 8, 6, 90
+    clip = encode(tmp_path / "a.mp4", grey(count), "libx264", options={"g": str(group)})
+    one, stop = identity_of(clip, clip_identity), count - skipped
+    # Two runs, a third that is made ahead, and the one with the frame before, which says whether there is a cut.
+    whole = range(stop - 3 * run - group, stop + run + group)
+    path = spoilt(clip, tmp_path / "spoilt.mp4", one.marks, whole)
+    assert len(list(video.read(path))) < count - group
+    found = taken(in_runs(dataclasses.replace(one, path=path), run), "bounce", 2 * run, count + skipped)
+    assert [number_of(shot) for shot in found] == [number % COUNT for number in range(stop - 1, stop - 1 - 2 * run, -1)]
 
 
 @pytest.mark.parametrize("fit", FITS)
-def test_frames_from_any_number_on(
-    constant: Footage, variable: Footage, fit: Fit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_from_any_number_on(constant: Footage, variable: Footage, fit: Fit) -> None:
     """Picture, time and cut are those of the whole, wherever it is begun."""
-    monkeypatch.setattr(footage, "BACKWARD_BYTES", 8 * 64 * 64 * 3)
-    for one in (constant, dataclasses.replace(variable, frames=[tracked(n, x=100 + 60 * (n > 4)) for n in range(10)])):
+    jumping = dataclasses.replace(variable, frames=[tracked(n, x=100 + 60 * (n > 4)) for n in range(10)])
+    for one in (in_runs(constant, 8), in_runs(jumping, 8)):
         whole = taken(one, fit, 3 * COUNT)
         for first in (1, 5, COUNT - 1, COUNT, COUNT + 1, 2 * COUNT, 2 * COUNT + 7):
             for shot, again in zip(whole[first:], taken(one, fit, 6, first), strict=False):

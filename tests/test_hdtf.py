@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from difftalk.arrays import Image
 from difftalk.data import hdtf
 from difftalk.data.hdtf import AUDIO_SHAPE, Hdtf, read_hdtf, write_hdtf
 from difftalk.data.sample import Sample
@@ -203,25 +204,30 @@ def test_no_sample_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("raised", "seen"), [(OSError(28, "No space left"), OutputError), (KeyboardInterrupt, None)])
 def test_a_failure_half_way_leaves_nothing(
-    sample: Sample,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: BaseException,
-    seen: type[Exception] | None,
+    sample: Sample, tmp_path: Path, raised: BaseException, seen: type[Exception] | None
 ) -> None:
-    calls = []
+    class Failing(Sample):
+        """A sample whose twelfth frame cannot be had."""
 
-    def failing(heard: NDArray[np.float32]) -> NDArray[np.float32]:
-        calls.append(1)
-        if len(calls) == 40:
-            assert (tmp_path / ".out.part" / "audio_smooth" / "2_11.npy").is_file()
-            raise raised
-        return windows_of(heard)
+        def frame(self, index: int) -> Image:
+            if index == 11:
+                assert (tmp_path / ".out.part" / "audio_smooth" / "2_11.npy").is_file()
+                raise raised
+            return super().frame(index)
 
-    monkeypatch.setattr(hdtf, "windows_of", failing)
     with pytest.raises(seen or KeyboardInterrupt):
-        write_hdtf([sample, sample], tmp_path / "out")
+        write_hdtf([sample, Failing(sample.folder, sample.record)], tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_that_is_not_whole_leaves_nothing(sample: Sample, tmp_path: Path) -> None:
+    damaged, out = tmp_path / "damaged", tmp_path / "there" / "out"
+    shutil.copytree(sample.folder, damaged)
+    (damaged / "frames.jpgs").unlink()
+    out.parent.mkdir()
+    with pytest.raises(OutputError, match="see that the samples are whole"):
+        write_hdtf([sample, Sample(damaged, sample.record)], out)
+    assert list(out.parent.iterdir()) == []
 
 
 # --- reading a user's own folder --------------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,9 +17,9 @@ from difftalk.errors import FaceError, InputError
 from difftalk.face.finder import Face
 from difftalk.face.landmarks import CHIN, LIP_BOTTOM, LIP_TOP, LIPS, LOWER_LIP, UPPER, UPPER_LIP
 from difftalk.face.mouth import opening
-from difftalk.face.recognition import Recogniser, Run
+from difftalk.face.recognition import Run, runs
 from difftalk.face.space import REGION_Y, align
-from difftalk.face.tracker import Followed, follow
+from difftalk.face.tracker import Followed
 from difftalk.model import Model
 from difftalk.speech.loudness import Loudness
 from difftalk.talk import watching
@@ -27,7 +27,7 @@ from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity, Manner
 from difftalk.talk.person import Offers
 from difftalk.talk.portrait import Portrait, of_still
-from difftalk.talk.watching import of_video
+from difftalk.talk.watching import Watch, of_video, recogniser_of
 from drawn import SETTINGS, SHARED, draw_clip, moving, without_face
 
 
@@ -189,20 +189,27 @@ def test_mouth_outside_the_picture(model: Model, portrait: Image, face: Face, tm
     assert [tracked is None for tracked in one.frames] == [False] * 3 + [True] * 3
 
 
-def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def of_changed(path: Path, model: Model, change: Callable[[int, Followed], Followed]) -> Footage:
+    """A video's identity if its faces were seen otherwise; change: of a frame's number and the frame."""
+    watch = Watch(path, model)
+    frames = itertools.starmap(change, enumerate(watch.followed()))
+    for frame, run in runs(frames, recogniser_of(model), model.settings):
+        watch.take(frame, run)
+    return watch.finish()
+
+
+def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path) -> None:
     lowest = list[Array]()
 
-    def longer(*arguments: Any) -> Iterator[Followed]:
+    def longer(number: int, frame: Followed) -> Followed:
         """One face has its chin an eye distance lower."""
-        for number, frame in enumerate(follow(*arguments)):
-            assert frame.face is not None
-            points = frame.face.points.copy()
-            points[CHIN, 1] += 42 * (number == 14)
-            lowest.append(points)
-            yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
+        assert frame.face is not None
+        points = frame.face.points.copy()
+        points[CHIN, 1] += 42 * (number == 14)
+        lowest.append(points)
+        return dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
-    monkeypatch.setattr(watching, "follow", longer)
-    one = of_video(clip, model)
+    one = of_changed(clip, model, longer)
     assert one.notes == ["in 1 frame(s) the chin reaches beyond the mask; there and around the mask is larger"]
     frames = [tracked for tracked in one.frames if tracked is not None]
     for tracked, points in zip(frames, lowest, strict=True):
@@ -215,38 +222,36 @@ def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path, mo
     assert np.abs(np.diff(np.log(scales))).max() < 0.02  # no jump
 
 
-def test_references_are_the_most_frequent_turns(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_are_the_most_frequent_turns(model: Model, clip: Path) -> None:
     turns = [0] * 10 + [16] * 7 + [-16] * 6 + [-32] * 1 + [24] * 4  # degrees, of the clip's 28 frames
 
-    def turning(*arguments: Any) -> Iterator[Followed]:
-        for degrees, frame in zip(turns, follow(*arguments), strict=True):
-            assert frame.pose is not None
-            c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-            turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-            yield dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
+    def turning(number: int, frame: Followed) -> Followed:
+        assert frame.pose is not None
+        c, s = np.cos(np.radians(turns[number])), np.sin(np.radians(turns[number]))
+        turn = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        return dataclasses.replace(frame, pose=dataclasses.replace(frame.pose, rotation=turn))
 
-    monkeypatch.setattr(watching, "follow", turning)
     few = dataclasses.replace(model, settings=model.settings.changed(["people.max_references=4"]))
-    one = of_video(clip, few)
+    one = of_changed(clip, few, turning)
+    assert len(one.frames) == len(turns)
     np.testing.assert_allclose(one.people[0].turns, [[0, 0], [16, 0], [-16, 0], [24, 0]], atol=1e-6)
 
 
-def test_pressed_lips_are_no_reference(model: Model, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def pressing(*arguments: Any) -> Iterator[Followed]:
+def test_pressed_lips_are_no_reference(model: Model, clip: Path) -> None:
+    def pressing(number: int, frame: Followed) -> Followed:
         """All mouths are open a little but two: frame 5 is closed, frame 9 pressed, its lips rolled in."""
-        for number, frame in enumerate(follow(*arguments)):
-            assert frame.face is not None
-            points = frame.face.points.copy()
-            points[LIP_BOTTOM] = points[LIP_TOP] + [0, 0.5 if number in (5, 9) else 8, 0]
-            if number == 9:
-                points[LIP_BOTTOM] = points[LIP_TOP]
-                points[[UPPER_LIP, LOWER_LIP]] = points[LIP_TOP] + [[0, -1, 0], [0, 1, 0]]
-            yield dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
+        assert frame.face is not None
+        points = frame.face.points.copy()
+        points[LIP_BOTTOM] = points[LIP_TOP] + [0, 0.5 if number in (5, 9) else 8, 0]
+        if number == 9:
+            points[LIP_BOTTOM] = points[LIP_TOP]
+            points[[UPPER_LIP, LOWER_LIP]] = points[LIP_TOP] + [[0, -1, 0], [0, 1, 0]]
+        return dataclasses.replace(frame, face=dataclasses.replace(frame.face, points=points))
 
-    monkeypatch.setattr(watching, "follow", pressing)
-    reference = of_video(clip, model).people[0].references[0]
+    found = of_changed(clip, model, pressing)
+    reference = found.people[0].references[0]
     middle = float(reference.alignment.inverse[0, 2])
-    closed = of_video(clip, model).frames[5]
+    closed = found.frames[5]
     assert closed is not None
     assert middle == pytest.approx(float(closed.alignment.inverse[0, 2]), abs=0.01)
 
@@ -300,16 +305,9 @@ def two(portrait: Image, media: Path) -> Path:
     return draw_clip(media / "two.mp4", [*first[:14], *second[14:28], *first[28:]])
 
 
-def bluer(self: object, picture: Image, points: Array) -> Array:
-    """In place of the identity net: faces are told apart by their colour."""
-    x, y = points[1, :2].astype(int)
-    red, _, blue = picture[y - 20 : y + 20, x - 20 : x + 20].mean((0, 1))
-    return np.full(128, float(blue > red) / np.sqrt(128), np.float32)
-
-
-def test_everybody_is_drawn_from_their_own_frames(two: Path, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recogniser, "embed", bluer)
-    found = of_video(two, model)
+def test_everybody_is_drawn_from_their_own_frames(two: Path, painter_model: Model) -> None:
+    """Faces are told apart by their colour."""
+    found = of_video(two, painter_model)
     assert [t.person if t is not None else None for t in found.frames] == [0] * 14 + [1] * 14 + [0] * 8
     assert len(found.people) == 2
     for number, person in enumerate(found.people):

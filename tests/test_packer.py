@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from difftalk.data import packer
-from difftalk.data.pack import Pack, samples_of
+from difftalk.data.pack import FRAMES, INDEX, NUMBERS, Pack, samples_of
 from difftalk.data.packer import Options, held_out_people, pack, pack_samples
 from difftalk.data.prepare import write_index
 from difftalk.data.sample import Sample, save_record
@@ -121,15 +121,15 @@ def test_too_small_a_budget(megabytes: float, people: list[Sample], painter_mode
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_half_pack(
-    people: list[Sample], painter_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(folder: Path) -> None:
-        raise KeyboardInterrupt
+def test_no_half_pack(people: list[Sample], painter_model: Model, tmp_path: Path) -> None:
+    def stopped(what: str, done: int, total: int) -> None:
+        if what == "drawing":
+            (half,) = tmp_path.iterdir()
+            assert {path.name for path in half.iterdir()} == {FRAMES, NUMBERS, INDEX}
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(packer, "_write_sheet", stopped)
     with pytest.raises(KeyboardInterrupt):
-        pack_samples(people, tmp_path / "made", model=painter_model, options=SMALL)
+        pack_samples(people, tmp_path / "made", model=painter_model, options=SMALL, progress=stopped)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,11 +140,8 @@ def test_an_existing_folder_is_left_alone(made: Pack, people: list[Sample], pain
     assert (made.folder / "pack.json").stat().st_mtime_ns == before
 
 
-def test_the_command(
-    data: Path, painter_model: Model, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Model, "load", lambda threads: painter_model)
-    code, out, err = run("pack", data, "-o", tmp_path / "made", "--megabytes", 4)
+def test_the_command(data: Path, model_folder: Path, tmp_path: Path, run: Run) -> None:
+    code, out, err = run("pack", data, "-o", tmp_path / "made", "--megabytes", 4, "--model", model_folder)
     assert (code, err) == (0, "")
     assert out.startswith("1 people (0 held out), 1 clips, 28 frames: ")
     assert np.isclose(sum(p.stat().st_size for p in (tmp_path / "made").iterdir()) / 1e6, 1, atol=1)

@@ -42,14 +42,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_there_and_back(
-    parcel: ModuleType, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(parcel, "PIECE", 100_000)
+def test_there_and_back(parcel: ModuleType, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, back = tmp_path / "out", tmp_path / "back"
     out.mkdir()
+    assert parcel.main(["send", str(runs), str(out), "joint"]) == 0
+    assert (out / "joint.safetensors.0").stat().st_size > 100_000  # all of it
     for name in ("first-stage", "painter", "joint", "missing"):
-        assert parcel.main(["send", str(runs), str(out), name]) == 0
+        parcel.send(runs, out, name, piece=100_000)
     sent = {path.name: path.stat().st_size for path in out.iterdir()}
     assert {"report.tgz", "joint.safetensors.0", "joint.safetensors.1", "painter.safetensors.0"} <= sent.keys()
     assert not any(name.startswith(("first-stage", ".")) for name in sent)  # it lies in the denoiser's run

@@ -14,16 +14,16 @@ import pytest
 from numpy.typing import NDArray
 
 from difftalk.arrays import Image
-from difftalk.data import offset
 from difftalk.data.manifest import Entry, find_clips
+from difftalk.data.offset import MAX_OFFSET, MIN_OFFSET_R, measure_offset
 from difftalk.data.prepare import Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
 from difftalk.data.sample import SPEECH_EXTRA, Sample, load_samples
 from difftalk.errors import InputError, OutputError
 from difftalk.face.finder import Face
 from difftalk.face.space import Alignment
-from difftalk.media import picture
+from difftalk.media import audio, picture
 from difftalk.model import Model
-from drawn import draw_clip, moving, without_face
+from drawn import DEMO, draw_clip, moving, without_face, write_wav
 
 ROWS = {
     "clips/good.mp4": ("ann", "train", "open"),
@@ -173,16 +173,21 @@ def test_clip_is_a_pure_function_of_its_arguments(clips: Path, tmp_path: Path, s
     assert not (tmp_path / "good" / "rubbish").exists()
 
 
-@pytest.mark.parametrize(("r", "kept"), [(0.8, True), (0.2, False)])
+@pytest.mark.parametrize(("start", "kept"), [(0, True), (8000, False)])
 def test_unknown_offset_is_measured(
-    clip: Path, painter_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, r: float, kept: bool
+    portrait: Image, painter_model: Model, tmp_path: Path, start: int, kept: bool
 ) -> None:
-    monkeypatch.setattr(offset, "measure_offset", lambda *_, **__: (2, r))
+    """With one part of the demo's voice the tiny motion goes along with the lips, with another it does not."""
+    sound = write_wav(tmp_path / "part.wav", audio.read(DEMO / "voice.wav")[start : start + 16000])
+    clip = draw_clip(tmp_path / "clip.mp4", moving(portrait, 28), sound=sound)
     record = prepare_clip(Entry(clip, "clip", "ann"), tmp_path, painter_model)
+    sample = Sample.load(tmp_path / "clip")
+    assert sample.record == record
+    best, r = measure_offset(sample, painter_model, reach=MAX_OFFSET)
+    assert (r >= MIN_OFFSET_R) == kept
     assert (record.kept, record.offset_r) == (kept, r)
-    assert record.offset == (2 if kept else 0)
-    assert record.reason == ("" if kept else "lips and audio do not go together (r 0.20 at best)")
-    assert Sample.load(tmp_path / "clip").record == record
+    assert record.offset == (best if kept else 0)
+    assert record.reason == ("" if kept else f"lips and audio do not go together (r {r:.2f} at best)")
 
 
 def test_rights(clips: Path) -> None:

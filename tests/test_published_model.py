@@ -82,18 +82,15 @@ def test_a_stream_in_pieces_is_the_file(published: Model, still: Path, waveform:
         np.testing.assert_array_equal(one, other.image)
 
 
-def test_weights_beside_the_graph_are_named_and_copied(
-    published: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_beside_the_graph_are_named_and_copied(published: Model, tmp_path: Path) -> None:
     """As for the full size, whose weights are more than a graph may hold."""
     from difftalk.training import export
 
-    monkeypatch.setattr(export, "LARGE", 1000)
     torch.manual_seed(1)
     net = torch.nn.Linear(64, 64)
     for half in (False, True):
         path = tmp_path / f"large{half}.onnx"
-        export.export_graph(net, path, inputs={"x": torch.zeros(1, 64)}, outputs=["y"], half=half)
+        export.export_graph(net, path, inputs={"x": torch.zeros(1, 64)}, outputs=["y"], half=half, large=1000)
         entry = entry_of(path, "f32")
         assert entry.weights == f"{path.name}.data"
         from difftalk.engine import load

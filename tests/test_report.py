@@ -67,7 +67,7 @@ def test_a_protocol_measures_its_systems(protocol: str, folder: Path, model: Mod
     assert found.strips
 
 
-def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
     calls, rng = list[str](), np.random.default_rng(0)
 
     def fake(clip: Clip, bench: Bench) -> Outcome:
@@ -78,12 +78,13 @@ def test_a_report_goes_on_where_it_stopped(folder: Path, tmp_path: Path, monkeyp
         }
         return Outcome(figures, {"truth": np.arange(50) / 50}, crowd=crowd)
 
-    monkeypatch.setitem(report.PROTOCOLS, "strict", fake)
-    first = report.evaluate(folder, tmp_path, chosen=["strict"], seconds=1)
-    again = report.evaluate(folder, tmp_path, chosen=["strict"], seconds=1)
+    def judged(seconds: float) -> report.Report:
+        return report.evaluate(folder, tmp_path, chosen=["strict"], seconds=seconds, protocols={"strict": fake})
+
+    first, again = judged(1), judged(1)
     assert calls == ["a_one_a_one", "b_two_b_two"]
     assert first.content | {"made": ""} == again.content | {"made": ""}
-    report.evaluate(folder, tmp_path, chosen=["strict"], seconds=2)
+    judged(2)
     assert len(calls) == 4  # another length is another measurement
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["protocols"]["strict"]["rows"]["ours"]["r"]["median"] == 0.5

@@ -13,18 +13,16 @@ from difftalk.training.motion_data import ROOM_SHARE, MotionSource
 from difftalk.training.rooms import in_a_room, rooms_of
 
 
-def test_rooms_are_encoded_once(
-    sample: Sample, painter_model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(rooms, "PITCHES", (1.0, 1.0))
-    monkeypatch.setattr(Model, "load", lambda *_, **__: painter_model)  # by which the sample was prepared
-    first = rooms_of([sample], 1)
+def test_rooms_are_encoded_once(sample: Sample, painter_model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    first = rooms_of([sample], 1, model=painter_model, pitches=(1.0, 1.0))
     assert "encoding 1 clips" in capsys.readouterr().err
     assert first[0][0].shape == sample.speech.shape
     own, there = (np.asarray(f, np.float32).ravel() for f in (sample.speech, first[0][0]))
     assert 0.5 < np.corrcoef(own, there)[0, 1] < 0.999
-    monkeypatch.setattr(Model, "load", lambda *_, **__: pytest.fail("encoded again"))
+    (kept,) = sample.folder.glob("speech-room-*.npy")
+    written = kept.stat().st_mtime_ns
     np.testing.assert_array_equal(rooms_of([sample], 1)[0][0], first[0][0])
+    assert (capsys.readouterr().err, kept.stat().st_mtime_ns) == ("", written)  # not encoded again
     assert rooms_of([sample], 0) == []
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -23,17 +21,13 @@ def test_a_short_clip_tells_nothing_and_files_cannot_be_judged(sample: Sample, p
         speaker.own_way(clip, Bench(painter_model, 5.0, outputs=sample.folder))
 
 
-def test_who_moves_half_as_far_is_learnt(sample: Sample, painter_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_moves_half_as_far_is_learnt(sample: Sample, painter_model: Model) -> None:
     """A clip of 9 seconds whose mouth does half of what is heard in it."""
-    random, times = np.random.default_rng(0), np.arange(0, 9, 1 / 25)
+    random, geometry = np.random.default_rng(0), painter_model.geometry
     drive = np.stack([np.convolve(random.standard_normal(233), np.ones(9) / 3, "valid") for _ in range(16)], 1)
     shapes = 0.5 * drive.astype(np.float32)
-    clip = Clip.of(sample, painter_model.geometry)
-    long = dataclasses.replace(clip, shapes=shapes)
     heard = Heard(2 * shapes, np.zeros((len(shapes), SOUNDS), np.float32))
-    monkeypatch.setattr(speaker, "_heard", lambda *_: heard)
-    monkeypatch.setattr(Sample, "seconds", property(lambda _: times))
-    figures = speaker.own_way(long, Bench(painter_model, 5.0)).figures
+    figures = speaker.of_halves(heard, shapes, Clip.of(sample, geometry).neutral, geometry).figures
     assert figures["usual"]["spread"] == pytest.approx(2, rel=0.1)
     assert figures["ours"]["spread"] == pytest.approx(1, abs=0.25)
     assert figures["ours"]["r"] > 0.95

@@ -29,10 +29,9 @@ def test_ablation(sample: Sample, denoiser_model: Model) -> None:
     assert found.figures["ours"] != found.figures["audio alone"]
 
 
-def test_comparison(sample: Sample, denoiser_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison(sample: Sample, denoiser_model: Model) -> None:
     other = dataclasses.replace(denoiser_model, settings=dataclasses.replace(denoiser_model.settings, motion="linear"))
-    monkeypatch.setattr(Model, "load", lambda *_, **__: other)
-    found = comparison(Clip.of(sample, denoiser_model.geometry), Bench(denoiser_model, 0.8))
+    found = comparison(Clip.of(sample, denoiser_model.geometry), Bench(denoiser_model, 0.8), shipped=other)
     assert set(found.figures) == {"truth", "held", "ours", "shipped", "painter"}
     assert set(found.figures["held"]) >= COLUMNS
 

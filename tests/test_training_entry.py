@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from difftalk.errors import DataError
 from difftalk.training import __main__ as entry
-from difftalk.training import run as runs
-from difftalk.training.checkpoint import load_checkpoint
+from difftalk.training.checkpoint import load_checkpoint, save_checkpoint
 
 BARE = """
 import sys
@@ -49,16 +47,12 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.startswith("difftalk: painter has no recipe 'huge'")
 
 
-def test_minutes_count_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-
-    def trained(*positional: object, minutes: float, since: float, **more: object) -> object:
-        given.append((minutes, time.monotonic() - since))
-        raise DataError("no more")
-
-    monkeypatch.setattr(runs, "train", trained)
-    with pytest.raises(SystemExit, match="1"):
-        entry.main(["painter", "-o", str(tmp_path), "--recipe", "debug", "--minutes", "5"])
-    ((minutes, seconds),) = given
-    assert minutes == 5
-    assert 0 <= seconds < 60
+def test_minutes_count_from_the_start(tmp_path: Path) -> None:
+    """Not from the first step on, so that one step is made; and a run that goes on has them all once more."""
+    run, debug = tmp_path / "run", ["--recipe", "debug", "--threads", "1"]
+    entry.main(["painter", "-o", str(run), *debug, "--minutes", "0.0001", "--steps", "3"])
+    first = load_checkpoint(run)
+    assert first.step == 1
+    save_checkpoint(dataclasses.replace(first, seconds=3600.0), run)
+    entry.main(["painter", "-o", str(run), *debug, "--minutes", "5", "--steps", "4"])
+    assert load_checkpoint(run).step == 4

@@ -16,6 +16,7 @@ from difftalk.speech.features import FEATURE_SIZE
 
 Shapes = Mapping[str, tuple[int, ...]]
 Nodes = list[onnx.NodeProto]
+CHIP = (1, 3, 150, 150)
 REGION = (144, 176)
 LATENT = (1, 8, 18, 22)
 
@@ -83,6 +84,19 @@ def speech_graph(path: Path) -> Path:
         node("MatMul", "rows weight", "features"),
     ]
     return save_graph(path, nodes, {"mel": (1, 80, 300)}, {"features": (1, 150, FEATURE_SIZE)}, weight=weight)
+
+
+def identity_graph(path: Path) -> Path:
+    """Two people, told apart by their colour: those more blue than red, and others."""
+    nodes = [
+        node("ReduceMean", "face axes", "colour", keepdims=0),
+        node("MatMul", "colour weight", "bluer"),
+        node("Sign", "bluer", "sign"),
+        node("Mul", "sign share", "embedding"),
+    ]
+    weight = np.repeat(f32(-1, 0, 1)[:, None], 128, axis=1)
+    constants: dict[str, NDArray[Any]] = {"axes": np.array([2, 3], np.int64), "share": f32(0.5 / np.sqrt(128))}
+    return save_graph(path, nodes, {"face": CHIP}, {"embedding": (1, 128)}, weight=weight, **constants)
 
 
 def encoder_graph(path: Path) -> Path:

@@ -28,16 +28,16 @@ JPEG_QUALITY: Final = 90
 SHOWN: Final = ("val_mouth_lpips", "val_lpips", "val_texture", "val_opening_r")
 
 
-def send(runs: Path, out: Path, part: str) -> None:
-    """Copies what RUNS/PART has so far to OUT; each file is replaced whole."""
+def send(runs: Path, out: Path, part: str, *, piece: int = PIECE) -> None:
+    """Copies what RUNS/PART has so far to OUT, weights in pieces of so many bytes; each file is replaced whole."""
     weights = runs / part / f"weights{WEIGHTS}"
     if weights.is_file():
         content = weights.read_bytes()
-        for number, start in enumerate(range(0, len(content), PIECE)):
-            _write(content[start : start + PIECE], out / f"{part}{WEIGHTS}.{number}")
+        for number, start in enumerate(range(0, len(content), piece)):
+            _write(content[start : start + piece], out / f"{part}{WEIGHTS}.{number}")
         for other in CONTAINED.get(part, ()):
-            for piece in out.glob(f"{other}{WEIGHTS}.*"):
-                piece.unlink()
+            for sent in out.glob(f"{other}{WEIGHTS}.*"):
+                sent.unlink()
         (runs / part / SUMMARY).write_text(json.dumps(_summary(content)))
     _send_report(runs, out)
 

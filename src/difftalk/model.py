@@ -114,10 +114,10 @@ class Model:
 
     @cached_property
     def face_finder(self) -> FaceFinder:
-        from difftalk.face.finder import FaceFinder
+        from difftalk.face.finder import Detector, FaceFinder
 
-        names = ("face_detector", "face_mesh", "face_blendshapes")
-        detector, mesh, blendshapes = (self.graph(name) for name in names)
+        detector = Detector(self.graph("face_detector"), self.settings)
+        mesh, blendshapes = self.graph("face_mesh"), self.graph("face_blendshapes")
         return FaceFinder(detector=detector, mesh=mesh, blendshapes=blendshapes, settings=self.settings)
 
     @cached_property

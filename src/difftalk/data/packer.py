@@ -189,6 +189,9 @@ def _fill(
         "speech_features": sum(len(clip.sample.speech) for clip in clips),
     }
     _write(folder, index, fixed | numbers, choice)
+    progress("drawing", 0, 1)
+    _write_sheet(folder)
+    progress("drawing", 1, 1)
 
 
 def _record(sample: Sample, frames: Sequence[int]) -> dict[str, Any]:
@@ -203,7 +206,6 @@ def _write(folder: Path, index: dict[str, Any], numbers: dict[str, NDArray[Any]]
             file.writelines(choice.pictures[clip, frame] for frame in frames)
     save_file(dict(sorted(numbers.items())), folder / NUMBERS)
     (folder / INDEX).write_text(json.dumps(index))
-    _write_sheet(folder)
 
 
 def held_out_people(samples: Sequence[Sample], share: float) -> list[str]:

@@ -173,6 +173,7 @@ def pack(
     megabytes: Annotated[float, typer.Option(help="Of the whole folder, 10^6 bytes each.")] = 55.0,
     held_out: Annotated[float, typer.Option(help="Share of the people that are for validation.")] = 0.04,
     speech_components: Annotated[int, typer.Option(help="Principal components that speech is kept as.")] = 256,
+    model: _Model = None,
 ) -> None:
     """Prepared training clips -> one folder of a few files that another machine can train on."""
     from difftalk.data.packer import Options
@@ -181,7 +182,7 @@ def pack(
 
     options = Options(megabytes=megabytes, held_out=held_out, speech_components=speech_components)
     with progress_bar(False) as progress:
-        done = work(data, out, model=Model.load(threads=1), options=options, progress=progress)
+        done = work(data, out, model=Model.load(model, threads=1), options=options, progress=progress)
     print(f"{done.people} people ({done.held_out} held out), {done.clips} clips, {done.frames} frames: {out}")
     print(", ".join(f"{name} {size / 1e6:.2f} MB" for name, size in done.bytes.items()))
 

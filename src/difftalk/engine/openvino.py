@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache as remember
 from pathlib import Path
 from threading import Lock
@@ -43,9 +44,16 @@ def _core() -> Core:
 
 
 @remember
-def runnable(precision: Precision) -> Precision:
-    """bf16 only where the processor computes in it: elsewhere it would be emulated, slowly, or refused."""
-    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+def _capabilities() -> Sequence[str]:
+    return _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # type: ignore[no-any-return]
+
+
+def runnable(precision: Precision, capabilities: Sequence[str] | None = None) -> Precision:
+    """bf16 only where the processor computes in it: elsewhere it would be emulated, slowly, or refused.
+
+    capabilities: OpenVINO's names of what a processor computes in; this one's, if None.
+    """
+    if precision == "bf16" and "BF16" not in (_capabilities() if capabilities is None else capabilities):
         return "f32"
     return precision
 

@@ -6,7 +6,7 @@ picture as it was given. Knows nothing of alignment, mouths, audio or networks o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -64,13 +64,46 @@ def _anchors() -> Array:
     return np.concatenate(rows).astype(np.float32)
 
 
+class Detector:
+    """One look at a whole picture, seen at 128 px."""
+
+    def __init__(self, graph: Graph, settings: Settings) -> None:
+        self._graph, self._settings, self._anchors = graph, settings, _anchors()
+
+    def __call__(self, image: Image) -> list[Box]:
+        """Faces that stand upright, or nearly, in an RGB picture."""
+        import cv2
+
+        height, width = image.shape[:2]
+        longest = max(height, width)
+        if longest > 2 * _DETECTOR_SIDE:  # a plain bilinear warp aliases
+            image = _shrunk(image, 2 * _DETECTOR_SIDE / longest)
+        k = _DETECTOR_SIDE / max(image.shape[:2])
+        matrix = np.array([[k, 0, (128 - image.shape[1] * k) / 2], [0, k, (128 - image.shape[0] * k) / 2]])
+        square = cv2.warpAffine(image, matrix, (_DETECTOR_SIDE, _DETECTOR_SIDE), flags=cv2.INTER_LINEAR)
+        blob = square.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
+        first, second = self._graph(input=np.ascontiguousarray(blob)).values()
+        regressors, classes = (second, first) if first.shape[-1] == 1 else (first, second)
+        score = 1 / (1 + np.exp(-np.clip(classes[0, :, 0], -80, 80)))
+        keep = score > self._settings.finding.min_score
+        rows = regressors[0][keep] / _DETECTOR_SIDE
+        anchors = self._anchors[keep]
+        centre, size = rows[:, :2] + anchors, rows[:, 2:4]
+        eyes = rows[:, 4:8].reshape(-1, 2, 2) + anchors[:, None]
+        flat = np.concatenate([centre - size / 2, centre + size / 2, eyes.reshape(-1, 4)], 1).reshape(-1, 4, 2)
+        pad = np.array([(longest - width) / 2, (longest - height) / 2])
+        flat = flat * longest - pad
+        return merge([box_of(float(s), corners) for s, corners in zip(score[keep], flat, strict=True)])
+
+
 class FaceFinder:
     """Detector and mesh over pictures of any size; holds no state between calls."""
 
-    def __init__(self, *, detector: Graph, mesh: Graph, blendshapes: Graph, settings: Settings) -> None:
-        self._detector, self._mesh, self._blendshapes = detector, mesh, blendshapes
+    def __init__(
+        self, *, detector: Callable[[Image], list[Box]], mesh: Graph, blendshapes: Graph, settings: Settings
+    ) -> None:
+        self._detect, self._mesh, self._blendshapes = detector, mesh, blendshapes
         self.settings = settings
-        self._anchors = _anchors()
 
     def find(self, image: Image, *, patient: bool = True) -> list[Found]:
         """Faces of an RGB picture, turned by any angle, largest first: those of the first look that leaves no doubt.
@@ -97,7 +130,7 @@ class FaceFinder:
         x, y = (max(0, round(centre - 1.5 * box.size)) for centre in box.centre)
         tile, found = image[y : y + round(3 * box.size), x : x + round(3 * box.size)], list[Found]()
         for turn in range(4):
-            seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
+            seen = self._detect(np.ascontiguousarray(np.rot90(tile, turn)))
             boxes = [turned_back(one, turn, tile.shape[1], tile.shape[0], x, y) for one in seen]
             found += self._all_confirmed(image, boxes)
         return found
@@ -112,7 +145,7 @@ class FaceFinder:
                 tile = small[y : y + tile_side, x : x + tile_side]
                 if int(tile.max()) - int(tile.min()) < self.settings.finding.plain:
                     continue
-                seen = self._detect_once(np.ascontiguousarray(np.rot90(tile, turn)))
+                seen = self._detect(np.ascontiguousarray(np.rot90(tile, turn)))
                 boxes += [turned_back(box, turn, tile.shape[1], tile.shape[0], x, y, scale) for box in seen]
         return self._all_confirmed(image, boxes if whole else merge(boxes))
 
@@ -136,7 +169,7 @@ class FaceFinder:
         cx, cy, size, angle = roi_of(face.points)
         view, matrix = _cut(image, (cx, cy, self.settings.finding.view * size, angle))
         eyes = np.stack(_eye_centres(face.points))[:, :2]
-        for again in self._detect_once(view):
+        for again in self._detect(view):
             seen = np.array([again.right_eye, again.left_eye]) @ matrix[:, :2].T + matrix[:, 2]
             apart = np.linalg.norm(seen - eyes, axis=1).max() / face.eye_distance
             score = (box.score + again.score) / 2
@@ -168,30 +201,6 @@ class FaceFinder:
         ]
         moved = [np.linalg.norm((other - face.points)[:, :2], axis=1).mean() / face.eye_distance for other in others]
         return bool(max(moved) <= self.settings.finding.steady)
-
-    def _detect_once(self, image: Image) -> list[Box]:
-        import cv2
-
-        height, width = image.shape[:2]
-        longest = max(height, width)
-        if longest > 2 * _DETECTOR_SIDE:  # a plain bilinear warp aliases
-            image = _shrunk(image, 2 * _DETECTOR_SIDE / longest)
-        k = _DETECTOR_SIDE / max(image.shape[:2])
-        matrix = np.array([[k, 0, (128 - image.shape[1] * k) / 2], [0, k, (128 - image.shape[0] * k) / 2]])
-        square = cv2.warpAffine(image, matrix, (_DETECTOR_SIDE, _DETECTOR_SIDE), flags=cv2.INTER_LINEAR)
-        blob = square.astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
-        first, second = self._detector(input=np.ascontiguousarray(blob)).values()
-        regressors, classes = (second, first) if first.shape[-1] == 1 else (first, second)
-        score = 1 / (1 + np.exp(-np.clip(classes[0, :, 0], -80, 80)))
-        keep = score > self.settings.finding.min_score
-        rows = regressors[0][keep] / _DETECTOR_SIDE
-        anchors = self._anchors[keep]
-        centre, size = rows[:, :2] + anchors, rows[:, 2:4]
-        eyes = rows[:, 4:8].reshape(-1, 2, 2) + anchors[:, None]
-        flat = np.concatenate([centre - size / 2, centre + size / 2, eyes.reshape(-1, 4)], 1).reshape(-1, 4, 2)
-        pad = np.array([(longest - width) / 2, (longest - height) / 2])
-        flat = flat * longest - pad
-        return merge([box_of(float(s), corners) for s, corners in zip(score[keep], flat, strict=True)])
 
     def mesh(self, image: Image, roi: tuple[float, float, float, float]) -> Face:
         """The mesh inside a rotated square `roi` = (centre x, centre y, side, angle in radians)."""

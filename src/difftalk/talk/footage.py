@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from difftalk.model import Model
     from difftalk.speech.loudness import Loudness
 
-BACKWARD_BYTES: Final = 400_000_000  # of pictures held while going backwards
+BACKWARD_BYTES: Final = 400_000_000
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,14 @@ class Tracked:
 class Footage(Identity):
     """frames: what tracking found in each; None where there is nothing to draw. marks: where they lie in the file.
 
-    times: seconds at which each of them is shown.
+    times: seconds at which each of them is shown. backward_bytes: of pictures held while going backwards.
     """
 
     info: VideoInfo
     frames: list[Tracked | None]
     marks: list[Mark]
     times: list[list[float]]
+    backward_bytes: int = field(default=BACKWARD_BYTES, kw_only=True)
 
     def shots(
         self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
@@ -172,7 +173,7 @@ class Footage(Identity):
 
     def _backward(self, skip: int) -> Iterator[tuple[int, Image, float]]:
         """The same from the end to the beginning."""
-        run = max(8, BACKWARD_BYTES // (self.info.width * self.info.height * 3))
+        run = max(8, self.backward_bytes // (self.info.width * self.info.height * 3))
         for stop in range(len(self.frames), 0, -run):
             first = max(0, stop - run)
             shown = sum(map(len, self.times[first:stop]))

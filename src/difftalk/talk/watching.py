@@ -7,12 +7,13 @@ mouth, opened in different ways. Pictures of the video itself are not kept.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Array, Image
 from difftalk.errors import FaceError, InputError, MediaError
@@ -41,62 +42,101 @@ MOUTH: Final = np.concatenate([LIPS, CHIN])
 
 def of_video(path: Path, model: Model, *, progress: Progress | None = None) -> Footage:
     """The identity of a video, read once. progress: "looking", frames done, frames in all."""
-    settings = model.settings
-    if picture.is_still(path):
-        raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
-    info = video.probe(path)
-    tracker, offers = Tracker(model.face_finder), Offers(model.settings)
-    tracked: list[tuple[Tracked | None, Run | None]] = []
-    distances: list[float] = []
-    mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
-    every = max(1, info.frame_count // settings.watching.neutral_frames)
-    marks: list[Mark] = []
-    damaged: list[float] = []
-    followed = follow(ahead(_pictures(path, marks, damaged)), tracker, model.geometry.canonical, settings)
-    before: tuple[int, Followed] | None = None  # the last frame that shows somebody, and its number
-    dissolves: list[int] = []  # first frames of those who come out of one
-    lookout, lately = lookout_of(model), deque[Cover | None](maxlen=settings.watching.wary)
-    recogniser = Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
-    for frame, run in runs(followed, recogniser, settings):
-        found = _tracked(frame, lookout, settings) if run is not None else None
-        tracked.append((found, run))
-        if found is not None and frame.face is not None:
-            distances.append(frame.face.eye_distance)
-            lately.append(found.cover)
-        if found is not None and run is not None and frame.face is not None and not found.mouth_hidden:
-            free = found.pose.remove(frame.face.points)
-            cover = next((cover for cover in reversed(lately) if cover is not None), None)
-            number = len(tracked) - 1
-            cut = before is not None and _parted(*before, number, frame, settings)
-            if offers.take(run, frame, free, for_neutral=len(tracked) % every == 0, cover=cover, cut=cut):
-                dissolves.append(number)
-            if frame.seconds < settings.watching.own_seconds:
-                mouths.append((frame.seconds, model.geometry.shape_of(free, model.geometry.canonical)))
-        if run is not None:
-            before = len(tracked) - 1, frame
+    watch = Watch(path, model)
+    for done, (frame, run) in enumerate(runs(watch.followed(), recogniser_of(model), model.settings), 1):
+        watch.take(frame, run)
         if progress is not None:
-            progress("looking", len(tracked), max(info.frame_count, len(tracked)))
-    if not distances:
-        raise FaceError(
-            f"{path}: no usable face in any of its {len(tracked)} frames; the face must look towards the camera"
+            progress("looking", done, max(watch.info.frame_count, done))
+    return watch.finish()
+
+
+def recogniser_of(model: Model) -> Recogniser | None:
+    """None for a model that does not tell faces apart."""
+    return Recogniser(model.graph("face_identity")) if "face_identity" in model.graphs else None
+
+
+class Watch:
+    """What is found of a video, whose frames are taken one by one, in order and with their runs."""
+
+    def __init__(self, path: Path, model: Model) -> None:
+        if picture.is_still(path):
+            raise InputError(f"{path} is a picture; use animate for pictures, dub for videos")
+        settings = model.settings
+        self.info = video.probe(path)
+        self._path, self._model, self._settings = path, model, settings
+        self._tracker, self._offers, self._lookout = Tracker(model.face_finder), Offers(settings), lookout_of(model)
+        self._tracked: list[tuple[Tracked | None, Run | None]] = []
+        self._distances: list[float] = []
+        self._mouths: list[tuple[float, Array]] = []  # seconds and shape, beside the canonical face
+        self._every = max(1, self.info.frame_count // settings.watching.neutral_frames)
+        self._marks: list[Mark] = []
+        self._damaged: list[float] = []
+        self._before: tuple[int, Followed] | None = None  # the last frame that shows somebody, and its number
+        self._dissolves: list[int] = []  # first frames of those who come out of one
+        self._lately = deque[Cover | None](maxlen=settings.watching.wary)
+
+    def followed(self) -> Iterator[Followed]:
+        """The video's frames, read once, with the face that is in each."""
+        pictures = ahead(_pictures(self._path, self._marks, self._damaged))
+        return follow(pictures, self._tracker, self._model.geometry.canonical, self._settings)
+
+    def take(self, frame: Followed, run: Run | None) -> None:
+        """The next frame; run: None where nobody is drawn."""
+        found = _tracked(frame, self._lookout, self._settings) if run is not None else None
+        self._tracked.append((found, run))
+        if found is not None and run is not None and frame.face is not None:
+            self._distances.append(frame.face.eye_distance)
+            self._lately.append(found.cover)
+            if not found.mouth_hidden:
+                self._offer(frame, run, found.pose.remove(frame.face.points))
+        if run is not None:
+            self._before = len(self._tracked) - 1, frame
+
+    def _offer(self, frame: Followed, run: Run, free: NDArray[np.float64]) -> None:
+        """A frame whose mouth is seen, for reference; free: its points without pose."""
+        count, geometry, settings = len(self._tracked), self._model.geometry, self._settings
+        cover = next((cover for cover in reversed(self._lately) if cover is not None), None)
+        cut = self._before is not None and _parted(*self._before, count - 1, frame, settings)
+        if self._offers.take(run, frame, free, for_neutral=count % self._every == 0, cover=cover, cut=cut):
+            self._dissolves.append(count - 1)
+        if frame.seconds < settings.watching.own_seconds:
+            self._mouths.append((frame.seconds, geometry.shape_of(free, geometry.canonical)))
+
+    def finish(self) -> Footage:
+        """All that was found. Raises FaceError where there is no face to draw on."""
+        path, model, settings = self._path, self._model, self._settings
+        if not self._distances:
+            raise FaceError(
+                f"{path}: no usable face in any of its {len(self._tracked)} frames; the face must look towards the"
+                " camera"
+            )
+        check_size(path, float(np.median(self._distances)), settings)
+        people = self._offers.finish()
+        seen = [candidates.person(model.geometry) for _, candidates in people.known]
+        frames = self._frames(people)
+        own_way = None
+        if len(seen) == 1:
+            rest = model.geometry.shape_of(seen[0].neutral, model.geometry.canonical)
+            own_way = _own_way(path, model, self._mouths, rest)
+        times = timeline(self.info, [mark.seconds for mark in self._marks])
+        notes = _notes(people, self._tracker.faces_seen, frames, self._damaged, settings)
+        notes += repeats_note(self.info, times)
+        enlarged = _enlarged(frames, settings)
+        return Footage(
+            path, seen, self.info, enlarged, self._marks, times, notes=notes, own_way=own_way, model=model.hash
         )
-    check_size(path, float(np.median(distances)), settings)
-    people = offers.finish()
-    seen = [candidates.person(model.geometry) for _, candidates in people.known]
-    frames = _uncovered(
-        [None if found is None else replace(found, person=people.numbers.get(id(run), -1)) for found, run in tracked],
-        settings,
-    )
-    for number in dissolves:
-        beside = slice(max(0, number - settings.watching.blended), number + settings.watching.blended)
-        frames[beside] = [None] * len(frames[beside])
-    own_way = None
-    if len(seen) == 1:
-        own_way = _own_way(path, model, mouths, model.geometry.shape_of(seen[0].neutral, model.geometry.canonical))
-    times = timeline(info, [mark.seconds for mark in marks])
-    notes = [*_notes(people, tracker.faces_seen, frames, damaged, settings), *repeats_note(info, times)]
-    enlarged = _enlarged(frames, settings)
-    return Footage(path, seen, info, enlarged, marks, times, notes=notes, own_way=own_way, model=model.hash)
+
+    def _frames(self, people: People) -> list[Tracked | None]:
+        """What is drawn on, with whom it shows; nobody is drawn near the first frames that come out of a dissolve."""
+        numbered = [
+            None if found is None else replace(found, person=people.numbers.get(id(run), -1))
+            for found, run in self._tracked
+        ]
+        frames, blended = _uncovered(numbered, self._settings), self._settings.watching.blended
+        for number in self._dissolves:
+            beside = slice(max(0, number - blended), number + blended)
+            frames[beside] = [None] * len(frames[beside])
+        return frames
 
 
 def _parted(last: int, before: Followed, number: int, now: Followed, settings: Settings) -> bool:

@@ -27,11 +27,17 @@ WINDOW_MELS: Final = 300  # columns of the speech encoder's window: 3.0 s at 100
 
 
 def export_graph(
-    net: nn.Module, path: Path, *, inputs: dict[str, Tensor], outputs: Sequence[str], half: bool = True
+    net: nn.Module,
+    path: Path,
+    *,
+    inputs: dict[str, Tensor],
+    outputs: Sequence[str],
+    half: bool = True,
+    large: int = LARGE,
 ) -> None:
     """Writes `net` as an ONNX graph with static shapes and named inputs and outputs.
 
-    half: whether weights are stored in fp16. Weights of more than 1 GB go into a file beside it, PATH.data.
+    half: whether weights are stored in fp16. Weights of more than `large` bytes go into a file beside it, PATH.data.
     """
     with warnings.catch_warnings(), torch.no_grad():
         # Torch's exporter calls parts of torch that torch has deprecated.
@@ -48,14 +54,14 @@ def export_graph(
         )
     assert program is not None
     size = sum(parameter.numel() * 4 for parameter in net.parameters())
-    program.save(str(path), external_data=size > LARGE)
+    program.save(str(path), external_data=size > large)
     if half:
-        store_half(path)
+        store_half(path, large=large)
     else:
         _stripped(path)
 
 
-def store_half(path: Path) -> None:
+def store_half(path: Path, *, large: int = LARGE) -> None:
     """Stores a graph's large f32 weights as fp16 followed by a cast to f32, so that engines compute as before.
 
     A tensor with a value that fp16 cannot hold stays f32.
@@ -78,10 +84,10 @@ def store_half(path: Path) -> None:
     del graph.node[:]
     graph.node.extend(casts + nodes)
     _strip(model)
-    large = sum(tensor.ByteSize() for tensor in graph.initializer) > LARGE
+    size = sum(tensor.ByteSize() for tensor in graph.initializer)
     beside = path.with_name(f"{path.name}.data")
     beside.unlink(missing_ok=True)
-    onnx.save(model, str(path), save_as_external_data=large, location=beside.name)
+    onnx.save(model, str(path), save_as_external_data=size > large, location=beside.name)
     onnx.checker.check_model(str(path))
 
 

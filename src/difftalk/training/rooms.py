@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Array
 from difftalk.data.sample import SPEECH_EXTRA, Sample
+from difftalk.model import Model
 from difftalk.speech.features import features_of
 
 ECHO_SHARE: Final = 0.6  # of the rooms
@@ -30,20 +31,27 @@ LEVEL_DB: Final = 8.0
 PITCHES: Final = (0.9, 1.12)  # by which a voice is higher
 
 
-def rooms_of(samples: Sequence[Sample], rooms: int) -> list[list[NDArray[np.float16]]]:
-    """For each room the (n, 1152) features of each clip, as `Sample.speech`; what is missing is encoded and kept."""
+def rooms_of(
+    samples: Sequence[Sample],
+    rooms: int,
+    *,
+    model: Model | None = None,
+    pitches: tuple[float, float] = PITCHES,
+) -> list[list[NDArray[np.float16]]]:
+    """For each room the (n, 1152) features of each clip, as `Sample.speech`; what is missing is encoded and kept.
+
+    model: the one that the samples were prepared with, the shipped one if None. pitches: by which a voice is higher.
+    """
     missing = [(s, n) for s in samples for n in range(rooms) if not _path(s, n).is_file()]
     if missing:
         import soxr
 
-        from difftalk.model import Model
-
+        model = model or Model.load(threads=0)
         print(f"encoding {len(missing)} clips in other rooms, once", file=sys.stderr, flush=True)
-        model = Model.load(threads=0)
         encoder = model.graph("speech_encoder")
         for sample, number in missing:
             rng = np.random.default_rng((zlib.crc32(sample.record.name.encode()), number))
-            pitch = float(rng.uniform(*PITCHES))
+            pitch = float(rng.uniform(*pitches))
             sound = in_a_room(soxr.resample(sample.sound(), pitch * SAMPLE_RATE, SAMPLE_RATE), rng)
             features = features_of(sound, encoder, model.settings, extra=SPEECH_EXTRA)
             _keep(_at_pace(features, pitch, len(sample.speech)), sample, number)

@@ -15,6 +15,7 @@ from difftalk.data.clip import Clip
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import Figures, MouthCurves, follow_figures, mouth_curves
 from difftalk.evaluation.protocols.bench import Bench, Outcome
+from difftalk.face.mouth import Geometry
 from difftalk.model import Model
 from difftalk.speech.listener import listened
 from difftalk.speech.motion import MOTION_RATE, Heard, pressed
@@ -28,18 +29,23 @@ def own_way(clip: Clip, bench: Bench) -> Outcome:
     if bench.outputs is not None:
         raise InputError("own_way predicts by itself; judge videos of other tools with strict")
     heard, shown = _heard(clip, bench.model), at_rate(clip.sample.seconds, clip.shapes)
+    return of_halves(heard, shown, clip.neutral, bench.model.geometry)
+
+
+def of_halves(heard: Heard, shown: Array, neutral: Array, geometry: Geometry) -> Outcome:
+    """What is heard in a clip and the shapes (t, 16) that are shown in it, both at 25/s."""
     frames = min(len(heard), len(shown))
     if frames < LEAST_SECONDS * MOTION_RATE:
         return Outcome({})
     halves = np.array_split(np.arange(frames), 2)
     found: dict[str, list[Figures]] = {"usual": [], "ours": []}
     for taught, judged in (halves, halves[::-1]):
-        way = learn_aligned(_rows(heard, taught), shown[taught], bench.model.geometry)
+        way = learn_aligned(_rows(heard, taught), shown[taught], geometry)
         there = _rows(heard, judged)
         made = {"usual": there.shapes, "ours": there.shapes if way is None else way(there, 1.0)}
-        truth = _curves(clip, shown[judged], bench.model)
+        truth = _curves(shown[judged], neutral, geometry)
         for system, shapes in made.items():
-            curves = _curves(clip, pressed(shapes, bench.model.geometry), bench.model)
+            curves = _curves(pressed(shapes, geometry), neutral, geometry)
             found[system].append(follow_figures(truth, curves, 0))
     return Outcome({system: _mean(figures) for system, figures in found.items()})
 
@@ -55,8 +61,8 @@ def _rows(heard: Heard, rows: NDArray[np.int64]) -> Heard:
     return Heard(heard.shapes[rows], heard.sounds[rows])
 
 
-def _curves(clip: Clip, shapes: Array, model: Model) -> MouthCurves:
-    return mouth_curves(clip.neutral + model.geometry.offsets(shapes), model.geometry)
+def _curves(shapes: Array, neutral: Array, geometry: Geometry) -> MouthCurves:
+    return mouth_curves(neutral + geometry.offsets(shapes), geometry)
 
 
 def _mean(rows: list[Figures]) -> Figures:

@@ -57,9 +57,12 @@ def ablation(clip: Clip, bench: Bench) -> Outcome:
     return _outcome(clip, bench, {name: _drawn(clip, bench, bench.model, without) for name, without in rows.items()})
 
 
-def comparison(clip: Clip, bench: Bench) -> Outcome:
-    """The model beside a mouth that does not move, the plain painter and, unless it is that, the shipped model."""
-    model, shipped = bench.model, Model.load(threads=bench.model.threads)
+def comparison(clip: Clip, bench: Bench, shipped: Model | None = None) -> Outcome:
+    """The model beside a mouth that does not move, the plain painter and, unless it is that, the shipped model.
+
+    shipped: what stands for the shipped model, if it is another.
+    """
+    model, shipped = bench.model, shipped or Model.load(threads=bench.model.threads)
     systems = {"ours": model}
     if model.hash != shipped.hash:
         systems["shipped"] = shipped

@@ -80,14 +80,15 @@ def evaluate(
     outputs: Path | None = None,
     own: OwnNets = NO_OWN,
     progress: Progress | None = None,
+    protocols: Mapping[str, Protocol] = PROTOCOLS,
 ) -> Report:
     """Runs protocols and writes report.json, report.txt, report.html. Raises InputError, DataError.
 
     data: a folder that prepare wrote, or clips, which are prepared first. chosen: protocols; the default ones if empty.
     full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py. own: a
-    user's networks.
+    user's networks. protocols: what each name measures.
     """
-    names = _protocols(chosen, full=full, outputs=outputs)
+    names = _protocols(chosen, full=full, outputs=outputs, known=protocols)
     loaded = Model.load(model)
     data = prepared(data, out, loaded, split, progress)
     clips = clips_of(data, loaded, split, seconds, full=full)
@@ -99,7 +100,7 @@ def evaluate(
         trust = _trust(data, judge, loaded, clips[0].sample.record.split)
         for name in names:
             for number, clip in enumerate(clips):
-                found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip, PROTOCOLS[name])
+                found.setdefault(name, {})[clip.sample.record.name] = kept.outcome(name, clip, protocols[name])
                 if progress is not None:
                     progress(name, number + 1, len(clips))
     content = _content(found, clips, bench, out)
@@ -154,12 +155,14 @@ def write_tasks(
     return len(tasks.write_tasks(clips, bench, names, folder))
 
 
-def _protocols(chosen: Sequence[str], *, full: bool, outputs: Path | None) -> list[str]:
-    allowed = FOR_OUTPUTS if outputs is not None else tuple(PROTOCOLS)
+def _protocols(
+    chosen: Sequence[str], *, full: bool, outputs: Path | None, known: Mapping[str, Protocol] = PROTOCOLS
+) -> list[str]:
+    allowed = FOR_OUTPUTS if outputs is not None else tuple(known)
     for name in chosen:
         if name not in allowed:
             raise InputError(f"protocol {name!r} is not known here; allowed: {', '.join(allowed)}")
-    return list(chosen) or [name for name in (PROTOCOLS if full else DEFAULT) if name in allowed]
+    return list(chosen) or [name for name in (known if full else DEFAULT) if name in allowed]
 
 
 def clips_of(data: Path, model: Model, split: str | None, seconds: float, *, full: bool) -> list[Clip]:

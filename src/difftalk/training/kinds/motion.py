@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from difftalk.data.pack import samples_of
+from difftalk.data.sample import Sample
 from difftalk.errors import DataError
 from difftalk.face.mouth import Geometry
 from difftalk.model import SHIPPED
@@ -228,13 +229,13 @@ def _expert(path: Path, device: torch.device) -> SyncExpert:
     return SYNC.filled(checkpoint, path).to(device).requires_grad_(False)
 
 
-def gain_of(net: LinearMotion | MotionNetwork, data: Path) -> float:
-    """The gain of `amplify` at which the opening's spread is the true one, on a data folder's people kept aside.
+def gain_of(net: LinearMotion | MotionNetwork, samples: Sequence[Sample]) -> float:
+    """The gain of `amplify` at which the opening's spread is the true one, on those of the people who are kept aside.
 
     Median over people of the mean over their clips. A run that has seen them (without data.aside=true) asks for less.
     """
-    geometry, samples = Geometry.load(SHIPPED), samples_of(data, split="train")
-    samples, total = parted(samples)[1] or samples, 1.0
+    geometry, total = Geometry.load(SHIPPED), 1.0
+    samples = parted(samples)[1] or samples
     curves = [curve_of(sample, geometry) for sample in samples]
     tried = deepcopy(net)
     for _ in range(GAIN_ROUNDS):
@@ -257,7 +258,9 @@ def spoken(net: LinearMotion | MotionNetwork, features: NDArray[np.float32]) -> 
 
 
 def _amplify(net: LinearMotion | MotionNetwork, data: Path | None, gain: float | None) -> None:
-    net.amplify(gain if gain is not None else gain_of(net, data) if data is not None else 1.0)
+    if gain is None:
+        gain = 1.0 if data is None else gain_of(net, samples_of(data, split="train"))
+    net.amplify(gain)
 
 
 def _window() -> Tensor:
