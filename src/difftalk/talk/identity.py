@@ -34,6 +34,7 @@ Fit = Literal["bounce", "loop", "hold"]
 
 FITS: Final = ("bounce", "loop", "hold")
 STILL_RATE: Final = Fraction(25)
+MAX_RATE: Final = 1000  # frames/s
 KINDS: Final = {"portrait": "Portrait", "footage": "Footage"}  # module here and class, by what a kept one says it is
 
 
@@ -57,6 +58,8 @@ class Manner:
     def __post_init__(self) -> None:
         if not 0 <= self.head_motion <= 2:
             raise InputError(f"`head_motion` was {self.head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        if not 0 < self.frame_rate <= MAX_RATE:
+            raise InputError(f"`frame_rate` was {self.frame_rate}; allowed are rates over 0, up to {MAX_RATE} frames/s")
         if self.fit not in FITS:
             raise InputError(f"`fit` was {self.fit!r}; allowed are {', '.join(FITS)}")
         if not 0 <= self.own_way <= 1:
