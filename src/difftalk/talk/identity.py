@@ -18,10 +18,11 @@ from difftalk.errors import FaceError, InputError
 from difftalk.face.mouth import Geometry, target_mesh
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
+from difftalk.ranges import MAX_RATE, MAX_STEPS
 from difftalk.render.cover import Cover, Lookout
 from difftalk.render.drawing import Choice
 from difftalk.render.references import Person, Reference, Scene
-from difftalk.settings import MAX_STEPS, Settings
+from difftalk.settings import Settings
 from difftalk.talk import keeping
 from difftalk.talk.keeping import Kept
 
@@ -34,7 +35,6 @@ Fit = Literal["bounce", "loop", "hold"]
 
 FITS: Final = ("bounce", "loop", "hold")
 STILL_RATE: Final = Fraction(25)
-MAX_RATE: Final = 1000  # frames/s
 KINDS: Final = {"portrait": "Portrait", "footage": "Footage"}  # module here and class, by what a kept one says it is
 
 
