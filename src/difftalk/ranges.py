@@ -19,7 +19,6 @@ MAX_RATE: Final = 1000  # frames/s of a still
 SIDES: Final = (64, 8192)  # px, long side of an animated still
 SHARE: Final = (0.0, 1.0)
 NEVER_ZERO: Final = (
-    "finding.tile_step",
     "finding.view",
     "following.smoothing_sigma",
     "loudness.emphasis_decibels",
@@ -45,6 +44,7 @@ NEVER_ZERO: Final = (
 OTHER: Final = {  # lowest and highest of each number
     "steps": ((1, MAX_STEPS),),
     "picture": ((64, 1024),),
+    "finding.tile_step": ((0.2, 2.0),),
     "finding.steady_squares": ((0.5, 2.0), (-3.2, 3.2), (0.5, 2.0), (-3.2, 3.2)),
     "mouths.press_over": ((0.01, 0.15),),
     "loudness.silence_seconds": ((0.02, 5.0),),
