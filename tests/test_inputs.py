@@ -131,6 +131,7 @@ def test_a_waveform_is_heard_as_it_is(waveform: NDArray[np.float32]) -> None:
         (np.zeros((2, 100), np.float32), r"is an array of float32 \(2, 100\); give float32 \(samples,\)"),
         (np.zeros(100, np.int16), "is an array of int16"),
         (np.full(100, np.nan, np.float32), "finite"),
+        (np.full(100, 20000.0, np.float32), r"values up to 2e\+04; give .* in \[-1, 1\]"),
         (np.zeros(0, np.float32), "holds no samples"),
         (io.StringIO("words"), "is a file object of text; open it with 'rb'"),
         (3, "is of type int; give a path or a binary file object"),
@@ -155,11 +156,12 @@ def test_an_output_that_is_a_file_object_gets_all_or_nothing(tmp_path: Path) -> 
     with pytest.raises(KeyboardInterrupt), inputs.written(file):
         raise KeyboardInterrupt
     assert file.getvalue() == b"whole"
-    with pytest.raises(OutputError, match="a StringIO, takes no bytes"), inputs.written(io.StringIO()) as place:  # type: ignore[arg-type]
-        place.write_bytes(b"whole")
     file.close()
-    with pytest.raises(OutputError, match="takes no bytes"), inputs.written(file) as place:
-        place.write_bytes(b"whole")
+    (tmp_path / "read").touch()
+    with (tmp_path / "read").open("rb") as read_only:
+        for wrong in (io.StringIO(), file, read_only):
+            with pytest.raises(OutputError, match="takes no bytes"), inputs.written(wrong):  # type: ignore[arg-type]
+                raise AssertionError("said after the work")
     with pytest.raises(OutputError, match="is of type int; give a path or a binary file object"), inputs.written(3):  # type: ignore[arg-type]
         pass
     with (tmp_path / "named.mp4").open("wb") as named:

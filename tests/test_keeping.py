@@ -118,6 +118,11 @@ def test_a_video_that_was_moved(clip_identity: Footage, tmp_path: Path) -> None:
         Identity.load(tmp_path / "one", video=there)
 
 
+def test_a_video_that_is_gone_is_not_kept(clip_identity: Footage, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the identity's video cannot be read any more"):
+        dataclasses.replace(clip_identity, path=tmp_path / "gone.mp4").save(tmp_path / "one")
+
+
 def test_a_portrait_needs_no_video(still_identity: Portrait, clip: Path, tmp_path: Path) -> None:
     still_identity.save(tmp_path / "one")
     with pytest.raises(InputError, match="is a portrait's identity; it needs no `video`"):
@@ -132,8 +137,11 @@ def test_files_that_are_there_already(still_identity: Portrait, tmp_path: Path) 
     assert file.read_bytes() == b"mine"
     still_identity.save(str(file), overwrite=True)
     assert same(Identity.load(str(file)), still_identity)
+    for place in (tmp_path / "nowhere" / "one", tmp_path / ("x" * 300), tmp_path / "\0"):
+        with pytest.raises(OutputError, match="cannot be written"):
+            still_identity.save(place)
     with pytest.raises(OutputError, match="cannot be written"):
-        still_identity.save(tmp_path / "nowhere" / "one")
+        still_identity.save(tmp_path, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
@@ -150,11 +158,16 @@ def test_files_that_are_none(still_identity: Portrait, still: Path, tmp_path: Pa
     file.write_bytes(flipped)
     with pytest.raises(InputError, match="is damaged; make the identity anew"):
         Identity.load(file)
+    for told, other in ((b"portrait", b"footages"), (b"F64", b"I64")):  # what is said of the arrays counts as well
+        assert told in content
+        file.write_bytes(content.replace(told, other))
+        with pytest.raises(InputError, match="is damaged; make the identity anew"):
+            Identity.load(file)
     save_file({"a": np.zeros(2)}, file)
     with pytest.raises(InputError, match="is no identity"):
         Identity.load(file)
     save_file({"a": np.zeros(2)}, file, {HEADER: json.dumps({"format": 99})})
-    with pytest.raises(InputError, match="has format 99, this version reads 1"):
+    with pytest.raises(InputError, match="has format 99, this version reads 2"):
         Identity.load(file)
     for missing in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):

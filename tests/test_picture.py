@@ -209,3 +209,12 @@ def test_arrays_that_are_no_picture(shape: tuple[int, ...]) -> None:
     for given in (np.zeros(shape, np.uint8), np.zeros((8, 6, 3), np.float32)):
         with pytest.raises(MediaError, match=r"is an array of .*; give RGB, uint8 \(height, width, 3\)"):
             picture.read(given)  # type: ignore[arg-type]
+
+
+def test_files_that_give_nothing(tmp_path: Path) -> None:
+    closed = io.BytesIO(b"words")
+    closed.close()
+    with (tmp_path / "new").open("wb") as written:
+        for file in (closed, written):
+            with pytest.raises(MediaError, match=r"^the picture that was given: cannot be read \(.*(closed|read)"):
+                picture.of_file(file)

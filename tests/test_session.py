@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from safetensors.numpy import save_file
 from difftalk.arrays import SAMPLE_RATE, State
 from difftalk.errors import InputError
 from difftalk.model import Model
+from difftalk.speech.own_way import OwnWay
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity, Manner
 from difftalk.talk.portrait import Portrait
@@ -103,8 +107,75 @@ def test_a_finished_session_takes_no_sound(denoiser_model: Model, person: Identi
     assert list(session.finish()) == []
     with pytest.raises(InputError, match="was finished; begin a new one"):
         session.push(sound)
-    with pytest.raises(InputError, match="was finished; begin a new one"):
-        session.finish()
+    assert list(session.finish()) == []
+
+
+def test_a_session_kept_while_it_finished_gives_the_rest(denoiser_model: Model, person: Identity, sound: Wave) -> None:
+    session = Session(denoiser_model, person)
+    list(session.push(sound))
+    rest = session.finish()
+    next(rest)
+    other = Session.from_state(denoiser_model, person, session.state())
+    left = list(map(said, rest))
+    assert left
+    assert list(map(said, other.finish())) == left
+
+
+@pytest.mark.parametrize(
+    ("piece", "words"),
+    [
+        (np.zeros((100, 2), np.float32), r"float32 \(100, 2\)"),
+        (np.ones(100, np.int16), "int16"),
+        ([0, 1], "int64"),
+        (np.float32(0.5), r"float32 \(\)"),
+        (np.array([0, np.nan]), "up to nan"),
+        (np.array([0, np.inf], np.float32), "up to inf"),
+        (np.array([0, 3000.0]), "up to 3000"),
+        ([0.5, [1.0]], "object"),
+        ("sound", "<U5"),
+    ],
+)
+def test_what_is_no_sound_changes_nothing(
+    denoiser_model: Model, still_identity: Portrait, waveform: Wave, piece: Any, words: str
+) -> None:
+    whole = [said(frame) for frame in Session(denoiser_model, still_identity).push(waveform)]
+    with Session(denoiser_model, still_identity) as session:
+        with pytest.raises(InputError, match=f"piece of sound: is an array of .*{words}.*; give float32"):
+            session.push(piece)
+        assert [said(frame) for frame in session.push(waveform.tolist())] == whole
+        assert not list(session.push([]))
+
+
+def test_a_state_is_the_sessions_own_whatever_became_of_it(
+    denoiser_model: Model, person: Identity, sound: Wave
+) -> None:
+    """Read-only and of other types, as other stores give them; and kept once more before any frame."""
+    session = Session(denoiser_model, person, Manner(articulation=np.float32(1), seed=np.int64(2)))  # type: ignore[arg-type]
+    list(session.push(sound[: 2 * PIECE]))
+    kept = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in session.state().items()
+    }
+    for array in kept.values():
+        array.flags.writeable = False
+    other = Session.from_state(denoiser_model, person, kept)
+    again = Session.from_state(denoiser_model, person, other.state())
+    whole = [frame for frame, _, _ in run(session, sound[2 * PIECE :])]
+    assert [frame for frame, _, _ in run(other, sound[2 * PIECE :])] == whole
+    assert [frame for frame, _, _ in run(again, sound[2 * PIECE :])] == whole
+
+
+def test_a_source_that_fails_may_be_asked_again(
+    denoiser_model: Model, clip_identity: Footage, sound: Wave, tmp_path: Path
+) -> None:
+    here = tmp_path / "clip.mp4"
+    one = dataclasses.replace(clip_identity, path=here)
+    with Session(denoiser_model, one) as session:
+        with pytest.raises(InputError, match=r"clip\.mp4"):
+            next(session.push(sound))
+        with pytest.raises(InputError, match=r"clip\.mp4"):
+            next(session.push(sound[:0]))
+        shutil.copy(clip_identity.path, here)
+        assert len(list(session.finish())) == 50
 
 
 def test_what_a_state_does_not_fit(
@@ -117,7 +188,18 @@ def test_what_a_state_does_not_fit(
         Session.from_state(painter_model, still_identity, state)
     with pytest.raises(InputError, match=r"kept with the identity [0-9a-f]{12}, this one is"):
         Session.from_state(denoiser_model, clip_identity, state)
-    for broken in ({}, {"session": np.zeros(3, np.uint8)}, {"session": np.frombuffer(b"{}", np.uint8)}):
+    own = dataclasses.replace(still_identity, own_way=OwnWay(*(np.zeros(1, np.float32) for _ in range(3))))
+    with pytest.raises(InputError, match="kept with the identity"):
+        Session.from_state(denoiser_model, own, state)
+    lost: list[dict[str, Any]] = [{key: value for key, value in state.items() if key != name} for name in state]
+    some = [part for part in lost if len(part) < len(state)]
+    for broken in (
+        {},
+        {"session": np.zeros(3, np.uint8)},
+        {"session": np.frombuffer(b"{}", np.uint8)},
+        some[1],
+        some[9],
+    ):
         with pytest.raises(InputError, match="not the state of a session"):
             Session.from_state(denoiser_model, still_identity, dict(broken))
 
@@ -129,6 +211,8 @@ def test_manner_out_of_range() -> None:
         {"own_way": -1},
         {"articulation": 4},
         {"seed": -1},
+        {"frame_rate": Fraction(0)},
+        {"frame_rate": 1001},
         {"steps": 1001},
     ]
     for options in wrong:

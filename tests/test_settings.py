@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from difftalk import ranges
 from difftalk.errors import InputError, ModelError
 from difftalk.model import Model
 from difftalk.settings import Settings
@@ -63,6 +64,38 @@ def test_renderers_and_motions_that_there_are_none_of() -> None:
             SETTINGS.changed([text])
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("references.max_mouths=0", "is 0; allowed are 1 to 120"),
+        ("life.periods=0,0,0", "is 0,0,0; allowed are 0.31 to 31, 0.53 to 53, 0.89 to 89"),
+        ("life.blink_gap=3,2.5", "3,2.5; each must be less than the next"),
+        ("lips.shut=2.304", "lips.shut and lips.parted: 2.304,2.304; each must be less"),
+        ("life.roll=-1", "is -1; allowed are 0 to 12"),
+        ("loudness.quiet=inf", "is inf; allowed are -470 to 0"),
+        ("watching.wary=1" + 400 * "0", "is inf; allowed are 1 to 80"),
+        ("life.fade=1", "is 1; allowed are 1.01 to 19"),
+        ("surroundings.patch=30,5", "is 30,5; allowed are 1 to 29, 1 to 7"),
+        ("still.size=-5", "is -5; allowed are 64 to 8192"),
+    ],
+)
+def test_values_that_nothing_can_come_of_are_said(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        SETTINGS.changed([text])
+
+
+def test_ranges_are_of_settings_that_there_are() -> None:
+    named = [*ranges.NEVER_ZERO, *ranges.OTHER, *(name for names in ranges.RISING for name in names)]
+    assert not set(named) - set(SETTINGS.names())
+
+
+def test_values_of_another_kind_in_a_folder_are_said() -> None:
+    assert Settings.of({"life": {"roll": 1}}).life.roll == 1
+    for wrong in ({"life": {"roll": "1"}}, {"steps": 1.5}, {"steps": True}, {"life": {"roll": None}}):
+        with pytest.raises(TypeError, match="by default"):
+            Settings.of(wrong)
+
+
 def test_a_setting_is_heeded(painter_model: Model) -> None:
     """From the model to where it is used, in a record that does not know the model."""
     patient = dataclasses.replace(painter_model, settings=painter_model.settings.changed(["finding.min_score=0.9"]))
@@ -77,7 +110,7 @@ def test_every_setting_changes_the_models_hash(painter_model: Model) -> None:
         if name in texts:
             return f"{name}={texts[name]}"
         parts = value if isinstance(value, tuple) else (value,)
-        return f"{name}={','.join(str(type(part)(part + 1)) for part in parts)}"
+        return f"{name}={','.join(str(part + 1 if isinstance(part, int) else 0.99 * part) for part in parts)}"
 
     flat = {name: _at(painter_model.settings, name) for name in SETTINGS.names() if name != "finding.steady_squares"}
     hashes = {

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from typing import Any, Final, TypeVar
 
+from difftalk import ranges
 from difftalk.errors import InputError, ModelError
 
 RENDERERS: Final = ("denoiser", "painter", "published")
 MOTIONS: Final = ("motion", "linear")
-MAX_STEPS: Final = 1000  # of denoising
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,8 @@ class Recognition:
     settled: float = 0.3  # distance of two such looks under which it has become it
     parted: float = 0.35  # distance from a run's mean within which a frame held in the meantime is its
     most_held: int = 24  # frames
-    glance: tuple[int, int] = (
-        24,
-        16,
-    )  # px, width and height of what is compared frame by frame: from the brows to the nose
+    # px, width and height of what is compared frame by frame: from the brows to the nose
+    glance: tuple[int, int] = (24, 16)
     glance_jump: float = 14.0  # levels of mean change at which a look is taken at once
 
 
@@ -101,10 +100,8 @@ class Loudness:
     quiet_under: float = 25.0  # dB under the loudest of the last moments, where that is softer
     loud: float = -50.0  # dBFS from which it is a voice, however soft
     loud_rows: int = 90  # levels before a moment of which the loudest counts for that
-    heard_rows: tuple[int, int] = (
-        8,
-        12,
-    )  # levels before and after a moment of which the loudest counts: not a gap between words
+    # levels before and after a moment of which the loudest counts: not a gap between words
+    heard_rows: tuple[int, int] = (8, 12)
     fade_rows: int = 3  # levels before and after over which rest and motion are blended
     noise_rows: int = 200  # levels before a moment among which those without a voice are the room's noise
     noise_least: int = 15  # levels without a voice that tell the noise
@@ -158,10 +155,8 @@ class Lips:
     parted: float = 2 * 0.018 * 64  # px, aligned: from here on they are apart
     overlap: float = 1.0  # px, aligned: of a lip's edge, which is dark from the mouth, that is covered where lips meet
     seam: float = 1.5  # px, aligned: beyond a lip's edge, where the warp's map may be the other lip's or the mouth's
-    join: tuple[float, float] = (
-        2.0,
-        0.5,
-    )  # px, sigma along and across lips that meet over which the networks' change is evened
+    # px, sigma along and across lips that meet over which the networks' change is evened
+    join: tuple[float, float] = (2.0, 0.5)
     shows_little: float = 0.25  # share of the target's opening under which a reference's mouth shows nothing
     shows_enough: float = 0.6  # and from which it shows what there is to see
     thin: float = 0.5  # px: an opening under this is none
@@ -198,10 +193,8 @@ class Surroundings:
 
     light_noise: float = 0.03  # a difference of light up to here is none: skin moves below the eyes
     max_light: float = 0.15  # what a frame's light may differ by, [-1, 1] units
-    patch: tuple[int, int] = (
-        7,
-        5,
-    )  # px left and right, above and below a rim point, over which the motion's median is taken
+    # px left and right, above and below a rim point, over which the motion's median is taken
+    patch: tuple[int, int] = (7, 5)
     max_flow: float = 8.0  # px that the flow may add to the guess
     nearest: float = 2.0  # px added to every distance when a motion is spread
     power: float = 2.5  # of the distance by which a rim point's weight falls
@@ -215,11 +208,8 @@ class Warp:
     """The warp (`render.warp`)."""
 
     rings: tuple[float, float, float] = (1.15, 1.35, 1.7)  # face oval scaled from between the eyes
-    ring_shares: tuple[float, float, float] = (
-        0.6,
-        0.2,
-        0.0,
-    )  # of the oval's displacement; the rest is the surroundings' motion
+    # of the oval's displacement; the rest is the surroundings' motion
+    ring_shares: tuple[float, float, float] = (0.6, 0.2, 0.0)
     stray: float = 0.5  # px, aligned: so far from the median of those around it a pixel of a map may look
     tear: float = 5.0  # px, aligned, that three pixels in a row may span; where nothing moves they span 2
 
@@ -313,8 +303,7 @@ class Settings:
             raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
         if self.motion not in MOTIONS:
             raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
-        if not 1 <= self.steps <= MAX_STEPS:
-            raise InputError(f"`steps` was {self.steps}; allowed are 1 to {MAX_STEPS}")
+        ranges.check(_flat(asdict(self)), _usual())
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
@@ -349,6 +338,13 @@ class Settings:
     def names(self) -> list[str]:
         """All of them, dotted."""
         return list(_flat(asdict(self)))
+
+
+@cache
+def _usual() -> dict[str, Any]:
+    """The default ones, by dotted name."""
+    groups = {one.name: asdict(one.default_factory()) for one in fields(Settings) if one.default_factory is not MISSING}
+    return _flat({one.name: groups.get(one.name, one.default) for one in fields(Settings)})
 
 
 RecordT = TypeVar("RecordT")

@@ -101,7 +101,7 @@ def runs(
 ) -> Iterator[tuple[Followed, Run | None]]:
     """Each frame with its run; None where no face is seen well, or one face is becoming another (a dissolve).
 
-    Holds up to MOST_HELD frames. A run's mean is whole once the next run begins. Without a recogniser all is one run.
+    Holds up to `most_held` frames. A run's mean is whole once the next run begins. Without a recogniser all is one run.
     """
     if recogniser is None:
         one = Run()

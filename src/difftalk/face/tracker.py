@@ -34,9 +34,9 @@ def follow(
     canonical: NDArray[np.floating],
     settings: Settings,
 ) -> Iterator[Followed]:
-    """Tracks, poses and aligns (image, seconds) pairs; alignments are smoothed over ± SMOOTHING_REACH frames.
+    """Tracks, poses and aligns (image, seconds) pairs; alignments are smoothed over ± `smoothing_reach` frames.
 
-    Smoothing never crosses a frame without a face, nor a cut. Holds SMOOTHING_REACH frames of look-ahead.
+    Smoothing never crosses a frame without a face, nor a cut. Holds `smoothing_reach` frames of look-ahead.
     """
     held: deque[tuple[Followed, NDArray[np.float64]]] = deque()
     done = 0  # of `held`, how many at its left were given out

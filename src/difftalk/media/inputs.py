@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ import av
 import numpy as np
 import PIL.Image
 from av.stream import Disposition
+from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Array
 from difftalk.errors import InputError, MediaError, OutputError
@@ -32,6 +33,7 @@ Out = Path | str | BinaryIO  # a file, or a binary file object that gets it when
 
 COMMANDS: Final = {"picture": "animate", "video": "dub"}
 STANDARD_INPUT: Final = "-"
+LOUDEST: Final = 2.0  # beyond [-1, 1] resampling goes, but not so far: what does is in other units
 
 
 def kind_of(path: Path) -> Kind:
@@ -132,7 +134,10 @@ def heard(sound: Sound) -> Iterator[Path]:
     name = "the sound that was given"
     with _kept(name) as kept:
         if isinstance(sound, np.ndarray):
-            _write_wav(kept, _checked(sound, name))
+            waveform = waveform_of(sound, name)
+            if not waveform.size:
+                raise MediaError(f"{name}: holds no samples")
+            _write_wav(kept, waveform)
         else:
             _fill(kept, sound, name)
         yield kept
@@ -146,6 +151,11 @@ def written(out: Out) -> Iterator[Path]:
         return
     if not hasattr(out, "write"):
         raise OutputError(f"the output is of type {type(out).__name__}; give a path or a binary file object")
+    name = f"the output, a {type(out).__name__},"
+    try:
+        out.write(b"")  # said before the work, not after it
+    except (OSError, TypeError, ValueError) as error:
+        raise OutputError(f"{name} takes no bytes ({error}); give a path or a binary file object") from error
     with tempfile.TemporaryDirectory(prefix="difftalk-") as folder:
         path = Path(folder) / "out.mp4"
         yield path
@@ -153,7 +163,7 @@ def written(out: Out) -> Iterator[Path]:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, out)
         except (OSError, TypeError, ValueError) as error:
-            raise OutputError(f"the output, a {type(out).__name__}, takes no bytes ({error})") from error
+            raise OutputError(f"{name} takes no bytes ({error})") from error
 
 
 def place_of(out: Out) -> Path:
@@ -186,15 +196,23 @@ def _fill(path: Path, source: BinaryIO, name: str) -> None:
         raise InputError(f"{name}: is a file object of text; open it with 'rb'") from None
 
 
-def _checked(waveform: Array, name: str) -> Array:
-    if waveform.ndim != 1 or waveform.dtype.kind != "f" or not np.isfinite(waveform).all():
+def waveform_of(samples: NDArray[np.floating] | Sequence[float], name: str) -> Array:
+    """Samples as they are heard; what is beyond [-1, 1] by a little is cut off. Raises InputError for what is no sound.
+
+    They may be none.
+    """
+    try:
+        waveform = np.asarray(samples)
+    except (TypeError, ValueError):
+        waveform = np.zeros(0, object)
+    loudest = float(np.abs(waveform).max(initial=0)) if waveform.dtype.kind == "f" else 0.0
+    if waveform.ndim != 1 or waveform.dtype.kind != "f" or not loudest <= LOUDEST:
+        beyond = "" if loudest <= LOUDEST else f" with values up to {loudest:.4g}"
         raise InputError(
-            f"{name}: is an array of {waveform.dtype} {waveform.shape}; give float32 (samples,), finite, 16 kHz mono "
-            "in [-1, 1]"
+            f"{name}: is an array of {waveform.dtype} {waveform.shape}{beyond}; give float32 (samples,), finite, "
+            "16 kHz mono in [-1, 1]"
         )
-    if not waveform.size:
-        raise MediaError(f"{name}: holds no samples")
-    return np.ascontiguousarray(waveform, np.float32)
+    return np.ascontiguousarray(np.clip(waveform, -1, 1), np.float32)
 
 
 def _write_wav(path: Path, waveform: Array) -> None:

@@ -82,7 +82,11 @@ def read(source: Picture) -> Image:
 def of_file(file: BinaryIO) -> PIL.Image.Image:
     """The image in a binary file object, from where it stands to its end."""
     try:
-        return _image_of(io.BytesIO(file.read()))
+        content = file.read()
+    except (OSError, ValueError) as error:  # closed, or open to be written
+        raise MediaError(f"{GIVEN}: cannot be read ({error})") from error
+    try:
+        return _image_of(io.BytesIO(content))
     except TypeError:
         raise MediaError(f"{GIVEN}: is a file object of text; open it with 'rb'") from None
     except UnidentifiedImageError as error:

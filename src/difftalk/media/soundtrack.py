@@ -1,6 +1,6 @@
 """Sound through: the user's own sound into an mp4, untouched where every browser plays it there, else as AAC.
 
-    with video.Writer("out.mp4", width=512, height=512, sound="voice.m4a") as writer:  # holds a `Sound`
+    with mp4.Writer("out.mp4", width=512, height=512, sound="voice.m4a") as writer:  # holds a `Sound`
 
 Knows neither pictures nor what the networks hear.
 """

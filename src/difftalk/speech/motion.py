@@ -90,7 +90,7 @@ def opening_of(shapes: Array, geometry: Geometry) -> NDArray[np.float64]:
 def pressed(shapes: Array, geometry: Geometry) -> Array:
     """Mouth shapes (t, 16), lips that are all but closed a little nearer: regression to the mean leaves them apart.
 
-    Where the opening is at most the neutral's, all of PRESS is taken off it, which draws the lips over each other.
+    Where the opening is at most the neutral's, all of `press` is taken off it, which draws the lips over each other.
     """
     row = geometry.opening_row()
     meets = geometry.settings.mouths.press / (

@@ -18,10 +18,11 @@ from difftalk.errors import FaceError, InputError
 from difftalk.face.mouth import Geometry, target_mesh
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
+from difftalk.ranges import MAX_RATE, MAX_STEPS
 from difftalk.render.cover import Cover, Lookout
 from difftalk.render.drawing import Choice
 from difftalk.render.references import Person, Reference, Scene
-from difftalk.settings import MAX_STEPS, Settings
+from difftalk.settings import Settings
 from difftalk.talk import keeping
 from difftalk.talk.keeping import Kept
 
@@ -57,6 +58,8 @@ class Manner:
     def __post_init__(self) -> None:
         if not 0 <= self.head_motion <= 2:
             raise InputError(f"`head_motion` was {self.head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        if not 0 < self.frame_rate <= MAX_RATE:
+            raise InputError(f"`frame_rate` was {self.frame_rate}; allowed are rates over 0, up to {MAX_RATE} frames/s")
         if self.fit not in FITS:
             raise InputError(f"`fit` was {self.fit!r}; allowed are {', '.join(FITS)}")
         if not 0 <= self.own_way <= 1:

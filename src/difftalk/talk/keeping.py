@@ -24,7 +24,7 @@ from difftalk.media.part import Part
 from difftalk.render.cover import Cover
 from difftalk.render.references import Person, Reference
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 HEADER: Final = "difftalk"  # the one name in the file's metadata
 PNG_LEVEL: Final = 1  # of 9: what is above takes far longer and saves little
 BLOCK: Final = 1 << 24  # bytes of a video that are hashed at a time
@@ -42,15 +42,16 @@ def write(file: Path, kept: Kept, *, overwrite: bool) -> None:
     """Raises OutputError where the file is there already or cannot be written; it gets its name when it is whole."""
     from safetensors.numpy import save
 
-    if file.exists() and not overwrite:
-        raise OutputError(f"{file}: exists already; give another name or `overwrite=True`")
-    facts = {"format": FORMAT, "arrays": _digest(kept.arrays), **kept.facts}
+    facts = {"format": FORMAT, **kept.facts}
     try:
+        if file.exists() and not overwrite:
+            raise OutputError(f"{file}: exists already; give another name or `overwrite=True`")
         with Part(file.parent) as unnamed:
-            unnamed.path.write_bytes(save(dict(kept.arrays), {HEADER: json.dumps(facts)}))
+            header = json.dumps(facts | {"digest": _digest(facts, kept.arrays)})
+            unnamed.path.write_bytes(save(dict(kept.arrays), {HEADER: header}))
             unnamed.path.replace(file)
-    except OSError as error:
-        raise OutputError(f"{file}: cannot be written ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        raise OutputError(f"{file}: cannot be written ({getattr(error, 'strerror', None) or error})") from error
 
 
 def read(file: Path) -> Kept:
@@ -65,7 +66,7 @@ def read(file: Path) -> Kept:
             raise InputError(
                 f"{file} has format {facts['format']}, this version reads {FORMAT}; make the identity anew"
             )
-        whole = _digest(arrays) == facts["arrays"]
+        whole = facts.pop("digest") == _digest(facts, arrays)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
     except (SafetensorError, KeyError, TypeError, ValueError):
@@ -75,23 +76,26 @@ def read(file: Path) -> Kept:
     return Kept(facts, arrays)
 
 
-def _digest(arrays: State) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(name.encode())
-        digest.update(arrays[name].tobytes())
+def _digest(facts: dict[str, Any], arrays: State) -> str:
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
 def mark_of(video: Path) -> dict[str, Any]:
-    """What a file is known by when it is asked for again. Raises OSError."""
-    stat = video.stat()
-    return {
-        "path": str(video.absolute()),
-        "bytes": stat.st_size,
-        "changed": stat.st_mtime_ns,
-        "sha256": _sha256(video),
-    }
+    """What a file is known by when it is asked for again. Raises InputError."""
+    try:
+        stat = video.stat()
+        return {
+            "path": str(video.absolute()),
+            "bytes": stat.st_size,
+            "changed": stat.st_mtime_ns,
+            "sha256": _sha256(video),
+        }
+    except OSError as error:
+        raise InputError(f"{video}: the identity's video cannot be read any more ({error.strerror})") from None
 
 
 def known(mark: dict[str, Any], video: Path | None) -> Path:

@@ -187,7 +187,7 @@ class _Offer:
 class Offers:
     """Frames on their way to the people that they show; those near a dissolve count as mixed.
 
-    Holds NEAR_CHANGE frames: so late is it known that one person becomes another.
+    Holds `near_change` frames: so late is it known that one person becomes another.
     """
 
     settings: Settings

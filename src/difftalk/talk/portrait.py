@@ -115,7 +115,7 @@ def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
     """The identity of a portrait.
 
     size: long side to which a larger picture is shrunk, but not so far that a small face is lost: it keeps up to
-    SMALL_EYES, and what is then longer than LARGEST and `size` is cut to the face's surroundings. None keeps it all.
+    `small_eyes`, and what is then longer than `largest` and `size` is cut to the face's surroundings. None keeps all.
     """
     settings = model.settings
     whole, path = picture.read(source), Path(picture.name_of(source))

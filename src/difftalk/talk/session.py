@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Image, State, joined, part
 from difftalk.errors import InputError
+from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
 from difftalk.render.drawing import Drawing
 from difftalk.render.paste import put_before
@@ -65,34 +66,31 @@ class Session:
         self._shots: Generator[Shot, None, None] | None = None
         self._next: Shot | None = None  # looked at, not yet drawn
 
-    def push(self, piece: NDArray[np.floating]) -> Iterator[TalkingFrame]:
+    def push(self, piece: NDArray[np.floating] | Sequence[float]) -> Iterator[TalkingFrame]:
         """(n,) samples, 16 kHz mono in [-1, 1] -> the frames that can now be drawn, each when it is asked for.
 
-        Those that are not taken come with the next push.
+        Those that are not taken come with the next push. Raises InputError for what is no such sound.
         """
-        self._check_open()
-        self._voice.push(np.asarray(piece, np.float32))
-        self._samples += len(piece)
+        if self._ended:
+            raise InputError("the session was finished; begin a new one for more sound")
+        waveform = waveform_of(piece, "the piece of sound")
+        self._voice.push(waveform)
+        self._samples += len(waveform)
         return self._frames()
 
     def finish(self) -> Iterator[TalkingFrame]:
-        """No more sound follows -> the rest of the frames, `round(seconds of sound x rate)` in all."""
-        self._check_open()
-        self._voice.finish()
-        self._ended = True
-        return self._frames()
+        """No more sound follows -> the rest of the frames, `round(seconds of sound x rate)` in all.
 
-    def _check_open(self) -> None:
-        if self._ended:
-            raise InputError("the session was finished; begin a new one for more sound")
+        Once more: those that were not taken, as of a session that was kept among them.
+        """
+        if not self._ended:
+            self._voice.finish()
+            self._ended = True
+        return self._frames()
 
     def _frames(self) -> Iterator[TalkingFrame]:
         while True:
-            if self._shots is None:
-                self._shots = self._identity.shots(
-                    self._manner, self._voice.loudness, self._model.settings, self._number
-                )
-            shot = self._next = self._next or next(self._shots)
+            shot = self._next = self._next or self._shot()
             heard = self._samples / SAMPLE_RATE
             if self._ended and self._identity.is_over(self._manner, self._number, shot.seconds, heard):
                 self.close()
@@ -102,6 +100,16 @@ class Session:
             frame = self._frame(shot)
             self._number, self._next = self._number + 1, None
             yield frame
+
+    def _shot(self) -> Shot:
+        """The next one. Where the source cannot be read, the next call tries again."""
+        if self._shots is None:
+            self._shots = self._identity.shots(self._manner, self._voice.loudness, self._model.settings, self._number)
+        try:
+            return next(self._shots)
+        except BaseException:
+            self.close()
+            raise
 
     def _frame(self, shot: Shot) -> TalkingFrame:
         sitting = self._identity.sitting(shot, self._model)
@@ -141,32 +149,44 @@ class Session:
             "ended": self._ended,
         }
         held = joined(voice=self._voice.state(), drawing=self._drawing.state())
-        return {"session": np.frombuffer(json.dumps(facts).encode(), np.uint8), **held}
+        return {"session": np.frombuffer(json.dumps(facts, default=np.generic.item).encode(), np.uint8), **held}
 
     @classmethod
     def from_state(cls, model: Model, identity: Identity, state: State) -> Session:
-        """The session that goes on where `state` was taken. Raises InputError for another model or identity."""
+        """The session that goes on where `state` was taken; the state stays as it is.
+
+        Raises InputError for another model or identity, and for what no session gave.
+        """
         try:
             facts: dict[str, Any] = json.loads(np.asarray(state["session"], np.uint8).tobytes())
             manner = Manner(**facts["manner"] | {"frame_rate": Fraction(facts["manner"]["frame_rate"])})
-        except (KeyError, TypeError, ValueError) as error:
+            for name, now in (("model", model.hash), ("identity", _mark_of(identity))):
+                if facts[name] != now:
+                    raise InputError(
+                        f"the session was kept with the {name} {facts[name]}, this one is {now}; give that one"
+                    )
+            session = cls(model, identity, manner)
+            session._number, session._samples, session._ended = (facts[one] for one in ("number", "samples", "ended"))
+            own = {name: _own(array) for name, array in state.items()}
+            session._voice.restore(part(own, "voice"))
+            session._drawing.restore(part(own, "drawing"))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"not the state of a session ({error}); give what Session.state() returned") from None
-        for name, now in (("model", model.hash), ("identity", _mark_of(identity))):
-            if facts[name] != now:
-                raise InputError(
-                    f"the session was kept with the {name} {facts[name]}, this one is {now}; give that one"
-                )
-        session = cls(model, identity, manner)
-        session._number, session._samples, session._ended = (facts[name] for name in ("number", "samples", "ended"))
-        session._voice.restore(part(state, "voice"))
-        session._drawing.restore(part(state, "drawing"))
         return session
 
 
+def _own(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy, numbers with a point as they were kept: another store may have made them longer."""
+    return np.array(array, np.float32 if np.asarray(array).dtype.kind == "f" else None)
+
+
 def _mark_of(identity: Identity) -> str:
-    """12 hex digits that tell identities apart: of whom, and what they are drawn from."""
-    digest = hashlib.sha256()
+    """12 hex digits that tell identities apart: of whom, what they are drawn from, and how they speak."""
+    digest, own_way = hashlib.sha256(), identity.own_way
     for person in identity.people:
-        for array in (person.neutral, person.turns, person.mouth_shapes, *(one.points for one in person.references)):
+        seen = (array for one in [*person.references, *person.mouths] for array in (one.points, one.aligned))
+        for array in (person.neutral, person.turns, person.mouth_shapes, *seen):
             digest.update(np.ascontiguousarray(array).tobytes())
+    for array in () if own_way is None else (own_way.rest, own_way.turn, own_way.ear):
+        digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:12]

@@ -34,7 +34,7 @@ from difftalk.media.timeline import shown_rate
 from difftalk.model import Model, check_renderer
 from difftalk.overlap import Behind
 from difftalk.progress import Progress
-from difftalk.settings import MAX_STEPS
+from difftalk.ranges import MAX_STEPS, SIDES
 from difftalk.speech.listener import look_ahead_of
 from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond
 from difftalk.talk.identity import STILL_RATE, Fit, Identity, Manner
@@ -120,7 +120,13 @@ class Talker:
             container.check_file(given)
             if not picture.is_still(given):
                 return of_video(Path(given), self.model, progress=progress)
-        return of_still(given, self.model, size=size or self.model.settings.still.size)
+        return of_still(given, self.model, size=self._size(size))
+
+    def _size(self, given: int | None) -> int:
+        size = self.model.settings.still.size if given is None else given
+        if not SIDES[0] <= size <= SIDES[1]:
+            raise InputError(f"`size` was {size}; allowed are {SIDES[0]} to {SIDES[1]} px")
+        return size
 
     def session(
         self,
@@ -178,9 +184,7 @@ class Talker:
         the video when it is whole.
         """
         began = time.monotonic()
-        size = self.model.settings.still.size if size is None else size
-        if not 64 <= size <= 8192:
-            raise InputError(f"`size` was {size}; allowed are 64 to 8192 px")
+        side = self._size(size)
         replace(self._manner, head_motion=head_motion)  # says at once what is not allowed
         source = inputs.picture_of(portrait)
         with inputs.heard(sound) as heard, inputs.written(out) as path:
@@ -188,7 +192,7 @@ class Talker:
             waveform = audio.read(heard)
             seconds = len(waveform) / SAMPLE_RATE
             inputs.check_length(heard, seconds, STILL_RATE)
-            identity = of_still(source, self.model, size=size)
+            identity = of_still(source, self.model, size=side)
             identity.notes.extend(inputs.track_notes(heard))
             height, width = identity.image.shape[:2]
             total = audio.frame_count(seconds, STILL_RATE)

@@ -217,7 +217,7 @@ def _uncovered(frames: list[Tracked | None], settings: Settings) -> list[Tracked
 
 
 def _zoom_needed(points: Array, settings: Settings) -> float:
-    """Scale about the eyes' middle at which aligned points (n, 2) lie in the region, JAW_MARGIN from its border."""
+    """Scale about the eyes' middle at which aligned points (n, 2) lie in the region, `jaw_margin` from its border."""
     middle = ALIGNED_SIZE / 2
     reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - settings.watching.jaw_margin)
     depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - settings.watching.jaw_margin - EYE_LINE)
