@@ -44,6 +44,7 @@ NEVER_ZERO: Final = (
 OTHER: Final = {  # lowest and highest of each number
     "steps": ((1, MAX_STEPS),),
     "picture": ((64, 1024),),
+    "finding.min_score": ((0.2, 1.0),),  # below it the detector sees faces everywhere
     "finding.tile_step": ((0.2, 2.0),),
     "finding.steady_squares": ((0.5, 2.0), (-3.2, 3.2), (0.5, 2.0), (-3.2, 3.2)),
     "mouths.press_over": ((0.01, 0.15),),
