@@ -166,19 +166,16 @@ class FaceFinder:
         return self._righted(image, found) or found
 
     def _seen(self, image: Image, box: Box, face: Face) -> Found | None:
+        how = self.settings.finding
         cx, cy, size, angle = roi_of(face.points)
-        view, matrix = _cut(image, (cx, cy, self.settings.finding.view * size, angle))
+        view, matrix = _cut(image, (cx, cy, how.view * size, angle))
         eyes = np.stack(_eye_centres(face.points))[:, :2]
         for again in self._detect(view):
             seen = np.array([again.right_eye, again.left_eye]) @ matrix[:, :2].T + matrix[:, 2]
             apart = np.linalg.norm(seen - eyes, axis=1).max() / face.eye_distance
             score = (box.score + again.score) / 2
-            if score >= self.settings.finding.seen_score and apart <= self.settings.finding.seen_apart:
-                return (
-                    Found(box, face, score)
-                    if score >= self.settings.finding.sure_score or self._steady(image, face)
-                    else None
-                )
+            if score >= how.seen_score and apart <= how.seen_apart:
+                return Found(box, face, score) if score >= how.sure_score or self._steady(image, face) else None
         return None
 
     def _righted(self, image: Image, found: Found) -> Found | None:

@@ -147,17 +147,16 @@ class _Watch:
 
     def _due(self, frame: Followed) -> bool:
         """Whether it is time to see who it is: at once where place or picture jumps."""
+        how = self._settings.recognition
         glance, before = _glance(frame, self._settings), self._before
         self._before = (frame, glance)
         if (
             before is None
             or not steady(before[0].pose, frame.pose, self._settings)
-            or _jump(before[1], glance) > self._settings.recognition.glance_jump
+            or _jump(before[1], glance) > how.glance_jump
         ):
             return True
-        return self._since >= (
-            self._settings.recognition.every if self._changing is None else self._settings.recognition.settling
-        )
+        return self._since >= (how.every if self._changing is None else how.settling)
 
     def _look(self, frame: Followed) -> Iterator[tuple[Followed, Run | None]]:
         look, self._since = self._embedded(frame), 0

@@ -56,23 +56,20 @@ def follow(
 
 
 def _smoothed(held: Sequence[tuple[Followed, NDArray[np.float64]]], i: int, settings: Settings) -> Followed:
+    how = settings.following
     frame = held[i][0]
     if frame.pose is None:
         return frame
     low = high = i
-    while (
-        low > 0
-        and i - low < settings.following.smoothing_reach
-        and steady(held[low - 1][0].pose, held[low][0].pose, settings)
-    ):
+    while low > 0 and i - low < how.smoothing_reach and steady(held[low - 1][0].pose, held[low][0].pose, settings):
         low -= 1
     while (
         high + 1 < len(held)
-        and high - i < settings.following.smoothing_reach
+        and high - i < how.smoothing_reach
         and steady(held[high][0].pose, held[high + 1][0].pose, settings)
     ):
         high += 1
-    weight = np.exp(-0.5 * ((np.arange(low, high + 1) - i) / settings.following.smoothing_sigma) ** 2)
+    weight = np.exp(-0.5 * ((np.arange(low, high + 1) - i) / how.smoothing_sigma) ** 2)
     rows = np.array([held[j][1] for j in range(low, high + 1)])
     rows[:, 1] = np.unwrap(rows[:, 1])  # an upside-down head's roll is 180 or -180 degrees
     row = (rows * weight[:, None]).sum(0) / weight.sum()

@@ -104,11 +104,12 @@ def pieces(shares: Array, settings: Settings) -> Array:
     """Of the net's answer (h, w) the pieces that are large and sure enough, with their edges; all else is 0."""
     import cv2
 
-    count, labels = cv2.connectedComponents((shares > settings.cover.perhaps).astype(np.uint8), connectivity=4)
+    how = settings.cover
+    count, labels = cv2.connectedComponents((shares > how.perhaps).astype(np.uint8), connectivity=4)
     kept = np.zeros(shares.shape, np.uint8)
     for piece in (labels == label for label in range(1, count)):
-        if piece.sum() >= settings.cover.least and shares[piece].max() > (
-            settings.cover.large_sure if piece.sum() >= settings.cover.large else settings.cover.sure
+        if piece.sum() >= how.least and shares[piece].max() > (
+            how.large_sure if piece.sum() >= how.large else how.sure
         ):
             kept[piece] = 1
     return np.asarray(shares * cv2.dilate(kept, np.ones((3, 3), np.uint8)), np.float32)
@@ -159,11 +160,12 @@ def filled_in(image: Image, cover: Cover, settings: Settings) -> Image:
     """The picture (h, w, 3) with what lies around the cover in its place, blurred: a guess."""
     import cv2
 
+    how = settings.cover
     height, width = image.shape[:2]
     aligned, region = cover.alignment.crop(image), np.array([[1.0, 0, REGION_X[0]], [0, 1.0, REGION_Y[0]]])
-    around = np.ones((2 * settings.cover.room + 1, 2 * settings.cover.room + 1), np.uint8)
+    around = np.ones((2 * how.room + 1, 2 * how.room + 1), np.uint8)
     hole = cv2.dilate((cover.weight(region, (ALIGNED_SIZE, ALIGNED_SIZE), settings) > 0).astype(np.uint8), around)
-    guess = cv2.inpaint(aligned, hole, settings.cover.room, cv2.INPAINT_TELEA)
+    guess = cv2.inpaint(aligned, hole, how.room, cv2.INPAINT_TELEA)
     layers = np.concatenate([guess, 255 * hole[..., None]], 2)
     back = cv2.warpAffine(layers, cover.alignment.inverse, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
     share = back[..., 3:] / 255

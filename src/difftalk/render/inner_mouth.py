@@ -34,6 +34,7 @@ class Interior:
 
 def interior(reference: Array, target: Array, settings: Settings) -> Interior:
     """The inside of the reference mesh's mouth (478, 3), carried into the target mesh's (478, 3), both aligned."""
+    how = settings.lips
     columns = np.arange(REGION_SIZE[1], dtype=np.float32) + REGION_X[0]
     rows = np.arange(REGION_SIZE[0], dtype=np.float32)[:, None] + REGION_Y[0]
     left, right = target[LOWER_EDGE[[0, -1]], 0]
@@ -42,13 +43,13 @@ def interior(reference: Array, target: Array, settings: Settings) -> Interior:
     across = there + (columns - left) * scale
     (top, bottom), (reference_top, reference_bottom) = _edges(target, columns), _edges(reference, across)
     wanted, seen = np.maximum(bottom - top, 0), np.maximum(reference_bottom - reference_top, 0)
-    stretch = np.minimum(scale, seen / np.maximum(wanted, settings.lips.thin))
+    stretch = np.minimum(scale, seen / np.maximum(wanted, how.thin))
     above, below = reference_top + (rows - top) * stretch, reference_bottom - (bottom - rows) * stretch
     down = np.where(rows - top <= wanted / 2, above, below)
     where = np.stack(np.broadcast_arrays(across, down), -1).astype(np.float32)
-    open_share = np.minimum(seen, scale * wanted).sum() / max(float(scale * wanted.sum()), settings.lips.thin)
+    open_share = np.minimum(seen, scale * wanted).sum() / max(float(scale * wanted.sum()), how.thin)
     share = np.clip(
-        (open_share - settings.lips.shows_little) / (settings.lips.shows_enough - settings.lips.shows_little),
+        (open_share - how.shows_little) / (how.shows_enough - how.shows_little),
         0,
         1,
     )

@@ -45,6 +45,7 @@ class Lips:
 
         where: the warp's map. None where they lie outside the region.
         """
+        how = settings.lips
         part = _part(target[INNER_LIPS, :2], settings)
         rows = np.arange(part[0].start, part[0].stop, dtype=np.float32)[:, None] + REGION_Y[0]
         columns = np.arange(part[1].start, part[1].stop, dtype=np.float32) + REGION_X[0]
@@ -55,16 +56,11 @@ class Lips:
         opening = target[INNER_LIPS, :2] - np.array([columns[0], rows[0, 0]])
         inner = filled(opening, (len(rows), len(columns)))
         left, right = target[INNER_LIPS, 0].min(), target[INNER_LIPS, 0].max()
-        near = (over > -settings.lips.seam) & (under < settings.lips.seam) & (columns >= left) & (columns <= right) | (
-            inner > 0
-        )
+        near = (over > -how.seam) & (under < how.seam) & (columns >= left) & (columns <= right) | (inner > 0)
         gap, opened = np.maximum(bottom - top, 0), target[LIP_BOTTOM, 1] - target[LIP_TOP, 1]
-        shut, all_shut = (
-            np.clip((settings.lips.parted - wide) / (settings.lips.parted - settings.lips.shut), 0, 1)
-            for wide in (gap, opened)
-        )
-        above = _map(upper[0], upper[1] + np.minimum(over, -settings.lips.overlap * all_shut))
-        below = _map(lower[0], lower[1] + np.maximum(under, settings.lips.overlap * all_shut))
+        shut, all_shut = (np.clip((how.parted - wide) / (how.parted - how.shut), 0, 1) for wide in (gap, opened))
+        above = _map(upper[0], upper[1] + np.minimum(over, -how.overlap * all_shut))
+        below = _map(lower[0], lower[1] + np.maximum(under, how.overlap * all_shut))
         across = inside.map[part][..., 0]
         return cls(
             part,

@@ -153,10 +153,9 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 144, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
     import cv2
 
-    inner = cv2.dilate(composite[3], np.ones((settings.drawing.mouth_rim, settings.drawing.mouth_rim), np.uint8))
-    share = 1 - np.float32(settings.drawing.change_held) * (
-        1 - cv2.GaussianBlur(inner, (0, 0), settings.drawing.mouth_soft)
-    )
+    how = settings.drawing
+    inner = cv2.dilate(composite[3], np.ones((how.mouth_rim, how.mouth_rim), np.uint8))
+    share = 1 - np.float32(how.change_held) * (1 - cv2.GaussianBlur(inner, (0, 0), how.mouth_soft))
     return np.asarray(composite[:3] + share * (picture - composite[:3]), np.float32)
 
 

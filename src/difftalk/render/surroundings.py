@@ -121,9 +121,10 @@ class RimFollower:
 @lru_cache(maxsize=1)
 def _patch_pixels(settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns (36, 165) of the pixels around every point of RIM."""
+    how = settings.surroundings
     y, x = np.mgrid[
-        -settings.surroundings.patch[1] : settings.surroundings.patch[1] + 1,
-        -settings.surroundings.patch[0] : settings.surroundings.patch[0] + 1,
+        -how.patch[1] : how.patch[1] + 1,
+        -how.patch[0] : how.patch[0] + 1,
     ].reshape(2, 1, -1)
     columns, rows = RIM.astype(int).T[..., None]
     return rows + y, columns + x

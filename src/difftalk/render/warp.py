@@ -91,12 +91,13 @@ def _extend(
     settings: Settings,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mesh points, rings and the mouth's middle, (468 + 108 + 1, 3), of reference and target."""
+    how = settings.warp
     centre = np.array([ALIGNED_SIZE / 2, EYE_LINE, 0.0])
     oval, moved = reference[OVAL].astype(np.float64), target[OVAL] - reference[OVAL]
-    rings = [centre + (oval - centre) * factor for factor in settings.warp.rings]
-    carried = [ring + share * moved for ring, share in zip(rings, settings.warp.ring_shares, strict=True)]
+    rings = [centre + (oval - centre) * factor for factor in how.rings]
+    carried = [ring + share * moved for ring, share in zip(rings, how.ring_shares, strict=True)]
     if rim is not None:
-        for ring, share in zip(carried, settings.warp.ring_shares, strict=True):
+        for ring, share in zip(carried, how.ring_shares, strict=True):
             ring[:, :2] -= (1 - share) * (spread(ring[:, :2], settings) @ rim)
     middles = [mesh[INNER_LIPS].mean(0, keepdims=True) for mesh in (reference, target)]
     return (

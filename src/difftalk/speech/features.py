@@ -93,15 +93,12 @@ def levels_of(waveform: Array) -> Array:
 
 def gain_of(window: Array, settings: Settings) -> float:
     """What makes a soft voice loud enough; 1 for a voice of ordinary level, and for steady noise."""
+    how = settings.features
     levels = levels_of(window)
     top, sounding = float(levels.max()), levels[levels > _EMPTY]
-    if (
-        top >= settings.features.soft
-        or not len(sounding)
-        or top - np.quantile(sounding, 0.1) < settings.features.speech_range
-    ):
+    if top >= how.soft or not len(sounding) or top - np.quantile(sounding, 0.1) < how.speech_range:
         return 1.0
-    return float(10 ** (min(2 * (settings.features.soft - top), settings.features.raised - top) / 20))
+    return float(10 ** (min(2 * (how.soft - top), how.raised - top) / 20))
 
 
 def features_of(waveform: Array, encoder: Graph, settings: Settings, *, extra: int = 0) -> Array:

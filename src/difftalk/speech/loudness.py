@@ -91,43 +91,36 @@ class Loudness:
 
     def awake(self, seconds: float) -> float:
         """0 where no voice is to be heard around a time, and the mouth rests; 1 where there is one."""
+        how = self._settings.loudness
         if self._levels.end == 0:
             return 1.0
         voiced = self._voiced(seconds)
-        before, after = self._settings.loudness.heard_rows
-        rows = np.arange(-self._settings.loudness.loud_rows, after + self._settings.loudness.fade_rows + 1) + round(
-            seconds * FEATURE_RATE
-        )
+        before, after = how.heard_rows
+        rows = np.arange(-how.loud_rows, after + how.fade_rows + 1) + round(seconds * FEATURE_RATE)
         levels = self._levels.at(rows)[:, 0]
-        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1)[
-            -2 * self._settings.loudness.fade_rows - 1 :
-        ].max(1)
+        loudest = np.lib.stride_tricks.sliding_window_view(levels, before + after + 1)[-2 * how.fade_rows - 1 :].max(1)
         loud = float(levels.max())
-        heard = loud > self._settings.loudness.loud or (self._detector is not None and voiced > 0)
-        quiet = (
-            min(self._settings.loudness.quiet, loud - self._settings.loudness.quiet_under)
-            if heard
-            else self._settings.loudness.quiet
-        )
+        heard = loud > how.loud or (self._detector is not None and voiced > 0)
+        quiet = min(how.quiet, loud - how.quiet_under) if heard else how.quiet
         quiet = max(
             quiet,
-            min(self._noise(rows[-1]) + self._settings.loudness.noise_over, loud - self._settings.loudness.noise_under),
+            min(self._noise(rows[-1]) + how.noise_over, loud - how.noise_under),
         )
-        return voiced * float(np.clip(1 + (loudest - quiet) / self._settings.loudness.quiet_fade, 0, 1).mean())
+        return voiced * float(np.clip(1 + (loudest - quiet) / how.quiet_fade, 0, 1).mean())
 
     def _voiced(self, seconds: float) -> float:
         """0 where no voice has been heard for a moment, 1 where there is one, or nobody can tell."""
+        how = self._settings.loudness
         if self._chances.end == 0:
             return 1.0
-        before, after = self._settings.loudness.voice_steps
+        before, after = how.voice_steps
         rows = np.arange(-before - 2, after + 3) + int(seconds * SAMPLE_RATE / STEP_SAMPLES)
         weights = np.minimum(1, np.arange(1, before + after + 2) / before)
         windows = np.lib.stride_tricks.sliding_window_view(self._chances.at(rows)[:, 0], len(weights))
         chances = (windows * weights).max(1)
         return float(
             np.clip(
-                (chances - self._settings.loudness.no_voice)
-                / (self._settings.loudness.voice - self._settings.loudness.no_voice),
+                (chances - how.no_voice) / (how.voice - how.no_voice),
                 0,
                 1,
             ).mean()
@@ -135,11 +128,12 @@ class Loudness:
 
     def _noise(self, last: int) -> float:
         """dBFS of what is heard without a voice in the moments up to a level's number; of nothing where unknown."""
+        how = self._settings.loudness
         if self._chances.end == 0:
             return -math.inf
-        rows = np.arange(max(0, last - self._settings.loudness.noise_rows), last + 1)
-        levels = self._levels.at(rows)[self._chances_of(rows) < self._settings.loudness.no_voice, 0]
-        return float(np.median(levels)) if len(levels) >= self._settings.loudness.noise_least else -math.inf
+        rows = np.arange(max(0, last - how.noise_rows), last + 1)
+        levels = self._levels.at(rows)[self._chances_of(rows) < how.no_voice, 0]
+        return float(np.median(levels)) if len(levels) >= how.noise_least else -math.inf
 
     def _chances_of(self, rows: NDArray[np.int64]) -> Array:
         """Of a voice, by levels' numbers."""
@@ -150,32 +144,32 @@ class Loudness:
 
         Nothing after `until` is listened to. A thread that runs ahead may ask.
         """
+        how = self._settings.loudness
         if self._levels.end == 0:
             return 0.0
         last = int(until * FEATURE_RATE)
-        rows = np.arange(-self._settings.loudness.emphasis_rows, self._settings.loudness.emphasis_after + 1) + round(
-            seconds * FEATURE_RATE
-        )
+        rows = np.arange(-how.emphasis_rows, how.emphasis_after + 1) + round(seconds * FEATURE_RATE)
         levels = np.maximum(
             self._levels.at(np.minimum(rows, last))[:, 0],
-            self._settings.loudness.quiet - self._settings.loudness.quiet_fade,
+            how.quiet - how.quiet_fade,
         )
-        if levels.max() <= self._settings.loudness.quiet:
+        if levels.max() <= how.quiet:
             return 0.0
         now = np.convolve(
-            levels[-2 * self._settings.loudness.emphasis_after :],
-            np.hanning(2 * self._settings.loudness.emphasis_after + 2)[1:-1],
+            levels[-2 * how.emphasis_after :],
+            np.hanning(2 * how.emphasis_after + 2)[1:-1],
             "valid",
         )[0]
-        now /= np.hanning(2 * self._settings.loudness.emphasis_after + 2).sum()
-        return float(np.tanh((now - levels.mean()) / self._settings.loudness.emphasis_decibels))
+        now /= np.hanning(2 * how.emphasis_after + 2).sum()
+        return float(np.tanh((now - levels.mean()) / how.emphasis_decibels))
 
     def silent(self, seconds: float) -> bool:
         """Whether the half second before a time held no sound."""
-        last, count = int(seconds * 50), int(self._settings.loudness.silence_seconds * 50)
+        how = self._settings.loudness
+        last, count = int(seconds * 50), int(how.silence_seconds * 50)
         if last < count or self._levels.end == 0:
             return False
         rows = np.arange(last - count, last)
-        if (self._levels.at(rows) >= self._settings.loudness.silence_level).any():
+        if (self._levels.at(rows) >= how.silence_level).any():
             return False
-        return self._chances.end == 0 or bool(np.median(self._chances_of(rows)) < self._settings.loudness.certain)
+        return self._chances.end == 0 or bool(np.median(self._chances_of(rows)) < how.certain)

@@ -92,8 +92,7 @@ def pressed(shapes: Array, geometry: Geometry) -> Array:
 
     Where the opening is at most the neutral's, all of `press` is taken off it, which draws the lips over each other.
     """
+    how = geometry.settings.mouths
     row = geometry.opening_row()
-    meets = geometry.settings.mouths.press / (
-        1 + np.exp((shapes @ row - geometry.settings.mouths.press_under) / geometry.settings.mouths.press_over)
-    )
+    meets = how.press / (1 + np.exp((shapes @ row - how.press_under) / how.press_over))
     return np.asarray(shapes - meets[:, None] * (row / (row @ row)), np.float32)

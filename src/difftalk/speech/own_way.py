@@ -64,16 +64,15 @@ def _mixed(
     settings: Settings,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Turn (16, 16) and rest (16,): in units of both spreads shown = heard (1 + W), but for the opening's course."""
-    known, middle = _known(len(shown), settings.own_way.own_frames), heard.mean(0)
-    spread, own = (np.maximum(part.std(0), settings.own_way.least_spread) for part in (heard, shown))
+    how = settings.own_way
+    known, middle = _known(len(shown), how.own_frames), heard.mean(0)
+    spread, own = (np.maximum(part.std(0), how.least_spread) for part in (heard, shown))
     x, y = (heard - middle) / spread, (shown - shown.mean(0)) / own
-    mix = np.eye(COMPONENTS) + np.linalg.solve(
-        x.T @ x + settings.own_way.shape_frames * np.eye(COMPONENTS), x.T @ (y - x)
-    )
-    part = _known(len(shown), settings.own_way.spread_frames)
-    after = spread ** (1 - part) * own**part / np.maximum((x @ mix).std(0), settings.own_way.least_spread)
+    mix = np.eye(COMPONENTS) + np.linalg.solve(x.T @ x + how.shape_frames * np.eye(COMPONENTS), x.T @ (y - x))
+    part = _known(len(shown), how.spread_frames)
+    after = spread ** (1 - part) * own**part / np.maximum((x @ mix).std(0), how.least_spread)
     turn = mix / spread[:, None] * after
-    usual, opened = (max(float((part @ row).std()), settings.own_way.least_spread) for part in (heard, shown))
+    usual, opened = (max(float((part @ row).std()), how.least_spread) for part in (heard, shown))
     turn = turn @ (np.eye(COMPONENTS) - _onto(row)) + (opened / usual) ** known * _onto(row)
     return turn, middle + known * (shown.mean(0) - middle) - middle @ turn
 
@@ -89,11 +88,12 @@ def _known(frames: int, half: float) -> float:
 
 def learn_aligned(heard: Heard, shown: NDArray[np.floating], geometry: Geometry) -> OwnWay | None:
     """As `learn`, once sound and lips are brought together. None where they do not go together."""
+    how = geometry.settings.own_way
     truth, made = (smooth_opening(opening_of(np.asarray(s, np.float32), geometry)) for s in (shown, heard.shapes))
-    offset, r = best_offset(truth, made, reach=geometry.settings.own_way.reach)
+    offset, r = best_offset(truth, made, reach=how.reach)
     rows = np.arange(len(shown))
     rows = rows[(rows + offset >= 0) & (rows + offset < len(heard))]
-    if r < geometry.settings.own_way.least_r or len(rows) < geometry.settings.own_way.least_frames:
+    if r < how.least_r or len(rows) < how.least_frames:
         return None
     there = Heard(heard.shapes[rows + offset], heard.sounds[rows + offset])
     return learn(there, shown[rows], geometry.opening_row(), geometry.settings)

@@ -64,14 +64,15 @@ class Life:
     def _moved(self, image: Image, seconds: float, emphasis: float = 0.0) -> tuple[Image, Alignment]:
         import cv2
 
+        how = self.settings.life
         x, y, roll, zoom = self._sway(seconds)
         # a similarity S of the aligned space about the head's middle; the moved alignment is A after S was undone
-        k, angle = 1 + self.settings.life.zoom * zoom, np.radians(self.settings.life.roll * roll)
+        k, angle = 1 + how.zoom * zoom, np.radians(how.roll * roll)
         turn = k * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        nod = self.settings.life.nod * self.amount * emphasis
+        nod = how.nod * self.amount * emphasis
         centre, shift = (
-            np.array(self.settings.life.head_centre),
-            EYE_DISTANCE * np.array([self.settings.life.sway * x, 0.6 * self.settings.life.sway * y + nod]),
+            np.array(how.head_centre),
+            EYE_DISTANCE * np.array([how.sway * x, 0.6 * how.sway * y + nod]),
         )
         undo = np.linalg.inv(turn)
         undo_shift = centre - undo @ (centre + shift)
@@ -104,14 +105,15 @@ def _field(
     settings: Settings,
 ) -> Array:
     """Where each pixel comes from, minus itself, on a coarse grid of the source."""
+    how = settings.life
     height, width = size
     rows, columns = max(8, height // 8), max(8, width // 8)
     y, x = np.mgrid[:rows, :columns].astype(np.float64)
     source = np.stack([(x + 0.5) * width / columns - 0.5, (y + 0.5) * height / rows - 0.5], -1)
     aligned = source @ alignment.matrix[:, :2].T + alignment.matrix[:, 2]
     delta = (aligned @ undo.T + undo_shift - aligned) @ alignment.inverse[:, :2].T
-    reach = np.linalg.norm((aligned - np.array(settings.life.head_centre)) / np.array(settings.life.head_size), axis=-1)
-    weight = np.clip((settings.life.fade - reach) / (settings.life.fade - 1), 0, 1)
+    reach = np.linalg.norm((aligned - np.array(how.head_centre)) / np.array(how.head_size), axis=-1)
+    weight = np.clip((how.fade - reach) / (how.fade - 1), 0, 1)
     edge = np.minimum.reduce([source[..., 0], width - 1 - source[..., 0], source[..., 1], height - 1 - source[..., 1]])
     weight = weight * weight * (3 - 2 * weight) * np.clip((edge - edge.min()) / (0.04 * max(size)), 0, 1)
     return np.asarray(delta * weight[..., None], np.float32)

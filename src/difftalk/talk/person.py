@@ -75,14 +75,15 @@ class Candidates:
         cover: what lies before the face. mixed: another may shine through. Such a frame is taken where there is no
         other.
         """
+        how = self.settings.people
         assert frame.pose is not None
-        if for_neutral or len(self.shapes) < self.settings.people.first_shapes:
+        if for_neutral or len(self.shapes) < how.first_shapes:
             self.shapes.append(free.astype(np.float32))
         self.count += 1
-        yaw, pitch = (round(angle / self.settings.people.turn_bin) for angle in frame.pose.turn)
+        yaw, pitch = (round(angle / how.turn_bin) for angle in frame.pose.turn)
         self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
         best, wide = self.closed.get((yaw, pitch)), float(opening(free))
-        behind = 0 if cover is None and not mixed else self.settings.people.covered_rank
+        behind = 0 if cover is None and not mixed else how.covered_rank
         rank = wide - lip_height(free) + behind
         if best is None or rank < best.rank:
             self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame, cover, self.settings))
@@ -108,13 +109,10 @@ class Candidates:
 
     def person(self, geometry: Geometry) -> Person:
         """From the commonest turns of the head and ways of opening the mouth."""
-        turns = [turn for turn in self.counts if self.closed[turn].rank < self.settings.people.covered_rank] or list(
-            self.counts
-        )
-        ways = [way for way in self.openings if self.opened[way].away < self.settings.people.covered_rank] or list(
-            self.openings
-        )
-        turns = sorted(turns, key=lambda turn: -self.counts[turn])[: self.settings.people.max_references]
+        how = self.settings.people
+        turns = [turn for turn in self.counts if self.closed[turn].rank < how.covered_rank] or list(self.counts)
+        ways = [way for way in self.openings if self.opened[way].away < how.covered_rank] or list(self.openings)
+        turns = sorted(turns, key=lambda turn: -self.counts[turn])[: how.max_references]
         ways = sorted(ways, key=lambda way: -self.openings[way])[: self.settings.references.max_mouths]
         neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes), self.settings))
         return Person(

@@ -118,17 +118,18 @@ def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
     `small_eyes`, and what is then longer than `largest` and `size` is cut to the face's surroundings. None keeps all.
     """
     settings = model.settings
+    how = settings.finding
     whole, path = picture.read(source), Path(picture.name_of(source))
     image, notes = _shrunk(whole, size)
     found = model.face_finder.find(image, patient=False)
-    if found and found[0].face.eye_distance >= settings.finding.min_eye_distance:
+    if found and found[0].face.eye_distance >= how.min_eye_distance:
         face = found[0].face
     else:
         found = model.face_finder.find(whole)
         if not found:
             raise FaceError(
                 f"{path}: no face found; give a picture of a face that looks towards the camera, its eyes at least "
-                f"{settings.finding.min_eye_distance:.0f} px apart"
+                f"{how.min_eye_distance:.0f} px apart"
             )
         face = found[0].face
         check_size(path, face.eye_distance, settings)
@@ -139,7 +140,7 @@ def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
         x, y = (round(v) for v in roi_of(face.points)[:2])
         notes.append(f"{len(found)} faces: took the largest, at x {x}, y {y}")
     pose = model.geometry.pose(face.points)
-    most = settings.finding.max_yaw
+    most = how.max_yaw
     if abs(pose.yaw) > most:
         raise FaceError(f"{path}: the head is turned by {abs(pose.yaw):.0f} degrees; at most {most:.0f} are allowed")
     free = pose.remove(face.points)
@@ -184,13 +185,14 @@ def _of_small_face(
     whole: Image, face: Face, model: Model, size: int | None, settings: Settings
 ) -> tuple[Image, Face, list[str]]:
     """As much of a picture as is worth drawing for its face, which a picture of `size` is too small for."""
+    how = settings.still
     if size is None:
         return whole, face, []
-    image, notes = _shrunk(whole, max(size, ceil(max(whole.shape) * settings.still.small_eyes / face.eye_distance)))
+    image, notes = _shrunk(whole, max(size, ceil(max(whole.shape) * how.small_eyes / face.eye_distance)))
     points = face.points * (image.shape[1] / whole.shape[1])
     height, width = image.shape[:2]
-    if max(height, width) > max(size, settings.still.largest):
-        image, corner = _around(image, points, max(size, settings.still.largest))
+    if max(height, width) > max(size, how.largest):
+        image, corner = _around(image, points, max(size, how.largest))
         points = points - corner
         notes = [
             f"cut to {image.shape[1]} x {image.shape[0]} px about the face; `size={max(height, width)}` keeps more of "
@@ -198,7 +200,7 @@ def _of_small_face(
         ]
     if image is not whole:
         face = model.face_finder.mesh(image, roi_of(points))
-    if face.eye_distance < settings.still.small_eyes * 1.1:
+    if face.eye_distance < how.small_eyes * 1.1:
         notes.append(f"the face is small, eyes {face.eye_distance:.0f} px apart; crop the picture for a closer view")
     return image, face, notes
 

@@ -218,22 +218,22 @@ def _uncovered(frames: list[Tracked | None], settings: Settings) -> list[Tracked
 
 def _zoom_needed(points: Array, settings: Settings) -> float:
     """Scale about the eyes' middle at which aligned points (n, 2) lie in the region, `jaw_margin` from its border."""
+    how = settings.watching
     middle = ALIGNED_SIZE / 2
-    reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - settings.watching.jaw_margin)
-    depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - settings.watching.jaw_margin - EYE_LINE)
-    return float(np.clip(1 / max(reach, depth, 1.0), settings.watching.min_zoom, 1))
+    reach = np.abs(points[:, 0] - middle).max() / (middle - REGION_X[0] - how.jaw_margin)
+    depth = (points[:, 1].max() - EYE_LINE) / (REGION_Y[1] - how.jaw_margin - EYE_LINE)
+    return float(np.clip(1 / max(reach, depth, 1.0), how.min_zoom, 1))
 
 
 def _enlarged(frames: list[Tracked | None], settings: Settings) -> list[Tracked | None]:
     """Alignments zoomed out around the frames that need it, smoothly, so that the mask grows and shrinks unseen."""
+    how = settings.watching
     zoom = np.array([1.0 if frame is None else frame.zoom for frame in frames])
     if (zoom == 1).all():
         return frames
     reach = np.lib.stride_tricks.sliding_window_view
-    lowest = reach(
-        np.pad(zoom, 2 * settings.watching.zoom_reach, mode="edge"), 2 * settings.watching.zoom_reach + 1
-    ).min(1)
-    smooth = reach(lowest, 2 * settings.watching.zoom_reach + 1).mean(1)  # a mean of values each of which is low enough
+    lowest = reach(np.pad(zoom, 2 * how.zoom_reach, mode="edge"), 2 * how.zoom_reach + 1).min(1)
+    smooth = reach(lowest, 2 * how.zoom_reach + 1).mean(1)  # a mean of values each of which is low enough
     return [
         None if frame is None else replace(frame, alignment=frame.alignment.zoomed(float(z)))
         for frame, z in zip(frames, smooth, strict=True)
