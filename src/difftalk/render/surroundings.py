@@ -51,7 +51,7 @@ def spread(points: NDArray[np.floating], settings: Settings) -> NDArray[np.float
     return np.asarray(weight / weight.sum(1, keepdims=True))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # of models with other settings
 def _grid_weights(settings: Settings) -> Array:
     y, x = np.mgrid[REGION_Y[0] : REGION_Y[1] : GRID, REGION_X[0] : REGION_X[1] : GRID] + (GRID - 1) / 2
     return spread(np.stack([x, y], -1).reshape(-1, 2), settings).astype(np.float32)
@@ -118,7 +118,7 @@ class RimFollower:
         return np.asarray(found @ matrix[:, :2].T + matrix[:, 2] - RIM, np.float32)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # of models with other settings
 def _patch_pixels(settings: Settings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns (36, 165) of the pixels around every point of RIM."""
     how = settings.surroundings

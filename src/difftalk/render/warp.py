@@ -67,7 +67,7 @@ class _Topology:
     mouth_count: int
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # of models with other settings
 def _topology(settings: Settings) -> _Topology:
     face = np.array(json.loads(_TOPOLOGY.read_text())["triangles"])
     face = face[(face < MESH_POINTS).all(1)]
@@ -156,7 +156,7 @@ def warp(reference: Array, target: Array, rim: Array | None = None, *, settings:
     return Warp(where, inner_mouth(target), coverage)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)  # of models with other settings
 def _orientation(settings: Settings) -> NDArray[np.float64]:
     """Sign of each triangle's area where it faces the camera, read off the canonical face."""
     from difftalk.face.mouth import Geometry
