@@ -50,7 +50,7 @@ class _LargeFrame(ClipFrame):
     def _reference(self, number: int) -> Reference:
         if number not in self.held:
             image, alignment = self.picture(number)
-            self.held[number] = Reference(image, alignment, self.clip.meshes[number], alignment.crop(image))
+            self.held[number] = Reference.of(image, alignment, self.clip.meshes[number])
         return self.held[number]
 
 
