@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-LATENT_SHAPE: Final = (1, 8, 14, 20)
+LATENT_SHAPE: Final = (1, 8, 16, 22)
 CONTEXT_FEATURES: Final = 20  # speech features around a frame, ± 200 ms
 LEFT_OUT: Final = {  # conditions that can be left out -> the denoiser's inputs
     "audio": ("audio",),

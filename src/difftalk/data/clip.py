@@ -84,7 +84,7 @@ class Clip:
         return Reference(aligned, Alignment(np.eye(2, 3)), points, aligned, close, (int(x), int(y)), eyes)
 
     def patch(self, index: int) -> Image:
-        """(112, 160, 3): the frame's mouth, in its own mesh's patch."""
+        """(128, 176, 3): the frame's mouth, in its own mesh's patch."""
         return self.reference(index).patch()
 
     def mesh(self, index: int, shape: Array, geometry: Geometry) -> Array:

@@ -27,8 +27,8 @@ REGION_Y: Final = (96, 240)
 REGION_SIZE: Final = (REGION_Y[1] - REGION_Y[0], REGION_X[1] - REGION_X[0])  # height, width
 FEATHER: Final = 12  # px of a mask's soft rim, region and patch alike
 CLOSE: Final = 2  # px of a close-up for one of the aligned space
-PATCH_SIZE: Final = (112, 160)  # height, width of a patch, close px
-PATCH_DROP: Final = 5  # px, close space: of the patch's middle below that of the lips, as jaws open downwards
+PATCH_SIZE: Final = (128, 176)  # height, width of a patch, close px
+PATCH_DROP: Final = 6  # px, close space: of the patch's middle below that of the lips, as jaws open downwards
 CLOSE_SIZE: Final = (176, 208)  # height, width of a close-up: a mouth patch, and from where its pixels may come
 
 

@@ -21,7 +21,7 @@ STATISTICS_MOMENTUM: Final = 0.01
 
 
 class Encoder(nn.Module):
-    """picture (b, 3, 112, 160) in [-1, 1] -> normalised latent (b, 8, 14, 20), about unit variance a channel."""
+    """picture (b, 3, 128, 176) in [-1, 1] -> normalised latent (b, 8, 16, 22), about unit variance a channel."""
 
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
 
 
 class CompositePath(nn.Module):
-    """composite (b, 5, 112, 160), sharpness (b, 2) of the person's pictures -> features at /2, /4, /8."""
+    """composite (b, 5, 128, 176), sharpness (b, 2) of the person's pictures -> features at /2, /4, /8."""
 
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class CompositePath(nn.Module):
 
 
 class Decoder(nn.Module):
-    """latent (b, 8, 14, 20), composite and its features -> picture (b, 3, 112, 160), about [-1, 1]."""
+    """latent (b, 8, 16, 22), composite and its features -> picture (b, 3, 128, 176), about [-1, 1]."""
 
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
@@ -94,13 +94,13 @@ class Decoder(nn.Module):
         return out
 
     def window(self, composite: Tensor) -> Tensor:
-        """(b, 1, 14, 20): where the latent is heard."""
+        """(b, 1, 16, 22): where the latent is heard."""
         window = mouth_window(composite)
         return window if self.conditional else torch.ones_like(window)
 
 
 def mouth_window(composite: Tensor) -> Tensor:
-    """composite (b, 5, 112, 160) -> (b, 1, 14, 20) in [0, 1]: where the latent is heard.
+    """composite (b, 5, 128, 176) -> (b, 1, 16, 22) in [0, 1]: where the latent is heard.
 
     That is the mouth and 16 to 24 px of the patch around it. Elsewhere the composite says all there is to say; a
     latent heard there carries background that no denoiser can know.

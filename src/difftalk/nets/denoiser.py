@@ -104,10 +104,10 @@ class Denoiser(nn.Module):
         shape: Tensor,
         keep: Tensor | None = None,
     ) -> Tensor:
-        """Velocity (b, 8, 14, 20).
+        """Velocity (b, 8, 16, 22).
 
-        noisy, reference, previous: (b, 8, 14, 20) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 14,
-        20) features at /8. audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see
+        noisy, reference, previous: (b, 8, 16, 22) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 16,
+        22) features at /8. audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see
         CONDITIONS.
         """
         if keep is not None:

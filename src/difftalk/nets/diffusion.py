@@ -30,5 +30,5 @@ class LatentDiffusion(nn.Module):
 
     @torch.no_grad()
     def encode(self, picture: Tensor) -> Tensor:
-        """picture (b, 3, 112, 160) in [-1, 1] -> latent (b, 8, 14, 20) in f32."""
+        """picture (b, 3, 128, 176) in [-1, 1] -> latent (b, 8, 16, 22) in f32."""
         return self.first_stage.encode(picture).float()

@@ -14,7 +14,7 @@ from difftalk.nets.sizes import COMPOSITE_CHANNELS, SHARPNESS, PainterSizes
 
 
 class Painter(nn.Module):
-    """composite (b, 5, 112, 160), reference (b, 3, 112, 160), sharpness (b, 2) -> picture (b, 3, 112, 160)."""
+    """composite (b, 5, 128, 176), reference (b, 3, 128, 176), sharpness (b, 2) -> picture (b, 3, 128, 176)."""
 
     def __init__(self, sizes: PainterSizes) -> None:
         super().__init__()

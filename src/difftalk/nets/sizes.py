@@ -13,7 +13,7 @@ from difftalk.graphs import CONTEXT_FEATURES
 from difftalk.speech.features import FEATURE_SIZE
 
 LATENT_CHANNELS: Final = 8
-LATENT_SIZE: Final = (14, 20)  # height, width: the patch's by 8
+LATENT_SIZE: Final = (16, 22)  # height, width: the patch's by 8
 FOLDS_SIZE: Final = (72, 88)  # height, width: the region's by 2
 SHARPNESS: Final = 2  # numbers that say how sharp a person's pictures are
 COMPOSITE_CHANNELS: Final = 5  # RGB, inner mouth, coverage

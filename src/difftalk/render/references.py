@@ -104,15 +104,17 @@ class Reference:
 
     def places(self, where: Array) -> Array:
         """Aligned places (h, w, 2) -> pixels of `image`."""
-        back = self.alignment.inverse.astype(np.float32)
-        return np.asarray(where @ back[:, :2].T + (back[:, 2] - np.array(self.origin, np.float32)), np.float32)
+        import cv2
+
+        back = self.alignment.inverse - np.array([[0, 0, self.origin[0]], [0, 0, self.origin[1]]])
+        return np.asarray(cv2.transform(where, back), np.float32)
 
     def patch(self) -> Image:
-        """(112, 160, 3): its own mouth's patch of the close-up."""
+        """(128, 176, 3): its own mouth's patch of the close-up."""
         return self.close_at(patch_of(self.points))
 
     def close_at(self, patch: Grid) -> Image:
-        """(112, 160, 3): what the close-up shows of a patch; as at its border where that lies beyond."""
+        """(128, 176, 3): what the close-up shows of a patch; as at its border where that lies beyond."""
         rows, columns = (
             np.clip(np.rint(CLOSE * first + (CLOSE - 1) / 2).astype(int) - begin + np.arange(length), 0, limit - 1)
             for first, begin, length, limit in zip(

@@ -140,7 +140,7 @@ class Renderer:
 
 
 def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
-    """A decoded picture (1, 3, 112, 160) with less of what it changes beyond the inner mouth: those pixels exist."""
+    """A decoded picture (1, 3, 128, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
     import cv2
 
     how = settings.drawing
@@ -150,7 +150,7 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
 
 
 def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
-    """A decoded picture (1, 3, 112, 160) as a frame shows it, (112, 160, 3)."""
+    """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3)."""
     return np.ascontiguousarray(np.clip(restrained(picture, composite, settings)[0].transpose(1, 2, 0), -1, 1))
 
 
@@ -166,7 +166,7 @@ def halved(layers: Array) -> Array:
 
 
 def picture_of(reference: Reference) -> Array:
-    """(3, 112, 160) in [-1, 1]: the reference's mouth, in its own patch."""
+    """(3, 128, 176) in [-1, 1]: the reference's mouth, in its own patch."""
     return unit(reference.patch())
 
 

@@ -30,7 +30,7 @@ PATCH: Final = 8  # px, side of what is judged as one
 
 @dataclass(frozen=True)
 class Judged:
-    """Mouths side by side, and how much each patch counts, (b, 1, 14, 20)."""
+    """Mouths side by side, and how much each patch counts, (b, 1, 16, 22)."""
 
     mouths: Mouths
     weight: Tensor

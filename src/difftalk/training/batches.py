@@ -43,7 +43,7 @@ def _placed(value: Tensor, device: torch.device) -> Tensor:
 class RenderBatch(Batch):
     """Pictures in [-1, 1], conditions as the nets take them; all float32, batch first.
 
-    target, reference, previous: (b, 3, 112, 160), mouths in their patches. composite: (b, 5, 112, 160). skin: (b, 3,
+    target, reference, previous: (b, 3, 128, 176), mouths in their patches. composite: (b, 5, 128, 176). skin: (b, 3,
     72, 88), the true region at half its size; warped: (b, 5, 72, 88) its composite. has_previous: (b,), 0 or 1. audio:
     (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). sharpness: (b, 2), see `sharpness_of`. weight: (b,) in [0, 1],
     how much its texture counts.

@@ -71,7 +71,7 @@ class Look:
 
     @classmethod
     def random(cls, rng: np.random.Generator, count: int) -> Look:
-        gain = 1 + 0.15 * rng.standard_normal((count, 1)) + 0.05 * rng.standard_normal((count, 3))
+        gain = 1 + 0.15 * rng.standard_normal((count, 1)) + 0.08 * rng.standard_normal((count, 3))
         shift = 0.08 * rng.standard_normal((count, 1)) + 0.03 * rng.standard_normal((count, 3))
         moved = rng.random(count) < MOVED
         turn, zoom = MAX_TURN * moved * rng.uniform(-1, 1, count), 1 + MAX_ZOOM * moved * rng.uniform(-1, 1, count)

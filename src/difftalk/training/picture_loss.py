@@ -26,7 +26,7 @@ GATE_PENALTY: Final = 0.05
 
 @dataclass(frozen=True)
 class Mouths:
-    """Drawn and true mouths, (b, 3, 112, 160), and what LPIPS's network sees in them."""
+    """Drawn and true mouths, (b, 3, 128, 176), and what LPIPS's network sees in them."""
 
     drawn: Tensor
     true: Tensor
@@ -45,7 +45,7 @@ class Mouths:
 class Loss:
     """What is minimised, its parts for the log, and what a critic may look at.
 
-    That is the picture (b, 3, 112, 160) and its mouths, where the loss itself looked at them.
+    That is the picture (b, 3, 128, 176) and its mouths, where the loss itself looked at them.
     """
 
     total: Tensor

@@ -35,6 +35,7 @@ CAP_ROUNDS: Final = 20  # of cutting and sharing out again
 FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
 SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
 LARGE_EYES: Final = 90.0  # px between the eyes from which it does
+BLURRED_TRUST: Final = 0.1  # how often clips are drawn that teach no texture, for one that teaches it fully
 
 Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
 
@@ -52,6 +53,11 @@ class Chosen:
 def texture_weight(record: Record) -> float:
     """In [0, 1]: small and blurred faces teach shape and colour, not texture."""
     return min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE_EYES)
+
+
+def trust_in(record: Record) -> float:
+    """By which a clip is drawn more often: most show a small face, and what they teach is soon learned."""
+    return BLURRED_TRUST + (1 - BLURRED_TRUST) * texture_weight(record) ** 2
 
 
 def chances(
@@ -73,7 +79,7 @@ def chances(
 
 
 class RenderSource:
-    """Rows for first stage, denoiser and painter. People count by the square root of their frames.
+    """Rows for first stage, denoiser and painter. People count by the square root of their frames, sharp clips more.
 
     warped: whether the reference is carried to the frame's mesh; without, it is shown as it is (an ablation).
     batch_size: of validation.
@@ -93,7 +99,8 @@ class RenderSource:
         self._batch_size, self._warped = batch_size, warped
         self._samples, self._validation = ([s for s in given if len(s.numbers)] for given in (samples, validation))
         self._clips: dict[int, Clip] = {}  # made when they are first drawn
-        self._chance = chances([s.record.frames for s in self._samples], [s.record.person for s in self._samples])
+        frames, people = [s.record.frames for s in self._samples], [s.record.person for s in self._samples]
+        self._chance = chances(frames, people, np.array([trust_in(s.record) for s in self._samples]))
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that make rows: without what is made on demand."""

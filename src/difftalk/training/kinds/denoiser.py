@@ -142,7 +142,7 @@ def _previous(
     kept: Tensor,
     random: torch.Generator,
 ) -> Tensor:
-    """The previous latents (n, 8, 14, 20) as the denoiser sees them, `seen` of the rows `kept`: noised.
+    """The previous latents (n, 8, 16, 22) as the denoiser sees them, `seen` of the rows `kept`: noised.
 
     A fifth have the net's own error in them, as in use: the error that it makes on the frame itself stands for the one
     it made a frame earlier, since the conditions hardly change.
