@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
 from difftalk.evaluation.metrics.patch import BOX, PATCH, Patch, inner_figures, paired_figures
@@ -52,8 +51,8 @@ def figures(made: Image, true: Image) -> dict[str, float]:
 
 def tinted(image: Image, lab: tuple[float, float, float]) -> Image:
     """With so much L*, a*, b* more."""
-    shifted = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB) + np.float32(lab)
-    made: NDArray[np.float32] = np.asarray(cv2.cvtColor(shifted, cv2.COLOR_LAB2RGB))
+    before = np.asarray(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB))
+    made = np.asarray(cv2.cvtColor(before + np.array(lab, np.float32), cv2.COLOR_LAB2RGB))
     return np.rint(np.clip(made, 0, 1) * 255).astype(np.uint8)
 
 
