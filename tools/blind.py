@@ -38,6 +38,7 @@ from difftalk.evaluation.protocols.mouth import BEYOND, LEAST_EYES
 from difftalk.evaluation.protocols.portraits import source_frames, subject_of
 from difftalk.evaluation.protocols.tasks import write_sound
 from difftalk.evaluation.protocols.teacher_large import LargeFrame, looked_at
+from difftalk.face.landmarks import LIP_BOTTOM, LIP_TOP
 from difftalk.media.mp4 import Writer
 from difftalk.media.sheet import write_sheet
 from difftalk.model import Model
@@ -54,6 +55,7 @@ SHOWN: Final = 8  # frames of a sheet
 COLUMNS: Final = 4
 MOUTH: Final = (256, 192)  # px, width and height of a mouth on its sheet
 MOUTH_REACH: Final = 1.3  # eye distances that are as wide
+MIDDLE: Final = [LIP_TOP, LIP_BOTTOM]
 KINDS: Final = ("dub", "still")
 
 
@@ -80,7 +82,7 @@ class Film:
 
 @dataclass(frozen=True)
 class Framing:
-    """Where a film looks in its source, px. side: of the square about `middle`. mouth: middle of the mouth."""
+    """Where a film looks in its source, px. side: of the square about `middle`. mouth: middle of the mean mouth."""
 
     middle: Array
     side: float
@@ -89,15 +91,13 @@ class Framing:
     @classmethod
     def of(cls, points: Array, eyes: float) -> Framing:
         """points: (478, 3) source pixels, of one frame or the mean of several. eyes: px."""
-        return cls(points[:, :2].mean(0), REACH * eyes, points[[13, 14], :2].mean(0))
+        return cls(points[:, :2].mean(0), REACH * eyes, points[MIDDLE, :2].mean(0))
 
-    def cut(self, image: Image) -> tuple[Image, Image]:
-        """The film's frame, and its mouth."""
-        wide = MOUTH_REACH / REACH * self.side
-        return (
-            _cut(image, self.middle, self.side / SIDE, (SIDE, SIDE)),
-            _cut(image, self.mouth, wide / MOUTH[0], MOUTH),
-        )
+    def cut(self, image: Image, points: Array | None = None) -> tuple[Image, Image]:
+        """The film's frame, and its mouth; points: (478, 3) source pixels of this frame, where they are known."""
+        mouth = self.mouth if points is None else points[MIDDLE, :2].mean(0)
+        scale = MOUTH_REACH / REACH * self.side / MOUTH[0]
+        return _cut(image, self.middle, self.side / SIDE, (SIDE, SIDE)), _cut(image, mouth, scale, MOUTH)
 
 
 def _cut(image: Image, middle: Array, scale: float, size: tuple[int, int]) -> Image:
@@ -153,15 +153,16 @@ def _dubbed(take: Take, model: Model) -> tuple[Film, Film]:
     true, made = [], []
     for frame, one in zip(frames, shown(frames, heard, model), strict=True):
         image, alignment = frame.picture(frame.index)
-        true.append(framing.cut(image))
-        made.append(framing.cut(one.drawn.onto(image, alignment, one.reference)))
+        points = clip.sample.meshes[frame.index]
+        true.append(framing.cut(image, points))
+        made.append(framing.cut(one.drawn.onto(image, alignment, one.reference), points))
     return _film(true), _film(made)
 
 
 def _spoken(take: Take, model: Model) -> tuple[Film, Film]:
     clip, framing = take.clip, _framing(take)
     sources = source_frames(clip.sample, set(map(int, take.indices)))
-    true = [framing.cut(sources[int(index)]) for index in take.indices]
+    true = [framing.cut(sources[int(index)], clip.sample.meshes[index]) for index in take.indices]
     far = clip.far_frames(int(take.indices[FRAMES // 2]))
     subject = subject_of(clip, model, int(far[clip.openings[far].argmin()]), SECONDS)
     portrait = subject.identity
