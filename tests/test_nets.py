@@ -62,7 +62,8 @@ BUDGETS = {
 }
 A_FRAME = 2.5  # thousand millions of multiply-adds, of all nets that draw one
 HEIGHT, WIDTH = PATCH_SIZE
-MIDDLE = (slice(None), slice(None), slice(50, 62), slice(68, 92))  # an open mouth
+MIDDLE = (slice(HEIGHT // 2 - 6, HEIGHT // 2 + 6), slice(WIDTH // 2 - 12, WIDTH // 2 + 12))  # an open mouth
+AROUND = (slice(HEIGHT // 2 - 16, HEIGHT // 2 + 16), slice(WIDTH // 2 - 22, WIDTH // 2 + 22))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -94,11 +95,11 @@ def roused(net: nn.Module) -> nn.Module:
 
 
 def composite(*, mouth: bool = True, count: int = 1) -> Tensor:
-    """(count, 5, 112, 160): noise, an open mouth in the middle or none, full coverage."""
+    """(count, 5, height, width) of a patch: noise, an open mouth in the middle or none, full coverage."""
     out = uniform(count, 5, HEIGHT, WIDTH)
     out[:, 3], out[:, 4] = 0, 1
     if mouth:
-        out[:, 3:4][MIDDLE], out[:, :3][MIDDLE] = 1, 0
+        out[:, 3, *MIDDLE], out[:, :3, *MIDDLE] = 1, 0
     return out
 
 
@@ -184,7 +185,7 @@ def test_an_untrained_picture_is_the_composite_outside_the_mouth(mouth: bool) ->
         pictures = [painter(given, uniform(1, 3, HEIGHT, WIDTH), sharp), stage.decode(latent, given, sharp)]
     around = torch.zeros(1, 1, HEIGHT, WIDTH)
     if mouth:
-        around[:, :, 40:72, 58:102] = 1
+        around[:, :, *AROUND] = 1
     for picture in pictures:
         assert picture.shape == (1, 3, HEIGHT, WIDTH)
         assert float(((picture - given[:, :3]) * (1 - around)).abs().max()) < 0.05

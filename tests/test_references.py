@@ -12,7 +12,7 @@ from difftalk.arrays import Image
 from difftalk.face.finder import Face
 from difftalk.face.landmarks import LIPS
 from difftalk.face.mouth import COMPONENTS
-from difftalk.face.space import Alignment, patch_of
+from difftalk.face.space import CLOSE, CLOSE_SIZE, Alignment, patch_of
 from difftalk.model import Model
 from difftalk.render.references import Reference, nearest, way_of
 from difftalk.talk.portrait import Portrait
@@ -62,21 +62,21 @@ def test_a_patch_is_cut_out_of_the_close_up(reference: Reference, away: tuple[fl
     """Also where it lies partly or wholly beyond it: there as at the border."""
     own = patch_of(reference.points)
     patch = dataclasses.replace(own, corner=(own.corner[0] + away[0], own.corner[1] + away[1]))
-    left, top = (round(2 * c + 0.5) - at for c, at in zip(patch.corner, reference.corner, strict=True))
-    margin = 700
+    left, top = (round(CLOSE * c + (CLOSE - 1) / 2) - at for c, at in zip(patch.corner, reference.corner, strict=True))
+    margin, (height, width) = 700, patch.size
     wide = np.pad(reference.close, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    expected = wide[margin + top : margin + top + 112, margin + left : margin + left + 160]
+    expected = wide[margin + top : margin + top + height, margin + left : margin + left + width]
     np.testing.assert_array_equal(reference.close_at(patch), expected)
     if away == (0, 0):
         np.testing.assert_array_equal(reference.patch(), expected)
-        assert 0 <= top <= 176 - 112
-        assert 0 <= left <= 208 - 160
+        assert 0 <= top <= CLOSE_SIZE[0] - height
+        assert 0 <= left <= CLOSE_SIZE[1] - width
 
 
 def test_the_close_up_and_the_aligned_frame_show_the_same(reference: Reference) -> None:
     """At the same aligned places; the close-up as sharp as the picture allows."""
     lips = reference.points[LIPS]
-    near, far = reference.seen(2), reference.seen(1)
+    near, far = reference.seen(CLOSE), reference.seen(1)
     for seen, at in ((near, near.places(lips[:, :2])), (far, far.places(lips[:, :2]))):
         assert (at > 0).all()
         assert (at < np.array(seen.image.shape[1::-1]) - 1).all()

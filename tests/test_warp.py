@@ -15,6 +15,7 @@ from difftalk.face.landmarks import CHIN, INNER_LIPS, LIP_BOTTOM, OVAL
 from difftalk.face.mouth import Geometry, target_mesh
 from difftalk.face.space import (
     ALIGNED_SIZE,
+    CLOSE_SIZE,
     EYE_LINE,
     REGION_SIZE,
     REGION_X,
@@ -61,7 +62,7 @@ def sampled(field: Array, points: NDArray[np.floating]) -> NDArray[np.float64]:
 def test_reference_is_aligned(reference: Reference, alignment: Alignment, face: Face) -> None:
     np.testing.assert_array_equal(reference.points, alignment.points(face.points))
     assert reference.aligned.shape == (256, 256, 3)
-    assert reference.close.shape == (176, 208, 3)
+    assert reference.close.shape == (*CLOSE_SIZE, 3)
     assert reference.eyes == pytest.approx(64 / alignment.scale)
 
 
