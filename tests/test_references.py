@@ -75,13 +75,13 @@ def test_a_patch_is_cut_out_of_the_close_up(reference: Reference, away: tuple[fl
 
 def test_the_close_up_and_the_aligned_frame_show_the_same(reference: Reference) -> None:
     """At the same aligned places; the close-up as sharp as the picture allows."""
-    lips = reference.points[LIPS]
+    lips = reference.points[None, LIPS, :2]  # as one row of a map
     near, far = reference.seen(CLOSE), reference.seen(1)
-    for seen, at in ((near, near.places(lips[:, :2])), (far, far.places(lips[:, :2]))):
+    for seen, at in ((near, near.places(lips)), (far, far.places(lips))):
         assert (at > 0).all()
         assert (at < np.array(seen.image.shape[1::-1]) - 1).all()
     shown = [
-        cv2.remap(s.image, s.places(lips[None, :, :2]), None, cv2.INTER_LINEAR).astype(int)  # type: ignore[call-overload]
+        cv2.remap(s.image, s.places(lips), None, cv2.INTER_LINEAR).astype(int)  # type: ignore[call-overload]
         for s in (near, far)
     ]
     assert np.abs(shown[0] - shown[1]).mean() < 4
