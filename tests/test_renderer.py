@@ -14,10 +14,10 @@ from difftalk.engine import Graph
 from difftalk.errors import ModelError
 from difftalk.face.finder import Face
 from difftalk.face.mouth import COMPONENTS, target_mesh
-from difftalk.face.space import CLOSE_SIZE, REGION_SIZE, REGION_X, REGION_Y, Alignment, align
+from difftalk.face.space import CLOSE, CLOSE_SIZE, FEATHER, REGION_SIZE, REGION_X, REGION_Y, Alignment, align
 from difftalk.graphs import CONTEXT_FEATURES, LATENT_SHAPE
 from difftalk.model import Model, check_renderer
-from difftalk.render.paste import Drawn, Layer, _box, paste
+from difftalk.render.paste import Drawn, _box, paste
 from difftalk.render.references import Reference, Scene
 from difftalk.render.renderer import LEAST_SHARP, Renderer, energy, halved, picture_of, sharpness_of
 from difftalk.render.surroundings import rim_colour
@@ -45,11 +45,6 @@ def wide(model: Model, face: Face, alignment: Alignment) -> Array:
     return alignment.points(target_mesh(geometry, pose=pose, neutral=pose.remove(face.points), shape=shape))
 
 
-def as_composed(layer: Layer) -> Layer:
-    """A layer in which the networks leave everything as it is."""
-    return dataclasses.replace(layer, picture=layer.composite.layers[:3].transpose(1, 2, 0))
-
-
 def with_pictures(drawn: Drawn, *pictures: Array) -> Drawn:
     layers = (dataclasses.replace(layer, picture=p) for layer, p in zip(drawn.layers, pictures, strict=True))
     return dataclasses.replace(drawn, layers=tuple(layers))
@@ -63,7 +58,7 @@ def drawn(painter_model: Model, reference: Reference, wide: Array) -> Drawn:
 def test_paste_undoes_crop(painter_model: Model, reference: Reference, portrait: Image, alignment: Alignment) -> None:
     """The reference's own mesh drawn by a painter that changes nothing gives the picture back."""
     same = Renderer(painter_model, steps=1, seed=0).draw(reference, reference, reference.points, conditions())
-    region, mouth_layer = (as_composed(layer) for layer in same.layers)  # no folds
+    region, mouth_layer = same.plain.layers  # no folds
     # A painter that is given the truth inside the mouth:
     grid, moved = mouth_layer.composite.grid, mouth_layer.composite.warp
     truth = reference.close_at(grid).astype(np.float32) / 127.5 - 1
@@ -135,7 +130,7 @@ def test_folds_change_the_region_beyond_the_mouth(
     unclipped = np.abs(region.picture).max(2) < 0.99
     low = cv2.resize(change.transpose(1, 2, 0), REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
     np.testing.assert_allclose(added[:, unclipped], low[:, unclipped], atol=1e-5)
-    plain = dataclasses.replace(drawn, layers=(as_composed(region), mouth))
+    plain = dataclasses.replace(drawn, layers=(region.plain, mouth))
     frames = [paste(portrait, reference.alignment, reference, some).astype(int) for some in (drawn, plain)]
     weight = weight_in(portrait, reference.alignment, mouth.composite.grid)
     core = (weight_in(portrait, reference.alignment) == 1) & (weight == 0)
@@ -147,13 +142,17 @@ def test_the_drawn_region_is_what_is_pasted(drawn: Drawn) -> None:
     """Its mouth is the patch at half its size, the rest the region's layer."""
     region, mouth = drawn.layers
     grid = mouth.composite.grid
-    weight = np.zeros(REGION_SIZE, np.float32)
-    x, y = round(grid.corner[0]) - REGION_X[0], round(grid.corner[1]) - REGION_Y[0]
-    weight[y - 1 : y + 58, x - 1 : x + 82] = 1
-    np.testing.assert_array_equal(drawn.picture[weight == 0], region.picture[weight == 0])
-    seen = mouth.picture.reshape(56, 2, 80, 2, 3).mean((1, 3))
-    shown = drawn.picture[y : y + 57, x : x + 81][10:40, 10:60]
-    assert min(np.abs(shown - seen[10 - a : 40 - a, 10 - b : 60 - b]).mean() for a in (0, 1) for b in (0, 1)) < 0.02
+    begin = np.ceil(grid.corner).astype(int)  # the first pixel of the region that lies in the patch, x and y
+    column, row = (grid.points(begin) - 0.5).astype(int)  # of the patch: half way between two lies one of the region
+    height, width = (grid.size[0] - row) // CLOSE, (grid.size[1] - column) // CLOSE
+    x, y = begin - np.array([REGION_X[0], REGION_Y[0]])
+    within = np.zeros(REGION_SIZE, bool)
+    within[y : y + height, x : x + width] = True
+    np.testing.assert_array_equal(drawn.picture[~within], region.picture[~within])
+    even = mouth.picture[row : row + CLOSE * height, column : column + CLOSE * width]
+    seen = even.reshape(height, CLOSE, width, CLOSE, 3).mean((1, 3))
+    core = np.s_[FEATHER // CLOSE + 1 : -FEATHER // CLOSE - 1, FEATHER // CLOSE + 1 : -FEATHER // CLOSE - 1]
+    np.testing.assert_allclose(drawn.picture[y : y + height, x : x + width][core], seen[core], atol=1e-5)
 
 
 def test_sharpness_is_pixels_and_what_is_in_them(reference: Reference) -> None:
@@ -241,11 +240,10 @@ def test_the_inside_is_pasted_at_its_own_resolution(painter_model: Model, refere
     large = Alignment(np.array([[0.25, 0, 0], [0, 0.25, 0]]))
     stripes = np.zeros((1024, 1024, 3), np.uint8)
     stripes[:, ::2] = 255
-    grey = {"aligned": np.full((256, 256, 3), 127, np.uint8), "close": np.full((*CLOSE_SIZE, 3), 127, np.uint8)}
-    mouth = dataclasses.replace(Reference.of(stripes, large, wide), **grey)
+    aligned, close = (np.full((*size, 3), 127, np.uint8) for size in ((256, 256), CLOSE_SIZE))
+    mouth = dataclasses.replace(Reference.of(stripes, large, wide), aligned=aligned, close=close)
     drawn = Renderer(painter_model, steps=1, seed=0).draw(reference, mouth, wide, conditions())
-    plain = dataclasses.replace(drawn, layers=tuple(map(as_composed, drawn.layers)))
-    out = paste(np.zeros((1024, 1024, 3), np.uint8), large, reference, plain).astype(int)
+    out = paste(np.zeros((1024, 1024, 3), np.uint8), large, reference, drawn.plain).astype(int)
     inner = cv2.resize(drawn.layers[0].composite.warp.inner, (704, 576)) == 1
     region = out[4 * REGION_Y[0] : 4 * REGION_Y[0] + 576, 4 * REGION_X[0] : 4 * REGION_X[0] + 704]
     steps = np.abs(np.diff(region, axis=1)).mean(2)
