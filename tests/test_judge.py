@@ -168,7 +168,7 @@ def draw_sample(data: Path, number: int, split: str, model: Model) -> dict[str, 
     folder = data / "samples" / name
     folder.mkdir(parents=True)
     frames, sound = drawn_mouth(20 + number)
-    writer = FrameWriter(folder)
+    writer = FrameWriter(folder, "frames")
     for frame in frames:
         writer.write(frame)
     writer.close()

@@ -21,7 +21,7 @@ from difftalk.render.warp import inner_mouth
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
-from difftalk.training.render_data import MOST_OF_ONE, RenderSource, chances, texture_weight
+from difftalk.training.render_data import MOST_OF_ONE, RenderSource, chances
 from drawn import SETTINGS
 
 
@@ -161,10 +161,3 @@ def test_no_person_is_drawn_too_often() -> None:
     assert chance[0] == pytest.approx(chance[1])
     few = chances([4000, 100], ["a", "b"], np.array([1.0, 0.5]))
     assert few[0] > few[1] > 0
-
-
-def test_small_and_blurred_faces_do_not_teach_texture(sample: Sample) -> None:
-    sharp = dataclasses.replace(sample.record, sharpness=9.0, eye_distance=90.0)
-    assert texture_weight(sharp) == 1
-    assert texture_weight(dataclasses.replace(sharp, sharpness=3.0)) == pytest.approx(0.5)
-    assert texture_weight(dataclasses.replace(sharp, eye_distance=22.5)) == pytest.approx(0.5)
