@@ -57,7 +57,7 @@ def reference(portrait: Image, alignment: Alignment, face: Face) -> Reference:
     return Reference.of(portrait, alignment, alignment.points(face.points))
 
 
-@pytest.mark.parametrize("away", [(0, 0), (7.5, -4), (-10, 12.5), (31, 0), (-31, 40), (0, -300)])
+@pytest.mark.parametrize("away", [(0.0, 0.0), (7.5, -4), (-10, 12.5), (31, 0), (-31, 40), (0, -300)])
 def test_a_patch_is_cut_out_of_the_close_up(reference: Reference, away: tuple[float, float]) -> None:
     """Also where it lies partly or wholly beyond it: there as at the border."""
     own = patch_of(reference.points)
@@ -67,7 +67,7 @@ def test_a_patch_is_cut_out_of_the_close_up(reference: Reference, away: tuple[fl
     wide = np.pad(reference.close, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
     expected = wide[margin + top : margin + top + height, margin + left : margin + left + width]
     np.testing.assert_array_equal(reference.close_at(patch), expected)
-    if away == (0, 0):
+    if away == (0.0, 0.0):
         np.testing.assert_array_equal(reference.patch(), expected)
         assert 0 <= top <= CLOSE_SIZE[0] - height
         assert 0 <= left <= CLOSE_SIZE[1] - width

@@ -59,8 +59,8 @@ def folds_graph(path: Path) -> Path:
         node("Add", "shade light", "change"),
     ]
     inputs: Shapes = {"composite": (1, 5, *HALF_REGION), "shape": (1, COMPONENTS)}
-    own = {"five": np.array([5], np.int64), "twentieth": f32(0.05), "hundredth": f32(0.01)}
-    constants: dict[str, NDArray[Any]] = {**SLICES, **own}
+    own: dict[str, NDArray[Any]] = {"five": np.array([5], np.int64), "twentieth": f32(0.05), "hundredth": f32(0.01)}
+    constants = {**SLICES, **own}
     return save_graph(path, nodes, inputs, {"change": (1, 3, *HALF_REGION)}, **constants)
 
 
