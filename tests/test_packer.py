@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from difftalk.data import packer
 from difftalk.data.pack import FILES, INDEX, NUMBERS, Pack, samples_of
 from difftalk.data.packer import Options, held_out_people, pack, pack_samples
+from difftalk.data.pairs import Telling
 from difftalk.data.prepare import write_index
 from difftalk.data.sample import Sample, save_record
 from difftalk.errors import InputError, OutputError
@@ -71,6 +72,16 @@ def test_budget_and_people(made: Pack) -> None:
     assert made.index["counts"]["frames"] == sum(frames.values())
     assert 0 < frames["bert"] < 0.8 * frames["anna"]  # blurred
     assert abs(frames["cleo"] - frames["anna"]) <= 6  # three clips are no more than one
+
+
+def test_sharp_clips_come_first(people: list[Sample], painter_model: Model) -> None:
+    """Of a person who has both, a sharp clip has five turns before one of a small face has its first."""
+    small = known(people[2], "far", "cleo", eye_distance=9.0)
+    clips = [Telling.of(sample, painter_model.geometry) for sample in (small, people[2])]
+    order = [place for place, _ in packer._queue(clips)]
+    assert len(order) == 2 * 27  # every pair of both
+    assert order[: 4 * packer.TURN] == [1] * (4 * packer.TURN)
+    assert order[-1] == 0
 
 
 def test_frames_come_in_pairs(made: Pack) -> None:

@@ -21,7 +21,7 @@ from difftalk.render.warp import inner_mouth
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
-from difftalk.training.render_data import MOST_OF_ONE, RenderSource, chances
+from difftalk.training.render_data import BLURRED_TRUST, MOST_OF_ONE, RenderSource, chances, trust_in
 from drawn import SETTINGS
 
 
@@ -161,3 +161,24 @@ def test_no_person_is_drawn_too_often() -> None:
     assert chance[0] == pytest.approx(chance[1])
     few = chances([4000, 100], ["a", "b"], np.array([1.0, 0.5]))
     assert few[0] > few[1] > 0
+
+
+def test_clips_that_show_texture_are_drawn_more_often(sample: Sample, model: Model) -> None:
+    sharp = dataclasses.replace(sample.record, sharpness=9.0, eye_distance=90.0)
+    assert trust_in(sharp) == 1
+    assert trust_in(dataclasses.replace(sharp, eye_distance=1.0)) == pytest.approx(BLURRED_TRUST, abs=1e-3)
+    assert trust_in(dataclasses.replace(sharp, sharpness=3.0)) == pytest.approx(BLURRED_TRUST + (1 - BLURRED_TRUST) / 4)
+    records = [sharp, dataclasses.replace(sharp, eye_distance=27.0)]
+    source = RenderSource([Sample(sample.folder, record) for record in records], model.geometry, batch_size=1)
+    assert source._chance[0] / source._chance[1] == pytest.approx(1 / (BLURRED_TRUST + (1 - BLURRED_TRUST) * 0.09))
+
+
+def test_trust_is_kept_where_one_person_is_capped() -> None:
+    """Who would be drawn too often is not, and their own clips keep their proportion; others share what is left."""
+    people = ["sharp", "sharp", *map(str, range(60))]
+    trusts = np.array([1.0, 0.25, *[0.1] * 60])
+    chance = chances([500] * 62, people, trusts)
+    assert chance.sum() == pytest.approx(1)
+    assert chance[:2].sum() == pytest.approx(MOST_OF_ONE, rel=1e-3)
+    assert chance[0] == pytest.approx(4 * chance[1])
+    np.testing.assert_allclose(chance[2:], chance[2])

@@ -212,6 +212,32 @@ def test_a_patch_holds_the_lips_at_whole_close_pixels(mesh: Array, away: tuple[f
     assert 0 < (height - 1) / 2 - middle[1] < 8  # more room below, where jaws open to
 
 
+@pytest.mark.parametrize(("roll", "scale"), [(0.0, 40.0), (25.0, 40.0), (-40.0, 210.0)])
+def test_a_patch_is_the_faces_however_large_and_turned_its_picture_is(
+    canonical: Points, roll: float, scale: float
+) -> None:
+    """Of the mesh as it lies aligned: a picture's size and a head's roll are gone."""
+    upright = turned(0, 0, scale=64)
+    plain = patch_of(align(upright).points(upright.place(canonical)))
+    pose = turned(0, roll, scale=scale, shift=(410, -33, 8))
+    np.testing.assert_allclose(patch_of(align(pose).points(pose.place(canonical))).corner, plain.corner, atol=0.51)
+
+
+def test_a_patch_is_of_one_scale_whatever_the_mouth_does(canonical: Points) -> None:
+    """128 px an eye distance in three dimensions: not more for a small mouth, an open one, nor for a turned head."""
+    eyes = canonical[[33, 133]].mean(0) - canonical[[362, 263]].mean(0)
+    middle, wide, pursed = canonical[LIPS].mean(0), canonical.copy(), canonical.copy()
+    for points, by in ((wide, (1.5, 3.0, 1.0)), (pursed, (0.5, 0.6, 1.3))):
+        points[LIPS] = middle + (points[LIPS] - middle) * by
+    for yaw in (0, 35):
+        pose = turned(yaw, 10, scale=50)
+        patches = [patch_of(align(pose).points(pose.place(points))) for points in (canonical, wide, pursed)]
+        assert patches[0] == patches[1] == patches[2]
+        x_axis = pose.place(np.stack([canonical[0], canonical[0] + pose.rotation.T @ [np.linalg.norm(eyes), 0, 0]]))
+        placed = patches[0].points(align(pose).points(x_axis)[:, :2])
+        assert np.linalg.norm(placed[1] - placed[0]) == pytest.approx(CLOSE * EYE_DISTANCE, rel=1e-5)
+
+
 @pytest.mark.parametrize("scale", [40.0, 64.0, 110.0, 260.0])  # px between the eyes in the source
 def test_a_close_up_is_the_crop_at_twice_its_size(canonical: Points, scale: float) -> None:
     side = 1200
