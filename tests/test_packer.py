@@ -12,9 +12,10 @@ from PIL import Image as Pillow
 
 from difftalk.data import packer
 from difftalk.data.pack import FILES, INDEX, NUMBERS, Pack, samples_of
-from difftalk.data.packer import Options, held_out_people, pack, pack_samples
+from difftalk.data.packer import Options, pack, pack_samples
 from difftalk.data.pairs import Telling
 from difftalk.data.prepare import write_index
+from difftalk.data.queue import TURN, held_out_people, queue_of
 from difftalk.data.sample import Sample, save_record
 from difftalk.errors import InputError, OutputError
 from difftalk.media.sheet import CAPTION_HEIGHT
@@ -78,9 +79,9 @@ def test_sharp_clips_come_first(people: list[Sample], painter_model: Model) -> N
     """Of a person who has both, a sharp clip has five turns before one of a small face has its first."""
     small = known(people[2], "far", "cleo", eye_distance=9.0)
     clips = [Telling.of(sample, painter_model.geometry) for sample in (small, people[2])]
-    order = [place for place, _ in packer._queue(clips)]
+    order = [place for place, _ in queue_of(clips)]
     assert len(order) == 2 * 27  # every pair of both
-    assert order[: 4 * packer.TURN] == [1] * (4 * packer.TURN)
+    assert order[: 4 * TURN] == [1] * (4 * TURN)
     assert order[-1] == 0
 
 

@@ -2,13 +2,12 @@
 
     difftalk pack DATA -o PACK --megabytes 55
 
-Everybody is in it: people come before minutes, and small or blurred faces get fewer pictures. Depends on the samples
-and options alone; the folder appears when it is whole. Knows nothing of training.
+Depends on the samples and options alone; the folder appears when it is whole. Knows nothing of training, nor of whose
+pictures come first (`queue`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -35,7 +34,8 @@ from difftalk.data.pack import (
     encode,
     encode_frame,
 )
-from difftalk.data.pairs import Telling, ordered_pairs
+from difftalk.data.pairs import Telling
+from difftalk.data.queue import held_out_people, people_of, queue_of
 from difftalk.data.sample import PICTURES, Sample, load_samples
 from difftalk.errors import InputError, OutputError
 from difftalk.face.landmarks import POINTS
@@ -50,10 +50,6 @@ FRAME_QUALITY: Final = 75  # of aligned frames, which training looks at where th
 SPEECH_COMPONENTS: Final = 256
 MESH_COMPONENTS: Final = 128
 HELD_OUT: Final = 0.04  # share of people
-HELD_OUT_FRAMES: Final = 120  # of a clip whose person may be held out
-LEAST_WEIGHT: Final = 0.2  # how many pictures a face without texture is worth, for one of a face that has it all
-TURN: Final = 6  # pairs of one clip before the person's next one has its turn, where both are worth as many
-DENSE: Final = 4  # frames of a clip for each of the pairs that count once; further ones count double
 NUMBERS_A_FRAME: Final = 700  # bytes, a first guess
 ROOM: Final = 4096  # bytes of names and headers
 TRIES: Final = 5
@@ -174,7 +170,7 @@ def _fill(
         progress("looking", len(clips), len(samples))
     silences = silence_features(model.graph("speech_encoder"), model.settings)
     fixed = _clip_numbers(clips, silences, options.speech_components)
-    queue = _queue(clips)
+    queue = queue_of(clips)
     index: dict[str, Any] = {
         "format": FORMAT,
         "quality": options.quality,
@@ -216,55 +212,6 @@ def _write(folder: Path, index: dict[str, Any], numbers: dict[str, NDArray[Any]]
             file.writelines(choice.pictures[key][name] for key in choice.keys)
     save_file(dict(sorted(numbers.items())), folder / NUMBERS)
     (folder / INDEX).write_text(json.dumps(index))
-
-
-def held_out_people(samples: Sequence[Sample], share: float) -> list[str]:
-    """A share of the people for validation, by a hash of their names; of those with a long clip and a sharp face."""
-    people = _people(samples)
-    weights = {person: max(_weight(samples[i]) for i in places) for person, places in people.items()}
-    middle = float(np.median(list(weights.values())))
-    fit = [
-        person
-        for person, places in people.items()
-        if weights[person] >= middle and max(samples[i].record.frames for i in places) >= HELD_OUT_FRAMES
-    ]
-    fit.sort(key=lambda person: hashlib.sha256(person.encode()).hexdigest())
-    return sorted(fit[: round(share * len(people))])
-
-
-def _people(samples: Sequence[Sample]) -> dict[str, list[int]]:
-    """Places of each person's clips, the best first."""
-    people: dict[str, list[int]] = {}
-    for place, sample in enumerate(samples):
-        people.setdefault(sample.record.person, []).append(place)
-    for places in people.values():
-        places.sort(key=lambda i: (-min(samples[i].record.frames, 250) * _weight(samples[i]), samples[i].record.name))
-    return people
-
-
-def _weight(sample: Sample) -> float:
-    """How many pictures a face is worth: all for a sharp and large one."""
-    return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * sample.record.texture**2
-
-
-def _queue(clips: Sequence[Telling]) -> list[tuple[int, int]]:
-    """Pairs (clip, frame) in the order in which they go in while there is room: people in turn.
-
-    Of a person those of sharp clips first: a clip worth a fifth of another has one turn where that has five.
-    """
-    samples, found = [clip.sample for clip in clips], []
-    for person, places in _people(samples).items():
-        turns = [
-            ((1 + j // TURN) / _weight(samples[p]), rank, j, i)
-            for rank, p in enumerate(places)
-            for j, i in enumerate(ordered_pairs(clips[p]))
-        ]
-        cost = 0.0
-        for _, rank, j, frame in sorted(turns):
-            place = places[rank]
-            cost += (1 if j < max(TURN, samples[place].record.frames // DENSE) else 2) / _weight(samples[place])
-            found.append((cost, person, place, frame))
-    return [(place, frame) for _, _, place, frame in sorted(found)]
 
 
 def _chosen(
@@ -386,7 +333,7 @@ def _frame_numbers(clips: Sequence[Telling], choice: _Choice, components: int) -
 
 def _sheet_bound(samples: Sequence[Sample]) -> int:
     """Bytes that the sheet cannot exceed: one a pixel, and a little."""
-    rows = -(-len(_people(samples)) * THUMBNAILS // COLUMNS)
+    rows = -(-len(people_of(samples)) * THUMBNAILS // COLUMNS)
     width, height = COLUMNS * THUMBNAIL[0], rows * (THUMBNAIL[1] + CAPTION_HEIGHT)
     return round(1.02 * width * height) + ROOM
 
@@ -396,7 +343,7 @@ def _write_sheet(folder: Path) -> None:
     from PIL import Image as Pillow
 
     clips, shown = [sample for sample in Pack.open(folder).samples if len(sample.numbers)], []
-    for person, places in _people(clips).items():
+    for person, places in people_of(clips).items():
         clip = clips[places[0]]
         order = np.argsort(clip.curve.openings[clip.numbers], kind="stable")
         shown.append((person, [_thumbnail(clip.frame(int(order[round(k * (len(order) - 1))]))) for k in (0.1, 0.95)]))
