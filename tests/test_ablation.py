@@ -11,8 +11,11 @@ from difftalk.data.sample import Sample
 from difftalk.face.space import PATCH_SIZE
 from difftalk.model import Model
 from difftalk.nets.autoencoder import FirstStage
+from difftalk.nets.lpips import LPIPS
 from difftalk.nets.sizes import LATENT_SIZE, SHARPNESS, FirstStageSizes
-from difftalk.training.ablation import VARIANTS, ablate, table
+from difftalk.training.ablation import COLUMNS, VARIANTS, ablate, table
+from difftalk.training.batches import FakeSource, RenderBatch
+from difftalk.training.kinds.denoiser import DENOISER
 from difftalk.training.render_data import RenderSource
 
 
@@ -33,6 +36,14 @@ def test_the_table_leaves_out_what_was_not_measured() -> None:
     text = table({"whole": {"step": 3, "val_lpips": 0.1}, "no warp": {"step": 3, "val_lpips": 0.2}})
     assert text.splitlines()[0] == "| variant | what | steps | lpips |"
     assert "0.2000" in text.splitlines()[3]
+
+
+def test_its_columns_are_what_validation_says() -> None:
+    recipe, batch = DENOISER.recipes["debug"], FakeSource("denoiser").batch(0)
+    assert isinstance(batch, RenderBatch)
+    with torch.no_grad():
+        figures = DENOISER.validation(DENOISER.build(recipe).eval(), batch, LPIPS.shipped()).figures
+    assert {name.removeprefix("val_") for name in COLUMNS} <= figures.keys()
 
 
 def test_without_the_composite_path_the_latent_says_all() -> None:
