@@ -241,7 +241,10 @@ FIXED = {
     "face/finder.py": {"_DETECTOR_SIDE", "_MESH_SIDE"},  # px, of the graphs' pictures
     "face/mouth.py": {"COMPONENTS"},
     "face/recognition.py": {"CHIP", "CHIP_PADDING"},  # of the identity net's picture
-    "face/space.py": {"ALIGNED_SIZE", "EYE_DISTANCE", "EYE_LINE", "REGION_X", "REGION_Y", "REGION_SIZE", "FEATHER"},
+    "face/space.py": {
+        "ALIGNED_SIZE", "EYE_DISTANCE", "EYE_LINE", "REGION_X", "REGION_Y", "REGION_SIZE", "REGION", "FEATHER",
+        "CLOSE", "CLOSE_SIZE", "PATCH_SIZE", "PATCH_DROP",
+    },
     "speech/features.py": {
         "FEATURE_RATE", "LAYER_SIZE", "FEATURE_LAYERS", "FEATURE_SIZE", "WINDOW_SECONDS", "HOP_SECONDS",
         "SETTLE_SECONDS", "SAMPLES_A_FEATURE", "BLOCK", "_WINDOW", "_HOP", "_SETTLE", "LEVEL_SAMPLES", "_EMPTY", "_FFT",
@@ -253,6 +256,7 @@ FIXED = {
     "speech/voice_detector.py": {"STEP_SAMPLES", "_BEFORE", "_STATE"},
     "render/cover.py": {"SEEN_X", "SEEN_Y", "SIDE", "CELL", "WITHIN"},  # of the net's picture
     "render/paste.py": {"DARK"},  # levels: no division by darkness
+    "render/renderer.py": {"LEAST_SHARP"},  # of what the nets are told, as in training
     "render/published.py": {"NOSE", "CHARACTERS", "EMPTY", "SEEN"},
     "render/sampler.py": {"TIME_STEPS", "BETA"},  # of the noise that the published nets were trained with
     "render/surroundings.py": {"GRID", "_BAND", "_LOW", "_SIDE"},  # where the rim lies, as in training

@@ -54,6 +54,7 @@ OTHER: Final = {  # lowest and highest of each number
     "loudness.fade_rows": ((1, 20),),
     "drawing.previous_share": (SHARE,),
     "drawing.change_held": (SHARE,),
+    "drawing.even_from": ((1.0, 10.0),),  # what is drawn in the frame's own pixels is never evened
     "surroundings.patch": ((1, 29), (1, 7)),  # the rim is so near the picture's edge
     "surroundings.keep": (SHARE,),
     "warp.rings": ((1.01, 4.0),) * 3,

@@ -184,6 +184,7 @@ class Drawing:
     mouth_rim: int = 9  # px of the patch by which the inner mouth is widened for that
     mouth_soft: float = 3.0  # px of the patch, sigma of its edge
     detail_whole: float = 0.8  # share of the composite's brightness from which its detail is shown whole
+    even_from: float = 1.25  # px of a grid in one of the frame, from which what was drawn is evened lest it flicker
     blend: float = 6.0  # px below the nose over which what was drawn comes in
 
 

@@ -22,7 +22,6 @@ from difftalk.render.references import Reference
 from difftalk.render.warp import known
 from difftalk.settings import Settings
 
-EVEN_FROM: Final = 1.25  # px of a grid in one of the frame, from which what was drawn is evened lest it flicker
 DARK: Final = np.float32(8)  # levels: what is darker than that has no brightness to compare
 
 
@@ -32,6 +31,11 @@ class Layer:
 
     picture: Array
     composite: Composite
+
+    @property
+    def plain(self) -> Layer:
+        """With nothing drawn."""
+        return replace(self, picture=self.composite.layers[:3].transpose(1, 2, 0))
 
     @property
     def change(self) -> Array:
@@ -67,6 +71,11 @@ class Drawn:
         """(5, 144, 176): the region's composite."""
         return self.layers[0].composite.layers
 
+    @property
+    def plain(self) -> Drawn:
+        """With nothing drawn: the composites."""
+        return replace(self, layers=tuple(layer.plain for layer in self.layers))
+
     def onto(self, frame: Image, alignment: Alignment, reference: Reference) -> Image:
         """See `paste`."""
         return paste(frame, alignment, reference, self)
@@ -101,7 +110,7 @@ def _put(out: Image, alignment: Alignment, reference: Reference, drawn: Drawn, l
     _mend(sharp, change, layer, lips, to_box, drawn.settings)
     if lips is not None:
         _put_mouth(sharp, change, reference, drawn, lips, to_box, alignment.scale)
-    changed = _resized(change, to_box, size)
+    changed = _resized(change, to_box, size, drawn.settings)
     weight = cv2.warpAffine(grid.mask, to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
     picture = sharp + changed
     old = out[y0:y1, x0:x1].astype(np.float32)
@@ -217,7 +226,7 @@ def _mouth(
     height, width = mask.shape
     layer, size, sides = drawn.layers[-1], (width, height), []
     share = np.float32(layer.composite.inside.share)
-    own = _resized((layer.picture[lips.part] + 1) * 127.5, to_part, size)
+    own = _resized((layer.picture[lips.part] + 1) * 127.5, to_part, size, drawn.settings)
     depth = cv2.warpAffine(lips.depth, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[
         ..., None
     ]
@@ -229,12 +238,12 @@ def _mouth(
     return np.asarray(sides[0] * upper + sides[1] * (1 - upper), np.float32)
 
 
-def _resized(layers: Array, to_box: NDArray[np.float64], size: tuple[int, int]) -> Array:
+def _resized(layers: Array, to_box: NDArray[np.float64], size: tuple[int, int], settings: Settings) -> Array:
     """Layers (h, w, c) of a grid on the box's pixels; evened first where these are much larger."""
     import cv2
 
     pixel = 1 / float(np.hypot(to_box[0, 0], to_box[1, 0]))  # px of the grid for one of the box
-    if pixel > EVEN_FROM:
+    if pixel > settings.drawing.even_from:
         layers = cv2.GaussianBlur(layers, (0, 0), 0.5 * (pixel**2 - 1) ** 0.5)  # type: ignore[assignment]
     edge = cv2.BORDER_REPLICATE
     return np.asarray(cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=edge), np.float32)

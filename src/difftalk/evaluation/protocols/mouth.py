@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Image
 from difftalk.data.clip import Clip, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.patch import Patch, inner_figures, paired_figures
@@ -86,7 +86,7 @@ def mouth_patches(clip: Clip, model: Model, indices: Numbers, *, true_mouth: boo
     out = {"truth": [Patch.of(*frame.picture(frame.index), clip.meshes[frame.index]) for frame in frames]}
     reference = [frame.picture(one.choice.reference) for frame, one in zip(frames, films["ours"], strict=True)]
     out["held"] = [Patch.of(*seen, clip.meshes[frame.index]) for frame, seen in zip(frames, reference, strict=True)]
-    films["composite"] = [_composed(one) for one in films["ours"]]
+    films["composite"] = [replace(one, drawn=one.drawn.plain) for one in films["ours"]]
     for name, film in films.items():
         out[name] = [_pasted(frame, one) for frame, one in zip(frames, film, strict=True)]
     return out
@@ -94,12 +94,6 @@ def mouth_patches(clip: Clip, model: Model, indices: Numbers, *, true_mouth: boo
 
 def _systems(model: Model) -> dict[str, Model]:
     return {"ours": model} | ({"painter": painting(model)} if model.settings.renderer == "denoiser" else {})
-
-
-def _composed(one: Shown) -> Shown:
-    """With the composite for what was drawn."""
-    composite: Array = one.drawn.composite[:3].transpose(1, 2, 0)
-    return replace(one, drawn=replace(one.drawn, picture=composite))
 
 
 def _pasted(frame: LargeFrame, one: Shown) -> Patch:
