@@ -17,8 +17,9 @@ from difftalk.nets.blocks import widened
 from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import RenderBatch
 
-INNER_WEIGHT: Final = 4.0  # the inner mouth counts so much more than skin
+INNER_WEIGHT: Final = 2.0  # the inner mouth counts so much more than skin
 TINT_WEIGHT: Final = 2.0  # of the inner mouth's colour, evened
+LPIPS_WEIGHT: Final = 3.0  # of samples whose source has the pixels
 TINT_CELL: Final = 16  # px over which it is
 RESIDUAL_PENALTY: Final = 0.3
 GATE_PENALTY: Final = 0.05
@@ -55,7 +56,7 @@ class Loss:
 
 
 def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
-    """L1 with the inner mouth four times, the colour of its inside, LPIPS, each sample's by its weight."""
+    """L1 with the inner mouth twice, the colour of its inside, LPIPS, each sample's by its weight."""
     target, inner, weight = batch.target[rows], batch.composite[rows, 3:4], batch.weight[rows]
     near = 1 + (INNER_WEIGHT - 1) * widened(inner, 9)
     l1 = ((picture - target).abs() * near).mean((1, 2, 3))
@@ -65,7 +66,7 @@ def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows:
         return Loss(total, parts)
     mouths = Mouths.seen(picture, target, lpips)
     seen = lpips.distance(mouths.drawn_features, mouths.true_features)
-    return Loss(total + 2 * (seen * weight).mean(), {**parts, "lpips": seen.mean()}, picture, mouths)
+    return Loss(total + LPIPS_WEIGHT * (seen * weight).mean(), {**parts, "lpips": seen.mean()}, picture, mouths)
 
 
 def tint_of(difference: Tensor, inner: Tensor) -> Tensor:

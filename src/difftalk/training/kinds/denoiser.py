@@ -264,7 +264,7 @@ DENOISER: Final = Kind(
             optimiser=Optimiser(lr=2e-4),
             schedule=Schedule(batch=8),
             along=True,
-            critic=0.2,
+            critic=0.5,
         ),
     },
     batch=RenderBatch,
