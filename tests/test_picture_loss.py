@@ -15,7 +15,7 @@ from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import FakeSource, RenderBatch
 from difftalk.training.kinds.denoiser import denoiser_loss
 from difftalk.training.kinds.table import kind_of, recipe_named
-from difftalk.training.picture_loss import TINT_CELL, TINT_WEIGHT, Mouths, picture_loss, tint_of
+from difftalk.training.picture_loss import INNER_WEIGHT, TINT_CELL, TINT_WEIGHT, Mouths, picture_loss, tint_of
 
 
 def fake(count: int) -> RenderBatch:
@@ -55,7 +55,7 @@ def test_tint_is_in_the_loss() -> None:
     batch = dataclasses.replace(batch, composite=composite)
     loss = picture_loss(batch.target + 0.1, batch, None)
     assert float(loss.parts["tint"]) == pytest.approx(0.1, abs=1e-5)
-    near = 1 + 3 * float(widened(composite[:, 3:4], 9).mean())
+    near = 1 + (INNER_WEIGHT - 1) * float(widened(composite[:, 3:4], 9).mean())
     assert float(loss.total) == pytest.approx(2 * 0.1 * near + TINT_WEIGHT * 0.1, rel=1e-4)
 
 

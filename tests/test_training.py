@@ -295,7 +295,7 @@ def test_lpips() -> None:
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
-def test_the_mouth_counts_four_times_and_texture_by_its_weight() -> None:
+def test_the_mouth_counts_more_and_texture_by_its_weight() -> None:
     batch = mouths(2)
     cheek, mouth = batch.target.clone(), batch.target.clone()
     change = torch.tensor([0.5, -0.5]).repeat(10)  # evened it is no colour
