@@ -14,12 +14,22 @@ from difftalk.engine import Graph
 from difftalk.errors import ModelError
 from difftalk.face.finder import Face
 from difftalk.face.mouth import COMPONENTS, target_mesh
-from difftalk.face.space import CLOSE, CLOSE_SIZE, FEATHER, REGION_SIZE, REGION_X, REGION_Y, Alignment, align
+from difftalk.face.space import (
+    CLOSE,
+    CLOSE_SIZE,
+    FEATHER,
+    PATCH_SIZE,
+    REGION_SIZE,
+    REGION_X,
+    REGION_Y,
+    Alignment,
+    align,
+)
 from difftalk.graphs import CONTEXT_FEATURES, LATENT_SHAPE
 from difftalk.model import Model, check_renderer
 from difftalk.render.paste import Drawn, _box, paste
 from difftalk.render.references import Reference, Scene
-from difftalk.render.renderer import LEAST_SHARP, Renderer, energy, halved, picture_of, sharpness_of
+from difftalk.render.renderer import LEAST_SHARP, Renderer, energy, halved, picture_of, sharpness_of, shown_of
 from difftalk.render.surroundings import rim_colour
 from difftalk.speech.features import FEATURE_SIZE
 from difftalk.speech.listener import Conditions
@@ -351,3 +361,15 @@ def test_scene_is_not_looked_at_inside_the_core(
     ]
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert reference.alignment.points(np.argwhere(core)[:, ::-1].astype(np.float64))[:, 1].min() > REGION_Y[0]
+
+
+def test_the_inner_mouth_is_shown_crisper_and_nothing_beside_it() -> None:
+    columns = np.arange(PATCH_SIZE[1], dtype=np.float32)
+    picture = np.broadcast_to(0.2 * np.sin(columns), (1, 3, *PATCH_SIZE)).astype(np.float32)
+    composite = np.zeros((5, *PATCH_SIZE), np.float32)
+    composite[:3], composite[3, 50:80, 60:120] = picture[0], 1
+    shown, plain = shown_of(picture, composite, SETTINGS), picture[0].transpose(1, 2, 0)
+    assert np.abs(shown[60:70, 75:105]).max() > 1.2 * np.abs(plain[60:70, 75:105]).max()
+    np.testing.assert_allclose(shown[:30], plain[:30], atol=1e-6)
+    off = dataclasses.replace(SETTINGS, drawing=dataclasses.replace(SETTINGS.drawing, crispness=0.0))
+    np.testing.assert_allclose(shown_of(picture, composite, off), plain, atol=1e-6)

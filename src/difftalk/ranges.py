@@ -31,6 +31,7 @@ NEVER_ZERO: Final = (
     "references.opening_step",
     "references.width_step",
     "drawing.mouth_soft",
+    "drawing.crisp_reach",
     "drawing.detail_whole",
     "drawing.blend",
     "surroundings.nearest",

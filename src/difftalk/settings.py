@@ -183,6 +183,8 @@ class Drawing:
     change_held: float = 0.3  # share of the decoder's change beyond the inner mouth that is left out
     mouth_rim: int = 9  # px of the patch by which the inner mouth is widened for that
     mouth_soft: float = 3.0  # px of the patch, sigma of its edge
+    crispness: float = 0.3  # share of the inner mouth's detail that is added to it once more
+    crisp_reach: float = 2.5  # px of the patch, sigma of what is no detail
     detail_whole: float = 0.8  # share of the composite's brightness from which its detail is shown whole
     even_from: float = 1.25  # px of a grid in one of the frame, from which what was drawn is evened lest it flicker
     blend: float = 6.0  # px below the nose over which what was drawn comes in

@@ -150,8 +150,13 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
 
 
 def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
-    """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3)."""
-    return np.ascontiguousarray(np.clip(restrained(picture, composite, settings)[0].transpose(1, 2, 0), -1, 1))
+    """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3), the inner mouth a little crisper."""
+    import cv2
+
+    how, plain = settings.drawing, np.ascontiguousarray(restrained(picture, composite, settings)[0].transpose(1, 2, 0))
+    detail = plain - cv2.GaussianBlur(plain, (0, 0), how.crisp_reach)
+    inner = composite[3] * cv2.GaussianBlur(composite[3], (0, 0), how.crisp_reach)  # less along the lips
+    return np.asarray(np.clip(plain + np.float32(how.crispness) * inner[..., None] * detail, -1, 1), np.float32)
 
 
 def unit(picture: Image) -> Array:
