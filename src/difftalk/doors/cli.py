@@ -68,7 +68,9 @@ def animate(
     size: Annotated[
         int | None, typer.Option("--size", help="Long side, px, to which a larger picture is shrunk: 1080.")
     ] = None,
-    head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
+    head_motion: Annotated[float, typer.Option("--head-motion", help="How far the head moves, 0 (off) to 2.")] = 1.0,
+    blinks: Annotated[float, typer.Option("--blinks", help="How often the eyes close, 0 (never) to 2.")] = 1.0,
+    head_from: Annotated[Path | None, typer.Option("--head-from", help="A video as whose head this one moves.")] = None,
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
@@ -81,7 +83,15 @@ def animate(
             model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
         )
         result = talker.animate(
-            portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress
+            portrait,
+            audio,
+            out,
+            size=size,
+            head_motion=head_motion,
+            blinks=blinks,
+            head_from=head_from,
+            overwrite=overwrite,
+            progress=progress,
         )
     print_result(result, as_json)
 

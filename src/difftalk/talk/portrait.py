@@ -18,17 +18,19 @@ import numpy as np
 from difftalk.arrays import Array, Image, joined, part
 from difftalk.errors import FaceError, InputError
 from difftalk.face.finder import Face, roi_of
+from difftalk.face.head import HeadPose
 from difftalk.face.mouth import Geometry
 from difftalk.face.pose import Pose
 from difftalk.face.space import align
 from difftalk.media import picture
 from difftalk.media.audio import frame_count
 from difftalk.media.picture import Picture
-from difftalk.overlap import DEPTH, made_ahead
+from difftalk.overlap import made_ahead
 from difftalk.render.cover import Cover, filled_in
+from difftalk.render.head_field import HeadField
+from difftalk.render.lids import close_lids
 from difftalk.render.references import Person, Reference
 from difftalk.settings import Settings
-from difftalk.speech.listener import look_ahead_of
 from difftalk.talk import keeping
 from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting, check_size, lookout_of
 from difftalk.talk.keeping import Kept
@@ -51,12 +53,13 @@ class Portrait(Identity):
     def shots(
         self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        life = Life(
-            self.people[0].references[0].alignment, self.points, manner.head_motion, manner.seed, settings=settings
-        )
+        life, field = Life(manner, loudness, settings), None
+        if manner.head_motion > 0:
+            field = HeadField.of(self.image.shape[:2], self.points, self.pose, settings)
         return made_ahead(
-            partial(self._shot, life, float(number / manner.frame_rate), _nod(manner, loudness, number, settings))
+            partial(self._shot, field, life.head(number), life.closed(seconds), seconds, settings)
             for number in itertools.count(first)
+            for seconds in [float(number / manner.frame_rate)]
         )
 
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
@@ -96,19 +99,10 @@ class Portrait(Identity):
             model=kept.facts["model"],
         )
 
-    def _shot(self, life: Life, seconds: float, nod: float) -> Shot:
-        image, placed = life.frame(self.image, seconds, nod)
-        cover = None if self.cover is None else replace(self.cover, alignment=placed)
-        return Shot(image, seconds, Sitter(self.pose, life.alignment, self.points, placed=placed, cover=cover))
-
-
-def _nod(manner: Manner, loudness: Loudness, number: int, settings: Settings) -> float:
-    """How far a frame nods. Made up to DEPTH frames ahead: so much audio has been heard by then, in any pieces."""
-    if number <= DEPTH:
-        return 0.0
-    seconds = float(number / manner.frame_rate)
-    heard = float((number - DEPTH) / manner.frame_rate) + look_ahead_of("denoiser") - settings.still.heard_margin
-    return loudness.emphasis(seconds, heard) * min(1.0, seconds / settings.still.nod_begins)
+    def _shot(self, field: HeadField | None, head: HeadPose, closed: float, seconds: float, settings: Settings) -> Shot:
+        image = close_lids(self.image, self.points, closed, settings) if closed > 0 else self.image
+        sitter = Sitter(self.pose, self.people[0].references[0].alignment, self.points, cover=self.cover)
+        return Shot(image, seconds, sitter, moved=None if field is None else field.moved(head))
 
 
 def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Image, State, joined, part
 from difftalk.errors import InputError
+from difftalk.face.head import HeadPose
 from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
 from difftalk.render.drawing import Drawing
@@ -118,13 +119,11 @@ class Session:
             return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
         shown = self._drawing.draw(sitting, self._voice.at(shot.seconds), cut=shot.cut)
         sitter = sitting.sitter
-        image = shown.drawn.onto(shot.image, sitter.placed or sitter.alignment, shown.reference)
-        return TalkingFrame(
-            put_before(image, shot.image, sitter.cover, self._model.settings),
-            shot.seconds,
-            drawn=True,
-            heard=self._voice.heard,
-        )
+        image = shown.drawn.onto(shot.image, sitter.alignment, shown.reference)
+        image = put_before(image, shot.image, sitter.cover, self._model.settings)
+        if shot.moved is not None:
+            image = shot.moved(image)
+        return TalkingFrame(image, shot.seconds, drawn=True, heard=self._voice.heard)
 
     def close(self) -> None:
         """Ends the threads that work ahead; a session that is asked for frames again begins them anew."""
@@ -159,7 +158,9 @@ class Session:
         """
         try:
             facts: dict[str, Any] = json.loads(np.asarray(state["session"], np.uint8).tobytes())
-            manner = Manner(**facts["manner"] | {"frame_rate": Fraction(facts["manner"]["frame_rate"])})
+            kept = facts["manner"]
+            heads = tuple(HeadPose(**pose) for pose in kept["heads"])
+            manner = Manner(**kept | {"frame_rate": Fraction(kept["frame_rate"]), "heads": heads})
             for name, now in (("model", model.hash), ("identity", _mark_of(identity))):
                 if facts[name] != now:
                     raise InputError(
