@@ -116,11 +116,11 @@ class HeadSource:
 
     def batch(self, step: int) -> HeadBatch:
         rng = np.random.default_rng((self._seed, step))
-        return _batched([self._row(rng) for _ in range(self._batch_size)])
+        return batched([self._row(rng) for _ in range(self._batch_size)])
 
     def validation(self) -> list[HeadBatch]:
         """Each held-out way, whole and as far as it went."""
-        return [_batched([_cut(way, FIRST, way.knots)]) for way in self._held_out]
+        return [batched([cut(way, FIRST, way.knots)]) for way in self._held_out]
 
     def _row(self, rng: np.random.Generator) -> Columns:
         way = self._ways[int(rng.choice(len(self._ways), p=self._chance))]
@@ -131,7 +131,7 @@ class HeadSource:
             way = quietened(way, start + int(rng.integers(-60, 30)), int(rng.integers(*SILENCE_FRAMES)))
         if rng.random() < 0.5:
             way = replace(way, poses=way.poses * MIRRORED)
-        return _cut(way, start, STRETCH)
+        return cut(way, start, STRETCH)
 
 
 def ways_of(sample: Sample, model: Model) -> list[Way]:
@@ -187,7 +187,7 @@ def knots_of(poses: Array, frames: NDArray[np.int64]) -> Array:
     return np.concatenate([at, (after - before) * np.float32(MOTION_RATE / 2)], 1)
 
 
-def _cut(way: Way, start: int, count: int) -> Columns:
+def cut(way: Way, start: int, count: int) -> Columns:
     """So many knots from the frame `start` on, and what comes before and around them; none counts past the end."""
     last, step = len(way.poses) - 1, BLOCK // KNOT_FRAMES
     frames = start + KNOT_FRAMES * np.arange(1 - PAST_KNOTS, count + 1)
@@ -199,5 +199,6 @@ def _cut(way: Way, start: int, count: int) -> Columns:
     return features, way.voice[np.clip(heard, 0, last)], knots_of(way.poses, frames), mask.astype(np.float32)
 
 
-def _batched(rows: Sequence[Columns]) -> HeadBatch:
+def batched(rows: Sequence[Columns]) -> HeadBatch:
+    """The rows as one batch."""
     return HeadBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))

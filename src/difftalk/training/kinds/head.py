@@ -11,6 +11,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from difftalk.data.sample import Sample, load_samples
+from difftalk.errors import DataError
+from difftalk.model import SHIPPED, Model
 from difftalk.nets import sizes
 from difftalk.nets.head import HeadNetwork
 from difftalk.nets.sizes import AUDIO_SIZE, HeadSizes
@@ -19,13 +22,14 @@ from difftalk.speech.head_motion import KNOT_SIZE, NAMES, PAST_KNOTS, POSE_SIZE,
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.batches import HeadBatch, Source, drawn
 from difftalk.training.data_choice import DataChoice
-from difftalk.training.head_data import HeadSource
+from difftalk.training.head_data import FIRST, HeadSource, batched, cut, ways_of
 from difftalk.training.kinds.kind import Exported, GraphSpec, Kind, Opened, faked, load_average
 from difftalk.training.kinds.sync import fit_whitening
 from difftalk.training.picture_loss import Loss
 from difftalk.training.recipes import DEBUG, Optimiser, Schedule
 from difftalk.training.validation import Validation
 
+GAIN_KNOTS: Final = 24  # over which spreads are compared
 LEAST_ERROR: Final = 1e-4  # variance, in spreads, so that the regression's errors have a root
 
 
@@ -88,16 +92,41 @@ def fit_regression(net: HeadNetwork, batches: Sequence[HeadBatch], recipe: HeadR
 
 
 @torch.no_grad()
-def rolled(net: HeadNetwork, batch: HeadBatch, random: torch.Generator) -> Tensor:
-    """(b, t, 14): the way that the net goes by itself, from rest, with the batch's sound."""
+def rolled(net: HeadNetwork, batch: HeadBatch, random: torch.Generator, *, warm: int = 0) -> Tensor:
+    """(b, t, 14): the way that the net goes by itself, with the batch's sound, from rest.
+
+    warm: knots that it goes before, hearing what the first one hears.
+    """
     heard = net.heard(batch.features, batch.voice)
+    heard = torch.cat([heard[:, :1].expand(-1, warm, -1), heard], 1)
     past = torch.zeros_like(batch.knots[:, :PAST_KNOTS])
     out = []
     for i in range(heard.shape[1]):
         noise = torch.randn(len(past), KNOT_SIZE, generator=random)
         out.append(net.drawn(heard[:, i], past, noise))
         past = torch.cat([past[:, 1:], out[-1][:, None]], 1)
-    return torch.stack(out, 1)
+    return torch.stack(out[warm:], 1)
+
+
+@torch.no_grad()
+def gains_of(net: HeadNetwork, samples: Sequence[Sample]) -> Tensor:
+    """(7,): the gains of `amplify` at which the net's head moves as much as the usual person's.
+
+    Spreads within 3.8 s, of the clips that are long enough; geometric means over people of the mean over their clips.
+    """
+    model, spreads = Model.load(SHIPPED, threads=1), dict[str, list[Tensor]]()
+    for sample in samples:
+        ways = [way for way in ways_of(sample, model) if way.knots >= GAIN_KNOTS]
+        if not ways:
+            continue
+        batch = batched([cut(way, FIRST, GAIN_KNOTS) for way in ways])
+        made = rolled(net, batch, torch.Generator().manual_seed(0), warm=PAST_KNOTS)
+        both = torch.stack([batch.knots[:, PAST_KNOTS:], made])[..., :POSE_SIZE]
+        spreads.setdefault(sample.record.person, []).append(both.std(2).mean(1))
+    if not spreads:
+        raise DataError("no clip is long enough to measure the head's gain on; give longer ones")
+    true, own = torch.stack([torch.stack(found).mean(0).log() for found in spreads.values()]).mean(0).exp()
+    return true / own
 
 
 def _validation(net: HeadNetwork, batch: HeadBatch, recipe: HeadRecipe) -> Validation:
@@ -124,6 +153,8 @@ def head_graphs(net: HeadNetwork) -> dict[str, GraphSpec]:
 def _amplify(net: HeadNetwork, data: Path | None, gain: float | None) -> None:
     if gain is not None:
         net.amplify(torch.full((POSE_SIZE,), gain))
+    elif data is not None:
+        net.amplify(gains_of(net, load_samples(data, split="train")))
 
 
 def _source(recipe: HeadRecipe, choice: DataChoice) -> Opened:
