@@ -19,6 +19,7 @@ from difftalk.face.space import REGION_SIZE
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import Encoder, FirstStage, mouth_window
 from difftalk.nets.denoiser import CONDITIONS, Denoiser, time_features
+from difftalk.nets.head import HeadNetwork
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
@@ -26,6 +27,7 @@ from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.export import export_graph
 from difftalk.training.kinds.denoiser import denoiser_graphs
 from difftalk.training.kinds.first_stage import first_stage_graphs
+from difftalk.training.kinds.head import head_graphs
 from difftalk.training.kinds.kind import GraphSpec
 from difftalk.training.kinds.motion import linear_graphs, motion_graphs
 from difftalk.training.kinds.painter import painter_graphs
@@ -36,6 +38,7 @@ MAKERS: dict[str, Callable[[str], nn.Module]] = {
     "denoiser": lambda size: Denoiser(sizes.DENOISER[size]),
     "motion": lambda size: MotionNetwork(sizes.MOTION[size]),
     "linear": lambda size: LinearMotion(sizes.MOTION[size]),
+    "head": lambda size: HeadNetwork(sizes.HEAD[size]),
 }
 GRAPHS: dict[str, Callable[[Any], dict[str, GraphSpec]]] = {
     "painter": painter_graphs,
@@ -43,6 +46,7 @@ GRAPHS: dict[str, Callable[[Any], dict[str, GraphSpec]]] = {
     "denoiser": denoiser_graphs,
     "motion": motion_graphs,
     "linear": linear_graphs,
+    "head": head_graphs,
 }
 # graph: most parameters, millions; most multiply-adds a frame, thousand millions (a call of the motion is 4 frames)
 BUDGETS = {
@@ -53,6 +57,7 @@ BUDGETS = {
     "denoiser": (6.8, 0.95),
     "motion": (1.6, 0.028),
     "linear": (0.05, 0.002),
+    "head": (0.3, 0.004),
 }
 HEIGHT, WIDTH = REGION_SIZE
 MIDDLE = (slice(None), slice(None), slice(60, 72), slice(76, 100))  # an open mouth

@@ -4,7 +4,7 @@
     difftalk dub VIDEO AUDIO -o OUT.mp4
     difftalk prepare CLIPS OUT
     difftalk pack DATA -o PACK
-    difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
+    difftalk train first-stage|motion|denoiser|painter|head|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
 
@@ -199,7 +199,7 @@ def pack(
 
 @app.command()
 def train(
-    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter or geometry")],
+    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter, head or geometry")],
     data: Annotated[
         Path | None, typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")
     ] = None,
@@ -242,6 +242,7 @@ def export(
     painter: Annotated[Optional[Path], typer.Option(help="Run of the painter.")] = None,  # noqa: UP045
     motion: Annotated[Optional[Path], typer.Option(help="Run of the motion network.")] = None,  # noqa: UP045
     linear: Annotated[Optional[Path], typer.Option(help="Run of the linear motion.")] = None,  # noqa: UP045
+    head: Annotated[Optional[Path], typer.Option(help="Run of the head's motion.")] = None,  # noqa: UP045
     base: Annotated[
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
@@ -259,6 +260,7 @@ def export(
     from difftalk.training.export import export_model
 
     given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
+    given["head"] = head
     runs = {kind: run for kind, run in given.items() if run is not None}
     export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
     print(f"model folder: {out}")
