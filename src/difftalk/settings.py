@@ -183,8 +183,8 @@ class Drawing:
 
     previous_share: float = 0.5  # of its own last latent that the denoiser sees: its errors feed on themselves
     change_held: float = 0.3  # share of the decoder's change beyond the inner mouth that is left out
-    mouth_rim: int = 5  # px by which the inner mouth is widened for that
-    mouth_soft: float = 1.5  # px, sigma of its edge
+    mouth_rim: int = 9  # px of the patch by which the inner mouth is widened for that
+    mouth_soft: float = 3.0  # px of the patch, sigma of its edge
     detail_whole: float = 0.8  # share of the composite's brightness from which its detail is shown whole
     blend: float = 6.0  # px below the nose over which what was drawn comes in
 

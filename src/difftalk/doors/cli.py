@@ -4,7 +4,7 @@
     difftalk dub VIDEO AUDIO -o OUT.mp4
     difftalk prepare CLIPS OUT
     difftalk pack DATA -o PACK
-    difftalk train first-stage|motion|denoiser|painter|head|geometry DATA --out RUN
+    difftalk train first-stage|motion|denoiser|painter|folds|head|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
 
@@ -199,7 +199,7 @@ def pack(
 
 @app.command()
 def train(
-    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter, head or geometry")],
+    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter, folds, head or geometry")],
     data: Annotated[
         Path | None, typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")
     ] = None,
@@ -240,6 +240,7 @@ def export(
     first_stage: Annotated[Optional[Path], typer.Option(help="Run of the first stage.")] = None,  # noqa: UP045
     denoiser: Annotated[Optional[Path], typer.Option(help="Run of the denoiser.")] = None,  # noqa: UP045
     painter: Annotated[Optional[Path], typer.Option(help="Run of the painter.")] = None,  # noqa: UP045
+    folds: Annotated[Optional[Path], typer.Option(help="Run of the folds.")] = None,  # noqa: UP045
     motion: Annotated[Optional[Path], typer.Option(help="Run of the motion network.")] = None,  # noqa: UP045
     linear: Annotated[Optional[Path], typer.Option(help="Run of the linear motion.")] = None,  # noqa: UP045
     head: Annotated[Optional[Path], typer.Option(help="Run of the head's motion.")] = None,  # noqa: UP045
@@ -259,8 +260,15 @@ def export(
     """Writes a model folder from training runs; what no run is given for comes from the base."""
     from difftalk.training.export import export_model
 
-    given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
-    given["head"] = head
+    given = {
+        "first-stage": first_stage,
+        "denoiser": denoiser,
+        "painter": painter,
+        "folds": folds,
+        "motion": motion,
+        "linear": linear,
+        "head": head,
+    }
     runs = {kind: run for kind, run in given.items() if run is not None}
     export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
     print(f"model folder: {out}")

@@ -157,7 +157,8 @@ def portrayed(
 ) -> Portrait:
     """The identity of a picture with its mesh (478, 3), source pixels, and neutral (478, 3): it shows its own mouth."""
     pose = geometry.pose(points)
-    reference, turn = Reference.of(image, align(pose), points), pose.turn[None]
+    alignment, turn = align(pose), pose.turn[None]
+    reference = Reference.of(image, alignment, alignment.points(points))
     shape = geometry.shape_of(pose.remove(points), neutral)[None]
     person = Person(neutral, [reference], turn, [reference], shape, turn)
     return Portrait(path, [person], image, points, pose, notes=list(notes or []))

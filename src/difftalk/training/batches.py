@@ -11,8 +11,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from difftalk.face.mouth import COMPONENTS
+from difftalk.face.space import PATCH_SIZE
 from difftalk.graphs import WINDOW_STEPS, WINDOWS
-from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, FOLDS_SIZE, LANDMARKS, SHARPNESS
 from difftalk.render.published import CHARACTERS, EMPTY, SEEN
 from difftalk.speech.features import BLOCK
 from difftalk.speech.head_motion import KNOT_FRAMES, KNOT_SIZE, PAST_KNOTS, VOICE_FRAMES, VOICE_SIZE
@@ -42,20 +43,25 @@ def _placed(value: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class RenderBatch(Batch):
-    """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
+    """Pictures in [-1, 1], conditions as the nets take them; all float32, batch first.
 
-    target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1.
-    audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much its texture counts.
+    target, reference, previous: (b, 3, 128, 176), mouths in their patches. composite: (b, 5, 128, 176). skin: (b, 3,
+    72, 88), the true region at half its size; warped: (b, 5, 72, 88) its composite. has_previous: (b,), 0 or 1. audio:
+    (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). sharpness: (b, 2), see `sharpness_of`. weight: (b,) in [0, 1],
+    how much its texture counts.
     """
 
     target: Tensor
     composite: Tensor
     reference: Tensor
     previous: Tensor
+    skin: Tensor
+    warped: Tensor
     has_previous: Tensor
     audio: Tensor
     landmarks: Tensor
     shape: Tensor
+    sharpness: Tensor
     weight: Tensor
 
 
@@ -158,10 +164,12 @@ class FakeSource:
             return HeadBatch(features, voice, noise(PAST_KNOTS + knots, KNOT_SIZE), torch.ones(n, knots))
         if self._kind == "paper":
             return _fake_paper(noise)
-        target, composite = noise(3, 144, 176), noise(5, 144, 176)
-        composite[:, 3:] = composite[:, 3:].abs().round()
-        conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), torch.ones(n)
-        return RenderBatch(target, composite, noise(3, 144, 176), noise(3, 144, 176), torch.ones(n), *conditions)
+        target, composite, warped = noise(3, *PATCH_SIZE), noise(5, *PATCH_SIZE), noise(5, *FOLDS_SIZE)
+        for layers in (composite, warped):
+            layers[:, 3:] = layers[:, 3:].abs().round()
+        pictures = target, composite, noise(3, *PATCH_SIZE), noise(3, *PATCH_SIZE), noise(3, *FOLDS_SIZE), warped
+        conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), noise(SHARPNESS)
+        return RenderBatch(*pictures, torch.ones(n), *conditions, torch.ones(n))
 
     def validation(self) -> list[Batch]:
         return [self.batch(-1)]
