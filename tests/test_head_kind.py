@@ -69,7 +69,7 @@ def test_an_untrained_net_draws_the_regressions_noise() -> None:
     fit_regression(net, drawn(Nodding(), HeadBatch, 6), DEBUG)
     past, noise = torch.randn(5, PAST_KNOTS, KNOT_SIZE), torch.randn(5, KNOT_SIZE)
     with torch.no_grad():
-        found = net.drawn(torch.randn(5, DEBUG.size.ear), past, noise)
+        found = net.drawn(torch.randn(5, sum(net.sizes)), past, noise)
     wanted = net.spread * ((past / net.spread).flatten(1) @ net.follow + noise @ net.error.T)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
@@ -110,7 +110,7 @@ def test_the_loss_stops_at_the_mask() -> None:
 
 def test_amplified_it_moves_farther(learnt: HeadNetwork) -> None:
     past, noise = torch.zeros(1, PAST_KNOTS, KNOT_SIZE), torch.ones(1, KNOT_SIZE)
-    heard = torch.zeros(1, DEBUG.size.ear)
+    heard = torch.zeros(1, sum(learnt.sizes))
     with torch.no_grad():
         before = learnt.drawn(heard, past, noise)
         HEAD.exported.amplify(learnt, None, 2.0)

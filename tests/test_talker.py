@@ -23,7 +23,7 @@ from difftalk.model import Model
 from difftalk.render.head_field import HeadField
 from difftalk.render.warp import inner_mouth
 from difftalk.settings import Settings
-from difftalk.speech.loudness import Loudness
+from difftalk.speech.head_motion import HeadMotion
 from difftalk.talk import talker as talkers
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Fit, Identity, Manner, Shot
@@ -146,10 +146,10 @@ class Spoiled(Footage):
     """After tracking, noise for every frame's core and for every point below the nose."""
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
         rng = np.random.default_rng(0)
-        for shot in super().shots(manner, loudness, settings, first):
+        for shot in super().shots(manner, head, settings, first):
             assert shot.sitter is not None
             image, core = shot.image.copy(), core_of(shot)
             image[core] = rng.integers(0, 256, (int(core.sum()), 3), np.uint8)
@@ -162,9 +162,9 @@ class Moved(Footage):
     """The upper face lies elsewhere."""
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        for shot in super().shots(manner, loudness, settings, first):
+        for shot in super().shots(manner, head, settings, first):
             assert shot.sitter is not None
             sitter = dataclasses.replace(shot.sitter, upper=shot.sitter.upper + np.float32(2))
             yield dataclasses.replace(shot, sitter=sitter)
@@ -179,7 +179,7 @@ def test_dub_never_looks_under_its_mask(either: Talker, clip_identity: Footage, 
     """Noise there changes no bit of the core."""
     plain = list(either.stream(clip_identity, [waveform[:8000]]))
     noisy = list(either.stream(Spoiled(**vars(clip_identity)), [waveform[:8000]]))
-    shots = clip_identity.shots(Manner(), Loudness(either.model), SETTINGS)
+    shots = clip_identity.shots(Manner(), None, SETTINGS)
     assert len(noisy) == len(plain) == 12
     for one, other, shot in zip(plain, noisy, shots, strict=False):
         core = core_of(shot)

@@ -22,7 +22,6 @@ NEVER_ZERO: Final = (
     "finding.view",
     "following.smoothing_sigma",
     "loudness.emphasis_decibels",
-    "loudness.lively",
     "loudness.quiet_fade",
     "own_way.shape_frames",
     "own_way.sound_frames",
@@ -43,10 +42,8 @@ NEVER_ZERO: Final = (
     "head.blur",
     "head.front",
     "head.brow_reach",
-    "life.periods",
     "life.blink_gap",
     "people.turn_bin",
-    "still.nod_begins",
     "watching.min_zoom",
 )
 OTHER: Final = {  # lowest and highest of each number
@@ -69,7 +66,6 @@ OTHER: Final = {  # lowest and highest of each number
     "head.strain": ((0.01, 1.0),),
     "head.strains": ((0.01, 1.0),),
     "head.step": ((0.02, 0.5),),
-    "life.rest": (SHARE,),
     "still.size": (SIDES,),
     "still.largest": (SIDES,),
     "watching.jaw_margin": ((0.0, 40.0),),

@@ -115,7 +115,6 @@ class Loudness:
     emphasis_rows: int = 70  # levels before a moment beside which it is loud or not
     emphasis_after: int = 16  # levels after it that count, and as many before it
     emphasis_decibels: float = 10.0  # louder by this is well emphasised
-    lively: float = 0.6  # share of the moments before in which it is loud, from which speech is lively
 
 
 @dataclass(frozen=True)
@@ -248,15 +247,6 @@ class Head:
 class Life:
     """How a still lives (`talk.life`)."""
 
-    yaw: float = 3.0  # degrees: spread of the head's motion while something is said, this and the next five
-    pitch: float = 1.6
-    roll: float = 1.5
-    sway: float = 0.03  # eye distances that the neck moves
-    zoom: float = 0.008
-    brow: float = 0.015  # eye distances that the brows are raised, and as much more by emphasis
-    nod: float = 2.0  # degrees that the head goes down with emphasis
-    rest: float = 0.15  # share of it that is left in silence
-    periods: tuple[float, float, float] = (3.1, 5.3, 8.9)  # seconds
     film_seconds: float = 60.0  # of another film, from its beginning, as which the head moves
     blink_seconds: tuple[float, float, float] = (0.08, 0.05, 0.14)  # closing, closed, opening
     blink_gap: tuple[float, float] = (2.2, 5.5)  # seconds between blinks
@@ -281,8 +271,6 @@ class Still:
 
     small_eyes: float = 32.0  # px apart: a picture with a small face is shrunk to this
     largest: int = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
-    heard_margin: float = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
-    nod_begins: float = 1.0  # seconds within which a still begins to nod
     size: int = 1080  # px: long side of an animated still unless told otherwise
 
 
@@ -344,7 +332,7 @@ class Settings:
         return filled(cls(), values)
 
     def changed(self, texts: Sequence[str]) -> Settings:
-        """With other values: "loudness.quiet=-50", "life.periods=2,4,8". Raises InputError."""
+        """With other values: "loudness.quiet=-50", "life.blink_gap=2,4". Raises InputError."""
         values = asdict(self)
         for text in texts:
             name, given, value = text.partition("=")

@@ -23,7 +23,6 @@ BLENDSHAPE_POINTS: Final = np.array(
      384, 385, 386, 387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473,
      474, 475, 476, 477]
 )  # fmt: skip
-BROWS: Final = np.array([70, 105, 107, 300, 334, 336])  # upper edges, both
 LIP_TOP: Final = 13  # inner lips, middle
 LIP_BOTTOM: Final = 14
 UPPER_LIP: Final = 0  # outer lips, middle

@@ -1,9 +1,10 @@
 """The head's net: what was, what is heard and noise -> the next knot of a head's way, see `speech.head_motion`.
 
-A linear regression on the knots before it foretells the next one. What it cannot foretell is drawn by a rectified flow
-(Liu et al. 2023) of a small perceptron, which is told the past and what is heard, in the foretelling's own errors: an
-untrained net draws noise of just their spread. Where no voice is heard, the net hears nothing of the features either,
-whatever noise there is. Knots are those of somebody who moves as much as most; see `amplify`.
+A linear regression on the knots before it foretells the next one, another on what is heard how far that will be wrong:
+heads move more where a voice is raised. What is not foretold is drawn by a rectified flow (Liu et al. 2023) of a small
+perceptron, which is told the past and what is heard, in the foretelling's own errors: an untrained net draws noise of
+just their spread. Where no voice is heard, the net hears nothing of the features either, whatever noise there is. Knots
+are those of somebody who moves as much as most; see `amplify`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from difftalk.speech.head_motion import KNOT_FRAMES, KNOT_SIZE, PAST_KNOTS, POSE
 
 WINDOW_FRAMES: Final = PAST_FRAMES + KNOT_FRAMES + FUTURE_FRAMES
 TIMES: Final = 4  # numbers that tell the flow's time
+STIRS: Final = (-3.0, 1.5)  # logarithm of how much a voice stirs a head: least and most
 
 
 class Layer(nn.Module):
@@ -39,7 +41,8 @@ class Layer(nn.Module):
 class HeadNetwork(nn.Module):
     """spread: (14,) of knots. follow: (140, 14), the regression. error: (14, 14), lower root of its errors' covariance.
 
-    Both are in spreads, and fitted beforehand like the features' components.
+    Both are in spreads. stir: (s + 1,), the other regression, its constant last. All are fitted beforehand, like the
+    features' components.
     """
 
     mean: Tensor
@@ -47,6 +50,7 @@ class HeadNetwork(nn.Module):
     spread: Tensor
     follow: Tensor
     error: Tensor
+    stir: Tensor
 
     def __init__(self, size: HeadSizes) -> None:
         super().__init__()
@@ -56,8 +60,9 @@ class HeadNetwork(nn.Module):
         self.register_buffer("follow", torch.zeros(PAST_KNOTS * KNOT_SIZE, KNOT_SIZE))
         self.register_buffer("error", torch.eye(KNOT_SIZE))
         self.steps, self.noise, self.past_noise = size.steps, size.noise, size.past_noise
-        seen = WINDOW_FRAMES * size.components + VOICE_FRAMES * VOICE_SIZE
-        self.ear = nn.Sequential(nn.Dropout(size.ear_dropout), nn.Linear(seen, size.ear), nn.SiLU())
+        self.sizes = [WINDOW_FRAMES * size.components, VOICE_FRAMES * VOICE_SIZE]
+        self.register_buffer("stir", torch.zeros(sum(self.sizes) + 1))
+        self.ear = nn.Sequential(nn.Dropout(size.ear_dropout), nn.Linear(sum(self.sizes), size.ear), nn.SiLU())
         self.told = nn.Linear(PAST_KNOTS * KNOT_SIZE + size.ear, size.width)
         self.moving = nn.Linear(KNOT_SIZE + TIMES, size.width)
         self.layers = nn.Sequential(*(Layer(size.width, size.dropout) for _ in range(size.layers)))
@@ -71,23 +76,27 @@ class HeadNetwork(nn.Module):
         self.spread.mul_(gain.repeat(KNOT_SIZE // POSE_SIZE))
 
     def heard(self, features: Tensor, voice: Tensor) -> Tensor:
-        """(b, 8 t + 38, 1152) and (b, 4 t + 12, 2) -> (b, t, e): what each of t knots hears."""
+        """(b, 8 t + 38, 1152) and (b, 4 t + 12, 2) -> (b, t, s): what each of t knots hears."""
         components = ((features - self.mean) @ self.basis).transpose(1, 2)
         frames = functional.avg_pool1d(components, FRAME_FEATURES).unfold(2, WINDOW_FRAMES, KNOT_FRAMES)  # (b, k, t, w)
-        if self.training:
-            frames = frames + self.noise * torch.randn_like(frames)
         voices = voice.transpose(1, 2).unfold(2, VOICE_FRAMES, KNOT_FRAMES)  # (b, 2, t, v)
         awake = functional.pad(voices[:, 0], (0, WINDOW_FRAMES - VOICE_FRAMES), mode="replicate")
-        seen = torch.cat([(frames * awake[:, None]).transpose(1, 2).flatten(2), voices.transpose(1, 2).flatten(2)], 2)
-        return self.ear(seen)  # type: ignore[no-any-return]
+        return torch.cat([(frames * awake[:, None]).transpose(1, 2).flatten(2), voices.transpose(1, 2).flatten(2)], 2)
+
+    def stirred(self, heard: Tensor) -> Tensor:
+        """(n, s) -> (n, 1): how far the regression will be wrong, 1 as usual."""
+        return (heard @ self.stir[:-1] + self.stir[-1]).clamp(*STIRS).exp()[:, None]
 
     def foretold(self, past: Tensor) -> Tensor:
         """(n, 140) -> (n, 14), in spreads."""
         return past @ self.follow
 
     def given(self, past: Tensor, heard: Tensor) -> Tensor:
-        """(n, 140) in spreads and (n, e) -> (n, width): what stays the same while a knot is drawn."""
-        return self.told(torch.cat([past, heard], 1))  # type: ignore[no-any-return]
+        """(n, 140) in spreads and (n, s) -> (n, width): what stays the same while a knot is drawn."""
+        if self.training:
+            frames, voices = heard[:, : self.sizes[0]], heard[:, self.sizes[0] :]
+            heard = torch.cat([frames + self.noise * torch.randn_like(frames), voices], 1)
+        return self.told(torch.cat([past, self.ear(heard)], 1))  # type: ignore[no-any-return]
 
     def velocity(self, x: Tensor, time: Tensor, given: Tensor) -> Tensor:
         """(n, 14), (n, 1), (n, width) -> (n, 14): noise - error at x = (1 - time) error + time noise."""
@@ -100,7 +109,7 @@ class HeadNetwork(nn.Module):
         return self.drawn(self.heard(features, voice)[:, 0], past, noise)
 
     def drawn(self, heard: Tensor, past: Tensor, noise: Tensor) -> Tensor:
-        """(n, e), (n, 10, 14), (n, 14) -> the next knot (n, 14), by the midpoint method.
+        """(n, s), (n, 10, 14), (n, 14) -> the next knot (n, 14), by the midpoint method.
 
         Euler's, at as many calls, would draw errors of four fifths of their spread.
         """
@@ -110,4 +119,4 @@ class HeadNetwork(nn.Module):
             time = torch.full_like(x[:, :1], 1 - i * step)
             middle = x - step / 2 * self.velocity(x, time, given)
             x = x - step * self.velocity(middle, time - step / 2, given)
-        return self.spread * (self.foretold(knots) + x @ self.error.T)
+        return self.spread * (self.foretold(knots) + self.stirred(heard) * (x @ self.error.T))

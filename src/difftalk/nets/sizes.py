@@ -99,9 +99,9 @@ class SyncSizes:
 
 @dataclass(frozen=True)
 class HeadSizes:
-    """components: of the features; ear: numbers for what is heard; width, layers: of the net; steps: of the midpoint method.
+    """components: of the features; ear: numbers for what is heard; width, layers: of the net.
 
-    noise: on the past's knots and the components, in training, in spreads.
+    steps: of the midpoint method. noise, past_noise: on the components and the past's knots, in training, in spreads.
     """
 
     components: int = 16

@@ -163,20 +163,6 @@ class Loudness:
         now /= np.hanning(2 * how.emphasis_after + 2).sum()
         return float(np.tanh((now - levels.mean()) / how.emphasis_decibels))
 
-    def liveliness(self, seconds: float, until: float) -> float:
-        """How much was said in the moments before a time, smoothly, 0 to 1.
-
-        Nothing after `until` is listened to, as above.
-        """
-        how = self._settings.loudness
-        if self._levels.end == 0:
-            return 0.0
-        rows = np.arange(-how.emphasis_rows, how.emphasis_after + 1) + round(seconds * FEATURE_RATE)
-        levels = self._levels.at(np.minimum(rows, int(until * FEATURE_RATE)))[:, 0]
-        loud = np.clip((levels - how.quiet) / how.emphasis_decibels, 0, 1)
-        window = np.hanning(len(rows) + 2)[1:-1]
-        return float(min(1.0, (window @ loud) / (how.lively * window.sum())))
-
     def silent(self, seconds: float) -> bool:
         """Whether the half second before a time held no sound."""
         how = self._settings.loudness

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from difftalk.arrays import Array, Image
 from difftalk.errors import FaceError, InputError
@@ -30,7 +30,7 @@ from difftalk.talk.keeping import Kept
 
 if TYPE_CHECKING:
     from difftalk.model import Model
-    from difftalk.speech.loudness import Loudness
+    from difftalk.speech.head_motion import HeadMotion
     from difftalk.speech.own_way import OwnWay
 
 Fit = Literal["bounce", "loop", "hold"]
@@ -150,6 +150,8 @@ class Identity(ABC):
     the model that found it.
     """
 
+    still: ClassVar[bool] = False  # one picture, which lives
+
     path: Path
     people: list[Person]
     notes: list[str] = field(default_factory=list, kw_only=True)
@@ -158,9 +160,9 @@ class Identity(ABC):
 
     @abstractmethod
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        """The frames from number `first` on, without end, made a little ahead. loudness: of what is said in them."""
+        """The frames from number `first` on, without end, made a little ahead. head: as which a still's moves."""
 
     @abstractmethod
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:

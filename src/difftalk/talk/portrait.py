@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -38,12 +38,14 @@ from difftalk.talk.life import Life
 
 if TYPE_CHECKING:
     from difftalk.model import Model
-    from difftalk.speech.loudness import Loudness
+    from difftalk.speech.head_motion import HeadMotion
 
 
 @dataclass(frozen=True)
 class Portrait(Identity):
     """image: (h, w, 3). points: (478, 3) source pixels. cover: what lies before the face."""
+
+    still: ClassVar[bool] = True
 
     image: Image
     points: Array
@@ -51,9 +53,9 @@ class Portrait(Identity):
     cover: Cover | None = None
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        life, field = Life(manner, loudness, settings), None
+        life, field = Life(manner, head, settings), None
         if manner.head_motion > 0:
             field = HeadField.of(self.image.shape[:2], self.points, self.pose, settings)
         return made_ahead(

@@ -29,6 +29,7 @@ from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
 from difftalk.render.drawing import Drawing
 from difftalk.render.paste import put_before
+from difftalk.speech.head_motion import HeadMotion
 from difftalk.speech.listener import Voice
 from difftalk.talk.identity import Identity, Manner, Shot
 
@@ -60,12 +61,19 @@ class Session:
             articulation=self._manner.articulation,
             own_way=identity.own_way if self._manner.own_way else None,
             own_share=self._manner.own_way,
+            head=HeadMotion(model, self._manner.seed) if self._moves_by_itself() else None,
         )
         steps = self._manner.steps or model.settings.steps
         self._drawing = Drawing(model, steps=steps, seed=self._manner.seed)
         self._number, self._samples, self._ended = 0, 0, False
         self._shots: Generator[Shot, None, None] | None = None
         self._next: Shot | None = None  # looked at, not yet drawn
+
+    def _moves_by_itself(self) -> bool:
+        """Whether the head goes its own way; of a model without a net for it no head does."""
+        manner = self._manner
+        wanted = self._identity.still and manner.head_motion > 0 and not manner.heads
+        return wanted and "head" in self._model.graphs
 
     def push(self, piece: NDArray[np.floating] | Sequence[float]) -> Iterator[TalkingFrame]:
         """(n,) samples, 16 kHz mono in [-1, 1] -> the frames that can now be drawn, each when it is asked for.
@@ -105,7 +113,7 @@ class Session:
     def _shot(self) -> Shot:
         """The next one. Where the source cannot be read, the next call tries again."""
         if self._shots is None:
-            self._shots = self._identity.shots(self._manner, self._voice.loudness, self._model.settings, self._number)
+            self._shots = self._identity.shots(self._manner, self._voice.head, self._model.settings, self._number)
         try:
             return next(self._shots)
         except BaseException:

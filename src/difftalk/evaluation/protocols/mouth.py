@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from difftalk.arrays import Array, Image
 from difftalk.data.clip import Clip, References, frame_indices
 from difftalk.errors import InputError
@@ -27,6 +29,7 @@ from difftalk.evaluation.protocols.portraits import painting, source_frames, sub
 from difftalk.evaluation.protocols.teacher_large import LargeFrame, Numbers, looked_at
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
+from difftalk.render.published_renderer import Redrawn
 from difftalk.render.references import Reference
 from difftalk.talk.talker import Talker
 
@@ -55,7 +58,7 @@ def mouth_still(clip: Clip, bench: Bench) -> Outcome:
     sources, alignment = source_frames(clip.sample, set(map(int, indices))), clip.sample.alignment
     patches = {"truth": [Patch.of(sources[int(i)], alignment(int(i)), clip.meshes[i]) for i in indices]}
     there = subject.identity.people[0].references[0].alignment
-    said = Talker(bench.model).stream(subject.identity, [subject.waveform], head_motion=0)
+    said = Talker(bench.model).stream(subject.identity, [subject.waveform], head_motion=0, blinks=0)
     images = [frame.image for frame in said][::STRIDE]
     meshes = of_frames(images, bench.model, there).meshes
     patches["ours"] = [Patch.of(image, there, mesh) for image, mesh in zip(images, meshes, strict=True)]
@@ -97,9 +100,17 @@ def _systems(model: Model) -> dict[str, Model]:
 
 
 def _composed(one: Shown) -> Shown:
-    """With the composite for what was drawn."""
-    composite: Array = one.drawn.composite[:3].transpose(1, 2, 0)
-    return replace(one, drawn=replace(one.drawn, picture=composite))
+    """With the composites for what was drawn."""
+    drawn = one.drawn
+    if isinstance(drawn, Redrawn):
+        return replace(one, drawn=replace(drawn, picture=_seen(drawn.composite)))
+    layers = tuple(replace(layer, picture=_seen(layer.composite.layers)) for layer in drawn.layers)
+    return replace(one, drawn=replace(drawn, layers=layers))
+
+
+def _seen(composite: Array) -> Array:
+    """The picture (h, w, 3) of a composite's layers (5, h, w)."""
+    return np.ascontiguousarray(composite[:3].transpose(1, 2, 0))
 
 
 def _pasted(frame: LargeFrame, one: Shown) -> Patch:

@@ -1,4 +1,4 @@
-"""The head's motion: speech -> how a still's head moves. A flow on a regression that is fitted at once."""
+"""The head's motion: speech -> how a still's head moves. A flow on regressions that are fitted at once."""
 
 from __future__ import annotations
 
@@ -31,19 +31,22 @@ from difftalk.training.validation import Validation
 
 GAIN_KNOTS: Final = 24  # over which spreads are compared
 LEAST_ERROR: Final = 1e-4  # variance, in spreads, so that the regression's errors have a root
+LEAST_SQUARE: Final = 1e-2  # of an error, in its spreads, so that it has a logarithm
+LEAST_SPREAD: Final = 1e-3  # of a number that is heard
 
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """fit_batches: from which components and regression are fitted. ridge: per knot, for a spread of 1.
+    """fit_batches: from which components and regressions are fitted. ridge, stir_ridge: per knot, for a spread of 1.
 
     draws: times and noises that each knot is learnt with at once.
     """
 
     name: str
     size: HeadSizes
-    fit_batches: int = 16
+    fit_batches: int = 32
     ridge: float = 1e-3
+    stir_ridge: float = 0.5
     draws: int = 4
     optimiser: Optimiser = Optimiser(lr=1e-3, weight_decay=0.1, warm_up=100, ema=0.998)
     schedule: Schedule = Schedule(steps=2000, batch=32, precision="f32", validate_every=250)
@@ -56,6 +59,7 @@ def head_loss(net: HeadNetwork, batch: HeadBatch, recipe: HeadRecipe, random: to
     """
     past, errors = known_of(net, batch, noise=net.past_noise if net.training else 0.0)
     heard, mask = net.heard(batch.features, batch.voice).flatten(0, 1), batch.mask.flatten()
+    errors = errors / net.stirred(heard)
     given = net.given(past, heard).repeat(recipe.draws, 1)
     clean = errors.repeat(recipe.draws, 1)
     noise = torch.randn(clean.shape, generator=random, device=clean.device)
@@ -77,7 +81,7 @@ def known_of(net: HeadNetwork, batch: HeadBatch, noise: float = 0.0) -> tuple[Te
 
 @torch.no_grad()
 def fit_regression(net: HeadNetwork, batches: Sequence[HeadBatch], recipe: HeadRecipe) -> None:
-    """Spreads; the ridge regression from ten knots to the next; what its errors have in common."""
+    """Spreads; the ridge regression from ten knots to the next; what its errors have in common, and how far they go."""
     net.spread.copy_(torch.cat([batch.knots.flatten(0, 1) for batch in batches]).std(0).clamp_min(1e-6))
     net.error.copy_(torch.eye(KNOT_SIZE))
     net.follow.zero_()
@@ -89,6 +93,22 @@ def fit_regression(net: HeadNetwork, batches: Sequence[HeadBatch], recipe: HeadR
     covariance = errors.T @ errors / len(errors) + LEAST_ERROR * torch.eye(KNOT_SIZE, dtype=torch.double)
     net.follow.copy_(follow)
     net.error.copy_(torch.linalg.cholesky(covariance))
+    _fit_stir(net, batches, recipe)
+
+
+def _fit_stir(net: HeadNetwork, batches: Sequence[HeadBatch], recipe: HeadRecipe) -> None:
+    """Ridge regression from what is heard to the logarithm of the whitened errors' spread, which it makes 1."""
+    kept = [batch.mask.flatten() > 0 for batch in batches]
+    heard = [net.heard(batch.features, batch.voice).flatten(0, 1) for batch in batches]
+    errors = [known_of(net, batch)[1] for batch in batches]
+    x, e = (torch.cat([rows[own] for rows, own in zip(part, kept, strict=True)]).double() for part in (heard, errors))
+    squares = e.pow(2).mean(1)
+    middle, spread = x.mean(0), x.std(0).clamp_min(LEAST_SPREAD)
+    x, y = (x - middle) / spread, (squares + LEAST_SQUARE).log() / 2
+    penalty = recipe.stir_ridge * len(x) * torch.eye(x.shape[1], dtype=torch.double)
+    stir = torch.linalg.solve(x.T @ x + penalty, x.T @ (y - y.mean()))
+    usual = (squares * (-2 * x @ stir).exp()).mean().log() / 2
+    net.stir.copy_(torch.cat([stir / spread, (usual - middle @ (stir / spread))[None]]))
 
 
 @torch.no_grad()
@@ -126,7 +146,7 @@ def gains_of(net: HeadNetwork, samples: Sequence[Sample]) -> Tensor:
     if not spreads:
         raise DataError("no clip is long enough to measure the head's gain on; give longer ones")
     true, own = torch.stack([torch.stack(found).mean(0).log() for found in spreads.values()]).mean(0).exp()
-    return true / own
+    return torch.as_tensor(true / own)
 
 
 def _validation(net: HeadNetwork, batch: HeadBatch, recipe: HeadRecipe) -> Validation:
