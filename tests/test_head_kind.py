@@ -13,6 +13,7 @@ from difftalk.speech.head_motion import KNOT_FRAMES, KNOT_SIZE, PAST_KNOTS, VOIC
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.batches import Batch, FakeSource, HeadBatch, drawn
 from difftalk.training.kinds.head import HEAD, HeadRecipe, fit_regression, head_loss, known_of, rolled
+from difftalk.training.kinds.sync import fit_whitening
 from difftalk.training.kinds.table import load_net, recipe_named
 from difftalk.training.loop import train
 from difftalk.training.recipes import override
@@ -56,11 +57,11 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> HeadNetwork:
 
 def test_the_regression_finds_a_linear_truth() -> None:
     net = HeadNetwork(DEBUG.size)
-    fit_regression(net, drawn(Nodding(), HeadBatch, 6), DEBUG)
+    fit_regression(net, drawn(Nodding(), HeadBatch, 24), DEBUG)
     last = net.follow[-KNOT_SIZE:]
     torch.testing.assert_close(last.diagonal(), torch.full((KNOT_SIZE,), 0.7), atol=0.1, rtol=0)
     assert float(net.follow[:-KNOT_SIZE].abs().max()) < 0.2
-    errors = known_of(net, Nodding().batch(3))[1]
+    errors = torch.cat([known_of(net, Nodding().batch(step))[1] for step in range(20, 28)])
     torch.testing.assert_close(errors.T @ errors / len(errors), torch.eye(KNOT_SIZE), atol=0.25, rtol=0)
 
 
@@ -68,10 +69,24 @@ def test_an_untrained_net_draws_the_regressions_noise() -> None:
     net = HeadNetwork(DEBUG.size).eval()
     fit_regression(net, drawn(Nodding(), HeadBatch, 6), DEBUG)
     past, noise = torch.randn(5, PAST_KNOTS, KNOT_SIZE), torch.randn(5, KNOT_SIZE)
+    heard = torch.randn(5, sum(net.sizes))
     with torch.no_grad():
-        found = net.drawn(torch.randn(5, sum(net.sizes)), past, noise)
-    wanted = net.spread * ((past / net.spread).flatten(1) @ net.follow + noise @ net.error.T)
+        found = net.drawn(heard, past, noise)
+    wanted = net.spread * ((past / net.spread).flatten(1) @ net.follow + net.stirred(heard) * (noise @ net.error.T))
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_regression_finds_what_stirs_a_head() -> None:
+    net, batch = HeadNetwork(DEBUG.size), Nodding().batch(9)
+    batches = drawn(Nodding(), HeadBatch, 12)
+    fit_whitening(net, batches)
+    fit_regression(net, batches, DEBUG)
+    stirred = net.stirred(net.heard(batch.features, batch.voice).flatten(0, 1))[:, 0]
+    loud = batch.features[:, PAST_FEATURES::8, :64].mean(2)[:, :KNOTS].flatten() > 1.5
+    assert float(stirred[loud].mean()) > 2 * float(stirred[~loud].mean())
+    errors = known_of(net, batch)[1] / stirred[:, None]
+    assert float(errors.pow(2).mean()) == pytest.approx(1, abs=0.3)
+    assert float(errors[loud].pow(2).mean()) < 2.5 * float(errors[~loud].pow(2).mean())
 
 
 def test_what_is_heard_decides_how_much_a_head_moves(learnt: HeadNetwork) -> None:

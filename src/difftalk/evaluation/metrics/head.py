@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.data.head_track import smooth
-from difftalk.speech.head_motion import NAMES
 from difftalk.speech.motion import MOTION_RATE
 
 TURNS: Final = ("yaw", "pitch", "roll")
@@ -16,24 +15,15 @@ BROAD: Final = 0.2  # seconds, sigma, over which speed and loudness are compared
 QUIETEST: Final = 40.0  # dB under the loudest: softer counts as this
 
 
-def head_spread(poses: NDArray[np.floating]) -> dict[str, float]:
-    """(t, 7) at 25/s -> standard deviation of every number, and of the turns' speeds in a second."""
-    speeds = np.diff(poses, axis=0) * MOTION_RATE
-    return dict(zip(NAMES, map(float, poses.std(0)), strict=True)) | {
-        f"{name}_speed": float(speeds[:, i].std()) for i, name in enumerate(TURNS)
-    }
+def head_figures(poses: NDArray[np.floating], levels: NDArray[np.floating]) -> dict[str, float]:
+    """How far a head (t, 7) at 25/s turns, degrees; how fast, degrees a second; whether with the voice.
 
-
-def head_figures(
-    truth: NDArray[np.floating], made: NDArray[np.floating], levels: NDArray[np.floating]
-) -> dict[str, float]:
-    """Spreads of the made head (t, 7) over the true one's; of both, how the turning goes with loudness.
-
-    levels: (t,) dBFS of each frame.
+    Standard deviations; of the three speeds the root of the sum of squares. levels: (t,) dBFS of each frame.
     """
-    true, own = head_spread(truth), head_spread(made)
-    ratios = {name: own[name] / max(true[name], 1e-9) for name in own}
-    return ratios | {"loud_r": loud_r(made, levels), "loud_r_true": loud_r(truth, levels)}
+    turns = poses[:, : len(TURNS)]
+    speeds = np.diff(turns, axis=0) * MOTION_RATE
+    spread = dict(zip(TURNS, map(float, turns.std(0)), strict=True))
+    return spread | {"speed": float(np.sqrt((speeds.std(0) ** 2).sum())), "loud_r": loud_r(poses, levels)}
 
 
 def loud_r(poses: NDArray[np.floating], levels: NDArray[np.floating]) -> float:
