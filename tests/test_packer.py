@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from difftalk.data import packer
-from difftalk.data.pack import FRAMES, INDEX, NUMBERS, Pack, samples_of
+from difftalk.data.pack import FILES, INDEX, NUMBERS, Pack, samples_of
 from difftalk.data.packer import Options, held_out_people, pack, pack_samples
 from difftalk.data.prepare import write_index
 from difftalk.data.sample import Sample, save_record
@@ -62,7 +62,7 @@ def data(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_budget_and_people(made: Pack) -> None:
     used = sum(path.stat().st_size for path in made.folder.iterdir())
     assert 0.8 * MEGABYTES < used / 1e6 <= MEGABYTES
-    assert {path.name for path in made.folder.iterdir()} == {"pack.json", "frames.bin", "pack.safetensors", "sheet.png"}
+    assert {path.name for path in made.folder.iterdir()} == {*FILES.values(), NUMBERS, INDEX, "sheet.png"}
     frames = dict.fromkeys(("anna", "bert", "cleo"), 0)
     for sample in made.samples:
         frames[sample.record.person] += len(sample.numbers)
@@ -125,7 +125,7 @@ def test_no_half_pack(people: list[Sample], painter_model: Model, tmp_path: Path
     def stopped(what: str, done: int, total: int) -> None:
         if what == "drawing":
             (half,) = tmp_path.iterdir()
-            assert {path.name for path in half.iterdir()} == {FRAMES, NUMBERS, INDEX}
+            assert {path.name for path in half.iterdir()} == {*FILES.values(), NUMBERS, INDEX}
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array, Image
 from difftalk.data.codec import Components, Foretold, in_steps, squeeze
 from difftalk.data.pack import (
+    FILES,
     FORMAT,
-    FRAMES,
     INDEX,
     MESH_STEP,
     NUMBERS,
@@ -32,10 +32,11 @@ from difftalk.data.pack import (
     TICKS,
     TOP,
     Pack,
+    encode,
     encode_frame,
 )
 from difftalk.data.pairs import Telling, ordered_pairs
-from difftalk.data.sample import Sample, load_samples
+from difftalk.data.sample import PICTURES, Sample, load_samples
 from difftalk.errors import InputError, OutputError
 from difftalk.face.landmarks import POINTS
 from difftalk.media.sheet import CAPTION_HEIGHT, sheet
@@ -44,15 +45,14 @@ from difftalk.progress import Progress
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 
 MEGABYTE: Final = 1_000_000
-QUALITY: Final = 88  # of WebP: 41 dB
+QUALITY: Final = 88  # of WebP, of close-ups: 43 dB
+FRAME_QUALITY: Final = 75  # of aligned frames, which training looks at where they are half as large: 38 dB
 SPEECH_COMPONENTS: Final = 256
 MESH_COMPONENTS: Final = 128
 HELD_OUT: Final = 0.04  # share of people
 HELD_OUT_FRAMES: Final = 120  # of a clip whose person may be held out
-SHARP: Final = 6.0  # gradient energy and eye distance from which a face gets all the pictures it can
-LARGE: Final = 60.0  # px
-LEAST_WEIGHT: Final = 0.4  # of people whose faces are small or blurred
-TURN: Final = 6  # pairs of one clip before the person's next one has its turn
+LEAST_WEIGHT: Final = 0.2  # how many pictures a face without texture is worth, for one of a face that has it all
+TURN: Final = 6  # pairs of one clip before the person's next one has its turn, where both are worth as many
 DENSE: Final = 4  # frames of a clip for each of the pairs that count once; further ones count double
 NUMBERS_A_FRAME: Final = 700  # bytes, a first guess
 ROOM: Final = 4096  # bytes of names and headers
@@ -66,11 +66,12 @@ COLOURS: Final = 256
 
 @dataclass(frozen=True)
 class Options:
-    """megabytes: of the whole folder. held_out: share of the people. split: whose clips go in."""
+    """megabytes: of the whole folder. held_out: share of people. quality: of close-ups. split: whose clips go in."""
 
     megabytes: float = 55.0
     held_out: float = HELD_OUT
     quality: int = QUALITY
+    frame_quality: int = FRAME_QUALITY
     speech_components: int = SPEECH_COMPONENTS
     mesh_components: int = MESH_COMPONENTS
     split: str = "train"
@@ -87,12 +88,16 @@ class Packed:
     bytes: dict[str, int]
 
 
+_Encoded = dict[str, bytes]  # a frame's pictures, by their names
+_Pictures = dict[tuple[int, int], _Encoded]
+
+
 @dataclass(frozen=True)
 class _Choice:
     """Frames of each clip, in order, and their pictures."""
 
     frames: list[list[int]]
-    pictures: dict[tuple[int, int], bytes] = field(repr=False)
+    pictures: _Pictures = field(repr=False)
 
     def __len__(self) -> int:
         return sum(map(len, self.frames))
@@ -100,7 +105,12 @@ class _Choice:
     @property
     def size(self) -> int:
         """Bytes of the pictures."""
-        return sum(len(self.pictures[clip, i]) for clip, frames in enumerate(self.frames) for i in frames)
+        return sum(_bytes(self.pictures[key]) for key in self.keys)
+
+    @property
+    def keys(self) -> list[tuple[int, int]]:
+        """(clip, frame) of all, in order."""
+        return [(clip, i) for clip, frames in enumerate(self.frames) for i in frames]
 
 
 def pack(
@@ -201,9 +211,9 @@ def _record(sample: Sample, frames: Sequence[int]) -> dict[str, Any]:
 def _write(folder: Path, index: dict[str, Any], numbers: dict[str, NDArray[Any]], choice: _Choice) -> None:
     from safetensors.numpy import save_file
 
-    with (folder / FRAMES).open("wb") as file:
-        for clip, frames in enumerate(choice.frames):
-            file.writelines(choice.pictures[clip, frame] for frame in frames)
+    for name, path in FILES.items():
+        with (folder / path).open("wb") as file:
+            file.writelines(choice.pictures[key][name] for key in choice.keys)
     save_file(dict(sorted(numbers.items())), folder / NUMBERS)
     (folder / INDEX).write_text(json.dumps(index))
 
@@ -234,17 +244,20 @@ def _people(samples: Sequence[Sample]) -> dict[str, list[int]]:
 
 def _weight(sample: Sample) -> float:
     """How many pictures a face is worth: all for a sharp and large one."""
-    record = sample.record
-    fine = min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE)
-    return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * fine
+    return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * sample.record.texture**2
 
 
 def _queue(clips: Sequence[Telling]) -> list[tuple[int, int]]:
-    """Pairs (clip, frame) in the order in which they go in while there is room: people in turn."""
+    """Pairs (clip, frame) in the order in which they go in while there is room: people in turn.
+
+    Of a person those of sharp clips first: a clip worth a fifth of another has one turn where that has five.
+    """
     samples, found = [clip.sample for clip in clips], []
     for person, places in _people(samples).items():
         turns = [
-            (j // TURN, rank, j, i) for rank, p in enumerate(places) for j, i in enumerate(ordered_pairs(clips[p]))
+            ((1 + j // TURN) / _weight(samples[p]), rank, j, i)
+            for rank, p in enumerate(places)
+            for j, i in enumerate(ordered_pairs(clips[p]))
         ]
         cost = 0.0
         for _, rank, j, frame in sorted(turns):
@@ -262,10 +275,10 @@ def _chosen(
     progress: Progress,
 ) -> tuple[_Choice, dict[str, NDArray[Any]]]:
     """As many pairs as there is room for, and what is kept of their frames in numbers."""
-    pictures: dict[tuple[int, int], bytes] = {}
+    pictures: _Pictures = {}
     each, shared, found = float(NUMBERS_A_FRAME), options.mesh_components * POINTS * 3 * 2, None
     for _ in range(TRIES):
-        choice = _filled(clips, queue, room - shared, each, options.quality, pictures, progress)
+        choice = _filled(clips, queue, room - shared, each, options, pictures, progress)
         if not len(choice):
             break
         numbers = _frame_numbers(clips, choice, options.mesh_components)
@@ -290,8 +303,8 @@ def _filled(
     queue: Sequence[tuple[int, int]],
     room: int,
     each: float,
-    quality: int,
-    pictures: dict[tuple[int, int], bytes],
+    options: Options,
+    pictures: _Pictures,
     progress: Progress,
 ) -> _Choice:
     """Pairs until the room is used up, a frame's numbers taken for `each` bytes. pictures: those encoded so far."""
@@ -301,13 +314,22 @@ def _filled(
         new = [(place, i) for i in (frame - 1, frame) if (place, i) not in chosen]
         for key in new:
             if key not in pictures:
-                pictures[key] = encode_frame(clips[place].sample.frame(key[1]), quality)
-        used += sum(len(pictures[key]) + each for key in new)
+                pictures[key] = _encoded(clips[place].sample, key[1], options)
+        used += sum(_bytes(pictures[key]) + each for key in new)
         if used > room:
             break
         chosen.update(new)
         progress("packing", min(round(used), room), room)
     return _Choice([sorted(i for p, i in chosen if p == place) for place in range(len(clips))], pictures)
+
+
+def _encoded(sample: Sample, frame: int, options: Options) -> _Encoded:
+    closes = encode(sample.close_up(frame), options.quality)
+    return {"frames": encode_frame(sample.frame(frame), options.frame_quality), "closes": closes}
+
+
+def _bytes(encoded: _Encoded) -> int:
+    return sum(map(len, encoded.values()))
 
 
 def _size(numbers: dict[str, NDArray[Any]]) -> int:
@@ -340,15 +362,20 @@ def _clip_numbers(clips: Sequence[Telling], silences: Array, components: int) ->
 
 def _frame_numbers(clips: Sequence[Telling], choice: _Choice, components: int) -> dict[str, NDArray[Any]]:
     """What is kept of the chosen frames besides their pictures."""
-    keys = [(place, frame) for place, frames in enumerate(choice.frames) for frame in frames]
+    keys = choice.keys
     meshes = np.stack([clips[place].sample.aligned_mesh(frame) for place, frame in keys]).reshape(len(keys), -1)
     foretold = Foretold.of(in_steps(meshes, MESH_STEP).astype(np.int16), components)
     alignments = np.stack([clips[place].sample.alignments[frame] for place, frame in keys])
-    offsets = np.concatenate([[0], _ends([len(choice.pictures[key]) for key in keys])])
+    corners = np.stack([clips[place].sample.close_corner(frame) for place, frame in keys])
+    offsets = {
+        f"{name}_offsets": squeeze(np.concatenate([[0], _ends([len(choice.pictures[key][name]) for key in keys])]))
+        for name in PICTURES
+    }
     return {
+        **offsets,
         "frames_ends": _ends([len(frames) for frames in choice.frames]),
         "frame_numbers": squeeze(np.array([frame for _, frame in keys], np.int64)),
-        "picture_offsets": squeeze(offsets),
+        "close_corners": squeeze(corners),
         "alignments": alignments.astype(np.float32),
         "mesh_mean": foretold.mean,
         "mesh_basis": foretold.basis,

@@ -30,6 +30,8 @@ FULL_SCALE: Final = 32767  # of the int16 waveform
 SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
 JPEG_QUALITY: Final = 95
 PICTURES: Final = ("frames", "closes")
+SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
+LARGE_EYES: Final = 90.0  # px between the eyes from which it does
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Record:
     fingerprint: str  # of the source file and the way it was prepared
     language: str = ""  # as the manifest names it
     format: int = FORMAT
+
+    @property
+    def texture(self) -> float:
+        """In [0, 1], how much of a face's texture there is: small and blurred ones show shape and colour alone."""
+        return min(1.0, self.sharpness / SHARP) * min(1.0, self.eye_distance / LARGE_EYES)
 
 
 @dataclass(frozen=True)

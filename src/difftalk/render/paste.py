@@ -34,6 +34,11 @@ class Layer:
     composite: Composite
 
     @property
+    def plain(self) -> Layer:
+        """With nothing drawn."""
+        return replace(self, picture=self.composite.layers[:3].transpose(1, 2, 0))
+
+    @property
     def change(self) -> Array:
         """(h, w, 3) levels that were drawn beside what the references show."""
         of, change = self.composite, (self.picture - self.composite.layers[:3].transpose(1, 2, 0)) * 127.5
@@ -66,6 +71,11 @@ class Drawn:
     def composite(self) -> Array:
         """(5, 144, 176): the region's composite."""
         return self.layers[0].composite.layers
+
+    @property
+    def plain(self) -> Drawn:
+        """With nothing drawn: the composites."""
+        return replace(self, layers=tuple(layer.plain for layer in self.layers))
 
     def onto(self, frame: Image, alignment: Alignment, reference: Reference) -> Image:
         """See `paste`."""

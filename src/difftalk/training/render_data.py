@@ -33,8 +33,6 @@ ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itse
 MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
 CAP_ROUNDS: Final = 20  # of cutting and sharing out again
 FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
-SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
-LARGE_EYES: Final = 90.0  # px between the eyes from which it does
 BLURRED_TRUST: Final = 0.1  # how often clips are drawn that teach no texture, for one that teaches it fully
 
 Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
@@ -50,14 +48,9 @@ class Chosen:
     mouth: int
 
 
-def texture_weight(record: Record) -> float:
-    """In [0, 1]: small and blurred faces teach shape and colour, not texture."""
-    return min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE_EYES)
-
-
 def trust_in(record: Record) -> float:
     """By which a clip is drawn more often: most show a small face, and what they teach is soon learned."""
-    return BLURRED_TRUST + (1 - BLURRED_TRUST) * texture_weight(record) ** 2
+    return BLURRED_TRUST + (1 - BLURRED_TRUST) * record.texture**2
 
 
 def chances(
@@ -157,7 +150,7 @@ class RenderSource:
             "landmarks": landmarks_of(mesh),
             "shape": shape,
             "sharpness": sharpness_of(reference, mouth),
-            "weight": np.array(texture_weight(clip.sample.record), np.float32),
+            "weight": np.array(clip.sample.record.texture, np.float32),
         }
 
     def _still(self, patch: Composite, reference: Reference, mouth: Reference, mesh: Array) -> Composite:

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Image
 from difftalk.data.clip import Clip, References, frame_indices
 from difftalk.errors import InputError
 from difftalk.evaluation.metrics.patch import Patch, inner_figures, paired_figures
@@ -29,7 +27,6 @@ from difftalk.evaluation.protocols.portraits import painting, source_frames, sub
 from difftalk.evaluation.protocols.teacher_large import LargeFrame, Numbers, looked_at
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
-from difftalk.render.published_renderer import Redrawn
 from difftalk.render.references import Reference
 from difftalk.talk.talker import Talker
 
@@ -89,7 +86,7 @@ def mouth_patches(clip: Clip, model: Model, indices: Numbers, *, true_mouth: boo
     out = {"truth": [Patch.of(*frame.picture(frame.index), clip.meshes[frame.index]) for frame in frames]}
     reference = [frame.picture(one.choice.reference) for frame, one in zip(frames, films["ours"], strict=True)]
     out["held"] = [Patch.of(*seen, clip.meshes[frame.index]) for frame, seen in zip(frames, reference, strict=True)]
-    films["composite"] = [_composed(one) for one in films["ours"]]
+    films["composite"] = [replace(one, drawn=one.drawn.plain) for one in films["ours"]]
     for name, film in films.items():
         out[name] = [_pasted(frame, one) for frame, one in zip(frames, film, strict=True)]
     return out
@@ -97,20 +94,6 @@ def mouth_patches(clip: Clip, model: Model, indices: Numbers, *, true_mouth: boo
 
 def _systems(model: Model) -> dict[str, Model]:
     return {"ours": model} | ({"painter": painting(model)} if model.settings.renderer == "denoiser" else {})
-
-
-def _composed(one: Shown) -> Shown:
-    """With the composites for what was drawn."""
-    drawn = one.drawn
-    if isinstance(drawn, Redrawn):
-        return replace(one, drawn=replace(drawn, picture=_seen(drawn.composite)))
-    layers = tuple(replace(layer, picture=_seen(layer.composite.layers)) for layer in drawn.layers)
-    return replace(one, drawn=replace(drawn, layers=layers))
-
-
-def _seen(composite: Array) -> Array:
-    """The picture (h, w, 3) of a composite's layers (5, h, w)."""
-    return np.ascontiguousarray(composite[:3].transpose(1, 2, 0))
 
 
 def _pasted(frame: LargeFrame, one: Shown) -> Patch:
