@@ -15,14 +15,13 @@ from av.filter import Graph
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-import difftalk
 from difftalk.arrays import SAMPLE_RATE, Image
 from difftalk.face.space import REGION, Alignment, Grid
 from difftalk.media import mp4, video
 from difftalk.render.paste import _box
 from difftalk.settings import Settings
 
-DEMO = Path(difftalk.__file__).parent / "demo"
+DEMO = Path(__file__).parent / "demo"  # a portrait whose eyes are 42 px apart, a voice of three seconds
 SHARED = Path(__file__).parents[2] / "shared" / "data"  # real clips; not in the repository
 RATE = Fraction(25)
 SETTINGS = Settings()

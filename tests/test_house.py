@@ -19,6 +19,7 @@ import pytest
 
 import difftalk
 from difftalk import errors
+from drawn import DEMO
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "difftalk"
@@ -290,7 +291,11 @@ def test_numbers_that_change_a_frame_are_settings(room: str) -> None:
 
 def test_notice_names_what_is_redistributed() -> None:
     notice = (ROOT / "NOTICE").read_text()
-    entries = dict(re.findall(r"^\s+((?:src/difftalk|weights)/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE))
-    assert {path.relative_to(ROOT).as_posix() for path in (PACKAGE / "demo").iterdir()} <= entries.keys()
+    entries = dict(
+        re.findall(r"^\s+((?:src/difftalk|tests|weights)/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE)
+    )
+    assert {
+        path.relative_to(ROOT).as_posix() for path in [*(PACKAGE / "demo").iterdir(), *DEMO.iterdir()]
+    } <= entries.keys()
     for path, digest in entries.items():
         assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, f"{path} is not the file NOTICE names"
