@@ -34,7 +34,9 @@ def head(clip: Clip, bench: Bench) -> Outcome:
     """The whole clip, whatever `bench.seconds`; nothing of one that has no 3 seconds without a cut."""
     if bench.outputs is not None:
         raise InputError("head moves by itself; judge videos of other tools with strict")
-    track = max(head_tracks(clip.sample, bench.model.geometry), key=len, default=HeadTrack(0, np.zeros((0, 7))))
+    track = max(
+        head_tracks(clip.sample, bench.model.geometry), key=len, default=HeadTrack(0, np.zeros((0, 7), np.float32))
+    )
     if len(track) < LEAST_SECONDS * MOTION_RATE:
         return Outcome({})
     waveform, first = clip.sample.sound(), max(0, track.first + clip.sample.record.offset)

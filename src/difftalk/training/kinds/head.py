@@ -29,7 +29,8 @@ from difftalk.training.picture_loss import Loss
 from difftalk.training.recipes import DEBUG, Optimiser, Schedule
 from difftalk.training.validation import Validation
 
-GAIN_KNOTS: Final = 24  # over which spreads are compared
+GAIN_KNOTS: Final = 8  # from which on spreads are compared
+GAIN_DRAWS: Final = 16
 LEAST_ERROR: Final = 1e-4  # variance, in spreads, so that the regression's errors have a root
 LEAST_SQUARE: Final = 1e-2  # of an error, in its spreads, so that it has a logarithm
 LEAST_SPREAD: Final = 1e-3  # of a number that is heard
@@ -112,14 +113,14 @@ def _fit_stir(net: HeadNetwork, batches: Sequence[HeadBatch], recipe: HeadRecipe
 
 
 @torch.no_grad()
-def rolled(net: HeadNetwork, batch: HeadBatch, random: torch.Generator, *, warm: int = 0) -> Tensor:
-    """(b, t, 14): the way that the net goes by itself, with the batch's sound, from rest.
+def rolled(net: HeadNetwork, batch: HeadBatch, random: torch.Generator, *, draws: int = 1, warm: int = 0) -> Tensor:
+    """(draws b, t, 14): the ways that the net goes by itself, with the batch's sound, from rest.
 
     warm: knots that it goes before, hearing what the first one hears.
     """
     heard = net.heard(batch.features, batch.voice)
-    heard = torch.cat([heard[:, :1].expand(-1, warm, -1), heard], 1)
-    past = torch.zeros_like(batch.knots[:, :PAST_KNOTS])
+    heard = torch.cat([heard[:, :1].expand(-1, warm, -1), heard], 1).repeat(draws, 1, 1)
+    past = heard.new_zeros(len(heard), PAST_KNOTS, KNOT_SIZE)
     out = []
     for i in range(heard.shape[1]):
         noise = torch.randn(len(past), KNOT_SIZE, generator=random)
@@ -132,17 +133,17 @@ def rolled(net: HeadNetwork, batch: HeadBatch, random: torch.Generator, *, warm:
 def gains_of(net: HeadNetwork, samples: Sequence[Sample]) -> Tensor:
     """(7,): the gains of `amplify` at which the net's head moves as much as the usual person's.
 
-    Spreads within 3.8 s, of the clips that are long enough; geometric means over people of the mean over their clips.
+    Of the spreads within parts of clips that are long enough, each person's mean; over people the geometric one.
     """
-    model, spreads = Model.load(SHIPPED, threads=1), dict[str, list[Tensor]]()
+    model, random, spreads = Model.load(SHIPPED, threads=1), torch.Generator().manual_seed(0), dict[str, list[Tensor]]()
     for sample in samples:
-        ways = [way for way in ways_of(sample, model) if way.knots >= GAIN_KNOTS]
-        if not ways:
-            continue
-        batch = batched([cut(way, FIRST, GAIN_KNOTS) for way in ways])
-        made = rolled(net, batch, torch.Generator().manual_seed(0), warm=PAST_KNOTS)
-        both = torch.stack([batch.knots[:, PAST_KNOTS:], made])[..., :POSE_SIZE]
-        spreads.setdefault(sample.record.person, []).append(both.std(2).mean(1))
+        for way in ways_of(sample, model):
+            if way.knots < GAIN_KNOTS:
+                continue
+            batch = batched([cut(way, FIRST, way.knots)])
+            true, made = batch.knots[:, PAST_KNOTS:], rolled(net, batch, random, draws=GAIN_DRAWS, warm=PAST_KNOTS)
+            both = [way[..., :POSE_SIZE].std(1).mean(0) for way in (true, made)]
+            spreads.setdefault(sample.record.person, []).append(torch.stack(both))
     if not spreads:
         raise DataError("no clip is long enough to measure the head's gain on; give longer ones")
     true, own = torch.stack([torch.stack(found).mean(0).log() for found in spreads.values()]).mean(0).exp()
