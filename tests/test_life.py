@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.head import HeadPose
-from difftalk.overlap import DEPTH
 from difftalk.talk.identity import Manner
 from difftalk.talk.life import Life
 from drawn import SETTINGS
@@ -52,10 +51,9 @@ def test_a_model_without_a_net_for_it_keeps_the_head_still() -> None:
 
 
 @pytest.mark.parametrize("rate", [25, 50])
-def test_goes_the_learnt_way_late_by_what_is_made_ahead(rate: int) -> None:
+def test_goes_the_learnt_way(rate: int) -> None:
     found = rows(Turning(), frame_rate=Fraction(rate))
-    late = np.maximum(np.arange(75) - DEPTH, 0) / rate
-    np.testing.assert_allclose(found, np.repeat(late[:, None], 7, 1), rtol=1e-6)
+    np.testing.assert_allclose(found, np.repeat(np.arange(75)[:, None] / rate, 7, 1), rtol=1e-6)
     np.testing.assert_allclose(rows(Turning(), frame_rate=Fraction(rate), head_motion=2), 2 * found)
 
 

@@ -75,6 +75,13 @@ class HeadNetwork(nn.Module):
         """Moves so much farther around the still's own pose. gain: (7,)."""
         self.spread.mul_(gain.repeat(KNOT_SIZE // POSE_SIZE))
 
+    @torch.no_grad()
+    def excite(self, gain: float) -> None:
+        """What differs from a steady voice stirs the head so many times as much."""
+        steady = self.stir[self.sizes[0] : self.sizes[0] + VOICE_FRAMES].sum()
+        self.stir[:-1] *= gain
+        self.stir[-1] += (1 - gain) * steady
+
     def heard(self, features: Tensor, voice: Tensor) -> Tensor:
         """(b, 8 t + 38, 1152) and (b, 4 t + 12, 2) -> (b, t, s): what each of t knots hears."""
         components = ((features - self.mean) @ self.basis).transpose(1, 2)

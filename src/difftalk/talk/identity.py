@@ -6,7 +6,7 @@ A portrait and footage are identities with the same methods. Knows nothing of ho
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
@@ -98,7 +98,8 @@ class Shot:
     """A frame to draw on.
 
     sitter: None where it is passed through. cut: it does not follow the one before. mouth_hidden: it is passed through
-    because something covers the mouth. moved: what is done with it when it is drawn, of a still's head.
+    because something covers the mouth. moved: of a still whose head moves, how it does; to be asked for once the frame
+    has been heard.
     """
 
     image: Image
@@ -106,7 +107,7 @@ class Shot:
     sitter: Sitter | None
     cut: bool = False
     mouth_hidden: bool = False
-    moved: Moved | None = None
+    moved: Callable[[], Moved | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from difftalk.face.head import HeadPose
-from difftalk.overlap import DEPTH
 from difftalk.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Life:
     settings: Settings
 
     def head(self, number: int) -> HeadPose:
-        """How the head is at a frame: that frames are made up to DEPTH ahead, before they are heard, makes it late."""
+        """How the head is at a frame that has been heard."""
         manner = self.manner
         if manner.head_motion == 0:
             return HeadPose()
@@ -36,8 +35,7 @@ class Life:
             return manner.heads[_bounced(number, len(manner.heads))].times(manner.head_motion)
         if self.motion is None:
             return HeadPose()
-        own = self.motion.at(max(0.0, float((number - DEPTH) / manner.frame_rate)))
-        return HeadPose.of_row(own).times(manner.head_motion)
+        return HeadPose.of_row(self.motion.at(float(number / manner.frame_rate))).times(manner.head_motion)
 
     def closed(self, seconds: float) -> float:
         """How far the lids are down at a time, 0 to 1."""

@@ -6,7 +6,7 @@ It gives one reference and a neutral that does not depend on what its mouth does
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
@@ -18,7 +18,6 @@ import numpy as np
 from difftalk.arrays import Array, Image, joined, part
 from difftalk.errors import FaceError, InputError
 from difftalk.face.finder import Face, roi_of
-from difftalk.face.head import HeadPose
 from difftalk.face.mouth import Geometry
 from difftalk.face.pose import Pose
 from difftalk.face.space import align
@@ -27,7 +26,7 @@ from difftalk.media.audio import frame_count
 from difftalk.media.picture import Picture
 from difftalk.overlap import made_ahead
 from difftalk.render.cover import Cover, filled_in
-from difftalk.render.head_field import HeadField
+from difftalk.render.head_field import HeadField, Moved
 from difftalk.render.lids import close_lids
 from difftalk.render.references import Person, Reference
 from difftalk.settings import Settings
@@ -59,9 +58,10 @@ class Portrait(Identity):
         if manner.head_motion > 0:
             field = HeadField.of(self.image.shape[:2], self.points, self.pose, settings)
         return made_ahead(
-            partial(self._shot, field, life.head(number), life.closed(seconds), seconds, settings)
+            partial(self._shot, life.closed(seconds), seconds, settings, moved)
             for number in itertools.count(first)
             for seconds in [float(number / manner.frame_rate)]
+            for moved in [None if field is None else partial(_moved, field, life, number)]
         )
 
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
@@ -101,10 +101,17 @@ class Portrait(Identity):
             model=kept.facts["model"],
         )
 
-    def _shot(self, field: HeadField | None, head: HeadPose, closed: float, seconds: float, settings: Settings) -> Shot:
+    def _shot(
+        self, closed: float, seconds: float, settings: Settings, moved: Callable[[], Moved | None] | None
+    ) -> Shot:
         image = close_lids(self.image, self.points, closed, settings) if closed > 0 else self.image
         sitter = Sitter(self.pose, self.people[0].references[0].alignment, self.points, cover=self.cover)
-        return Shot(image, seconds, sitter, moved=None if field is None else field.moved(head))
+        return Shot(image, seconds, sitter, moved=moved)
+
+
+def _moved(field: HeadField, life: Life, number: int) -> Moved | None:
+    """How a frame's head moves, by its number."""
+    return field.moved(life.head(number))
 
 
 def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:

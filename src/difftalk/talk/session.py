@@ -27,6 +27,7 @@ from difftalk.errors import InputError
 from difftalk.face.head import HeadPose
 from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
+from difftalk.overlap import beside
 from difftalk.render.drawing import Drawing
 from difftalk.render.paste import put_before
 from difftalk.speech.head_motion import HeadMotion
@@ -125,12 +126,13 @@ class Session:
         if sitting is None:
             self._drawing.reset()
             return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
-        shown = self._drawing.draw(sitting, self._voice.at(shot.seconds), cut=shot.cut)
-        sitter = sitting.sitter
-        image = shown.drawn.onto(shot.image, sitter.alignment, shown.reference)
-        image = put_before(image, shot.image, sitter.cover, self._model.settings)
-        if shot.moved is not None:
-            image = shot.moved(image)
+        conditions, sitter = self._voice.at(shot.seconds), sitting.sitter
+        with beside(shot.moved) as moving:
+            shown = self._drawing.draw(sitting, conditions, cut=shot.cut)
+            image = shown.drawn.onto(shot.image, sitter.alignment, shown.reference)
+            image = put_before(image, shot.image, sitter.cover, self._model.settings)
+        if (moved := moving()) is not None:
+            image = moved(image)
         return TalkingFrame(image, shot.seconds, drawn=True, heard=self._voice.heard)
 
     def close(self) -> None:
