@@ -35,6 +35,7 @@ NEVER_ZERO: Final = (
     "drawing.blend",
     "surroundings.nearest",
     "head.limits",
+    "head.neck",
     "head.skull",
     "head.fade",
     "head.border",

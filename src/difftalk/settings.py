@@ -228,6 +228,7 @@ class Head:
         0.12,
         0.12,
     )  # of a pose
+    neck: tuple[float, float] = (0.04, 0.04)  # that the neck moves at most, so that lines behind the head stay straight
     strain: float = 0.6  # share of itself by which one number of a pose squeezes any place at most
     strains: float = 0.95  # and all together, as the root of their squares; at 1 the picture could fold
     max_yaw: float = 40.0  # degrees from the camera up to which a head is turned

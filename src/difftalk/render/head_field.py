@@ -48,6 +48,7 @@ class HeadField:
     places: (rows, columns, 3) eye distances from between the eyes, as an upright head has them, z away from the camera.
     weight: in [0, 1], how far a place goes with the head; brows: with the brows. neck: (3,) as places. to_source:
     (2, 2), from there to source pixels. limits: (2, 7), how far each of a pose's numbers may go down and up.
+    slack: (2,), how far the neck itself may.
     """
 
     box: Box
@@ -57,6 +58,7 @@ class HeadField:
     neck: NDArray[np.float64]
     to_source: NDArray[np.float64]
     limits: NDArray[np.float64]
+    slack: NDArray[np.float64]
 
     @classmethod
     def of(cls, size: tuple[int, int], points: Array, pose: Pose, settings: Settings) -> HeadField:
@@ -90,6 +92,7 @@ class HeadField:
             rotation @ NECK,
             alignment.inverse[:, :2] * EYE_DISTANCE,
             np.stack([-np.array(how.limits), np.array(how.limits)]),
+            np.array(how.neck),
         )
         return replace(made, limits=made._limits(pose.yaw, settings))
 
@@ -122,9 +125,9 @@ class HeadField:
         return np.asarray(shift)
 
     def limited(self, pose: HeadPose) -> HeadPose:
-        """The pose, softly held within the limits: all its numbers together."""
+        """The pose, softly held within the limits: the neck's shift alone, then all its numbers together."""
         own = pose.row
-        own[3:5] -= (self.neck - pose.rotation @ self.neck)[:2]
+        own[3:5] = self.slack * np.tanh((own[3:5] - (self.neck - pose.rotation @ self.neck)[:2]) / self.slack)
         far = float(np.linalg.norm(own / np.where(own < 0, -self.limits[0], self.limits[1])))
         return self._about_neck(own * (np.tanh(far) / far)) if far > 0 else pose
 
