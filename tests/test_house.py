@@ -250,6 +250,9 @@ FIXED = {
         "SETTLE_SECONDS", "SAMPLES_A_FEATURE", "BLOCK", "_WINDOW", "_HOP", "_SETTLE", "LEVEL_SAMPLES", "_EMPTY", "_FFT",
         "_MEL_HOP", "_MELS",
     },
+    "speech/head_motion.py": {
+        "KNOT_SIZE", "VOICE_FRAMES", "PAST_KNOTS", "VOICE_SIZE", "KEPT_SECONDS", "_NOISE",
+    },
     "speech/listener.py": {"TAIL_FEATURES", "KEPT_SECONDS"},  # what is remembered: more changes nothing
     "speech/loudness.py": {"KEPT_LEVELS_SECONDS"},
     "speech/motion.py": {"SOUNDS", "MOTION_RATE", "PAST_FEATURES", "FUTURE_FEATURES", "LOOK_AHEAD_SECONDS"},

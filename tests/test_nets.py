@@ -21,6 +21,7 @@ from difftalk.nets import sizes
 from difftalk.nets.autoencoder import Encoder, FirstStage, mouth_window
 from difftalk.nets.denoiser import CONDITIONS, Denoiser, time_features
 from difftalk.nets.folds import Folds
+from difftalk.nets.head import HeadNetwork
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, FOLDS_SIZE, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE, SHARPNESS
@@ -30,6 +31,7 @@ from difftalk.training.export import export_graph
 from difftalk.training.kinds.denoiser import denoiser_graphs
 from difftalk.training.kinds.first_stage import first_stage_graphs
 from difftalk.training.kinds.folds import FOLDS
+from difftalk.training.kinds.head import head_graphs
 from difftalk.training.kinds.kind import GraphSpec
 from difftalk.training.kinds.motion import linear_graphs, motion_graphs
 from difftalk.training.kinds.painter import painter_graphs
@@ -41,6 +43,7 @@ MAKERS: dict[str, Callable[[str], nn.Module]] = {
     "folds": lambda size: Folds(sizes.FOLDS[size]),
     "motion": lambda size: MotionNetwork(sizes.MOTION[size]),
     "linear": lambda size: LinearMotion(sizes.MOTION[size]),
+    "head": lambda size: HeadNetwork(sizes.HEAD[size]),
 }
 GRAPHS: dict[str, Callable[[Any], dict[str, GraphSpec]]] = {
     "painter": painter_graphs,
@@ -49,6 +52,7 @@ GRAPHS: dict[str, Callable[[Any], dict[str, GraphSpec]]] = {
     "folds": FOLDS.exported.graphs,
     "motion": motion_graphs,
     "linear": linear_graphs,
+    "head": head_graphs,
 }
 # graph: most parameters, millions; most multiply-adds a frame, thousand millions (a call of the motion is 4 frames)
 BUDGETS = {
@@ -60,6 +64,7 @@ BUDGETS = {
     "denoiser": (6.8, 0.82),
     "motion": (1.6, 0.028),
     "linear": (0.05, 0.002),
+    "head": (0.3, 0.004),
 }
 A_FRAME = 2.5  # thousand millions of multiply-adds, of all nets that draw one
 HEIGHT, WIDTH = PATCH_SIZE

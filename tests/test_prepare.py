@@ -148,7 +148,9 @@ def test_what_has_changed_is_done_again(clips: Path, out: Path, model: Model, re
     assert _resumable(one, samples, keener) is None
     other = dataclasses.replace(model, graphs=model.graphs | {"face_mesh": model.graphs["face_detector"]})
     assert _resumable(one, samples, other) is None
-    bolder = dataclasses.replace(model, settings=model.settings.changed(["life.sway=0.1"]))  # asks nothing of a clip
+    bolder = dataclasses.replace(
+        model, settings=model.settings.changed(["life.lid_room=0.1"])
+    )  # asks nothing of a clip
     assert _resumable(one, samples, bolder) == report.records[0]
 
 

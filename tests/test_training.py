@@ -31,7 +31,7 @@ from difftalk.training.loop import learning_rate, train
 from difftalk.training.picture_loss import INNER_WEIGHT, picture_loss
 from difftalk.training.recipes import Optimiser, override, record_of, to_dict
 
-KINDS: tuple[str, ...] = ("painter", "folds", "first-stage", "denoiser", "motion", "sync")
+KINDS: tuple[str, ...] = ("painter", "folds", "first-stage", "denoiser", "motion", "sync", "head")
 MOUTH = (slice(None), slice(None), slice(48, 64), slice(64, 96))
 
 
@@ -89,7 +89,7 @@ def test_what_a_run_leaves_behind(kind: str, tmp_path: Path) -> None:
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows if any(name.startswith("val_") for name in row)] == [4, 5]
     assert all(math.isfinite(value) for row in rows for value in row.values())
-    if kind not in ("motion", "sync"):
+    if kind not in ("motion", "sync", "head"):
         assert (tmp_path / "samples" / "0000004.png").read_bytes().startswith(b"\x89PNG")
     checkpoint, net = load_net(tmp_path)
     assert (checkpoint.step, checkpoint.kind, recipe_of(checkpoint)) == (5, kind, recipe_named(kind, "debug"))

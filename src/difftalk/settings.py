@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from difftalk import ranges
 from difftalk.errors import InputError, ModelError
+from difftalk.records import filled, flat, parsed
 
 RENDERERS: Final = ("denoiser", "painter", "published")
 MOTIONS: Final = ("motion", "linear")
@@ -218,21 +219,43 @@ class Warp:
 
 
 @dataclass(frozen=True)
+class Head:
+    """How a still's head is turned (`render.head_field`). Eye distances, unless it says otherwise."""
+
+    limits: tuple[float, float, float, float, float, float, float] = (
+        12.0,
+        9.0,
+        8.0,
+        0.25,
+        0.2,
+        0.12,
+        0.12,
+    )  # of a pose
+    neck: tuple[float, float] = (0.04, 0.04)  # that the neck moves at most, so that lines behind the head stay straight
+    strain: float = 0.6  # share of itself by which one number of a pose squeezes any place at most
+    strains: float = 0.95  # and all together, as the root of their squares; at 1 the picture could fold
+    max_yaw: float = 40.0  # degrees from the camera up to which a head is turned
+    least_turn: float = 2.0  # degrees that it may be turned however far it is already
+    skull: tuple[float, float, float] = (1.3, 1.85, 1.5)  # half axes, hair included
+    skull_middle: tuple[float, float] = (-0.2, 1.25)  # its middle, down and back from between the eyes
+    fade: float = 1.0  # beyond the head, over which its motion ends
+    border: float = 0.4  # before the picture's border, over which it ends
+    jaw: float = 0.5  # beyond the face's oval, over which its depth goes over into the skull's
+    blur: float = 0.07  # sigma over which depth is smoothed
+    front: float = 2.0  # nearer by this a mesh's point hides another
+    brow_reach: float = 0.16  # sigma of what goes with a brow
+    step: float = 0.0625  # between the grid's points
+
+
+@dataclass(frozen=True)
 class Life:
     """How a still lives (`talk.life`)."""
 
-    sway: float = 0.055  # eye distances: largest shift of the head, below 3 % of a face's width
-    nod: float = 0.025  # eye distances: the head goes down with emphasis
-    roll: float = 1.2  # degrees
-    zoom: float = 0.008
-    periods: tuple[float, float, float] = (3.1, 5.3, 8.9)  # seconds
+    film_seconds: float = 60.0  # of another film, from its beginning, as which the head moves
     blink_seconds: tuple[float, float, float] = (0.08, 0.05, 0.14)  # closing, closed, opening
     blink_gap: tuple[float, float] = (2.2, 5.5)  # seconds between blinks
-    blink_depth: float = 0.92
+    blink_depth: float = 1.06  # of an eye's opening: what is tracked of it ends a little early
     lid_room: float = 0.16  # eye distances above the lid's edge from which its skin is drawn down
-    head_centre: tuple[float, float] = (128.0, 130.0)  # px, aligned: middle of what moves rigidly
-    head_size: tuple[float, float] = (118.0, 140.0)  # px, aligned: half axes of what moves rigidly
-    fade: float = 1.9  # the motion is nothing at so many times those axes
 
 
 @dataclass(frozen=True)
@@ -252,8 +275,6 @@ class Still:
 
     small_eyes: float = 32.0  # px apart: a picture with a small face is shrunk to this
     largest: int = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
-    heard_margin: float = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
-    nod_begins: float = 1.0  # seconds within which a still begins to nod
     size: int = 1080  # px: long side of an animated still unless told otherwise
 
 
@@ -296,6 +317,7 @@ class Settings:
     drawing: Drawing = field(default_factory=Drawing)
     surroundings: Surroundings = field(default_factory=Surroundings)
     warp: Warp = field(default_factory=Warp)
+    head: Head = field(default_factory=Head)
     life: Life = field(default_factory=Life)
     people: People = field(default_factory=People)
     still: Still = field(default_factory=Still)
@@ -306,15 +328,15 @@ class Settings:
             raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
         if self.motion not in MOTIONS:
             raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
-        ranges.check(_flat(asdict(self)), _usual())
+        ranges.check(flat(asdict(self)), _usual())
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """From what `asdict` or JSON made of it; numbers that are not named are the default ones. Raises TypeError."""
-        return _filled(cls(), values)
+        return filled(cls(), values)
 
     def changed(self, texts: Sequence[str]) -> Settings:
-        """With other values: "loudness.quiet=-50", "life.periods=2,4,8". Raises InputError."""
+        """With other values: "loudness.quiet=-50", "life.blink_gap=2,4". Raises InputError."""
         values = asdict(self)
         for text in texts:
             name, given, value = text.partition("=")
@@ -324,7 +346,7 @@ class Settings:
                 place = place.get(group) if isinstance(place, dict) else None
             if not given or not isinstance(place, dict) or last not in place or isinstance(place[last], dict):
                 raise InputError(f"setting {text!r} is not known; allowed are NAME=VALUE of {self._near(name)}")
-            place[last] = _parsed(text, value, place[last])
+            place[last] = parsed(text, value, place[last])
         return Settings.of(values)
 
     def _near(self, name: str) -> str:
@@ -335,63 +357,16 @@ class Settings:
 
     def differing(self, other: Settings) -> dict[str, Any]:
         """This one's values where they are not the other's, by dotted name."""
-        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
+        mine, theirs = flat(asdict(self)), flat(asdict(other))
         return {name: value for name, value in mine.items() if value != theirs[name]}
 
     def names(self) -> list[str]:
         """All of them, dotted."""
-        return list(_flat(asdict(self)))
+        return list(flat(asdict(self)))
 
 
 @cache
 def _usual() -> dict[str, Any]:
     """The default ones, by dotted name."""
     groups = {one.name: asdict(one.default_factory()) for one in fields(Settings) if one.default_factory is not MISSING}
-    return _flat({one.name: groups.get(one.name, one.default) for one in fields(Settings)})
-
-
-RecordT = TypeVar("RecordT")
-
-
-def _filled(record: RecordT, values: Mapping[str, Any]) -> RecordT:
-    """The record with other values; lists become the tuples that they were."""
-    assert is_dataclass(record)
-    known = {one.name for one in fields(record)}
-    if unknown := values.keys() - known:
-        raise TypeError(f"unknown settings {', '.join(sorted(unknown))}")
-    made = {name: _like(getattr(record, name), value) for name, value in values.items()}
-    return replace(record, **made)  # type: ignore[type-var]
-
-
-def _like(now: Any, value: Any) -> Any:
-    if is_dataclass(now):
-        return _filled(now, value)
-    if isinstance(now, tuple):
-        return tuple(_like(one, other) for one, other in zip(now, value, strict=True))
-    return value
-
-
-def _parsed(text: str, value: str, now: Any) -> Any:
-    """A value of the kind that stands there now."""
-    parts = value.split(",")
-    wanted = now if isinstance(now, tuple) else (now,)
-    if len(parts) == len(wanted) and not any(isinstance(one, tuple) for one in wanted):
-        try:
-            made = tuple(type(one)(part.strip()) for one, part in zip(wanted, parts, strict=True))
-        except ValueError:
-            made = ()
-        if made and all(one == one for one in made):
-            return made if isinstance(now, tuple) else made[0]
-    kind = ",".join(type(one).__name__ for one in wanted)
-    raise InputError(f"setting {text!r}: its value must be {kind}; it is {_shown(now)} now")
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        out |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return out
+    return flat({one.name: groups.get(one.name, one.default) for one in fields(Settings)})

@@ -97,9 +97,28 @@ class SyncSizes:
     dropout: float = 0.3
 
 
+@dataclass(frozen=True)
+class HeadSizes:
+    """components: of the features; ear: numbers for what is heard; width, layers: of the net.
+
+    steps: of the midpoint method. noise, past_noise: on the components and the past's knots, in training, in spreads.
+    """
+
+    components: int = 16
+    ear: int = 32
+    width: int = 160
+    layers: int = 3
+    steps: int = 5
+    past_noise: float = 0.05
+    noise: float = 0.15
+    dropout: float = 0.1
+    ear_dropout: float = 0.3
+
+
 PAINTER: Final = {"default": PainterSizes(), "debug": PainterSizes((8, 8, 8, 8))}
 FIRST_STAGE: Final = {"default": FirstStageSizes(), "debug": FirstStageSizes((8, 8, 8), (8, 8, 8))}
 DENOISER: Final = {"default": DenoiserSizes(), "debug": DenoiserSizes((8, 16), 8, 16, 2)}
 FOLDS: Final = {"default": FoldsSizes(), "debug": FoldsSizes((8, 8, 8))}
 MOTION: Final = {"default": MotionSizes(regression=0.3), "debug": MotionSizes(8, 8, 8, 2, 0.2)}
 SYNC: Final = {"default": SyncSizes(), "debug": SyncSizes(8, 8, 8)}
+HEAD: Final = {"default": HeadSizes(), "debug": HeadSizes(4, 8, 16, 1, 2)}

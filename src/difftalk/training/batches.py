@@ -15,6 +15,8 @@ from difftalk.face.space import PATCH_SIZE
 from difftalk.graphs import WINDOW_STEPS, WINDOWS
 from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, FOLDS_SIZE, LANDMARKS, SHARPNESS
 from difftalk.render.published import CHARACTERS, EMPTY, SEEN
+from difftalk.speech.features import BLOCK
+from difftalk.speech.head_motion import KNOT_FRAMES, KNOT_SIZE, PAST_KNOTS, VOICE_FRAMES, VOICE_SIZE
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 
 
@@ -85,6 +87,19 @@ class MotionBatch(Batch):
 
 
 @dataclass(frozen=True)
+class HeadBatch(Batch):
+    """Stretches of t knots of a head's way, after PAST_KNOTS others; see `speech.head_motion`.
+
+    features: (b, 8 t + 38, 1152). voice: (b, 4 t + 12, 2). knots: (b, 10 + t, 14). mask: (b, t), 1 where a knot counts.
+    """
+
+    features: Tensor
+    voice: Tensor
+    knots: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
 class PaperBatch(Batch):
     """What the published nets see of a frame; all float32, batch first.
 
@@ -142,6 +157,11 @@ class FakeSource:
                 torch.zeros(n, COMPONENTS),
                 torch.ones(n, COMPONENTS),
             )
+        if self._kind == "head":
+            knots = 3
+            voice = noise(VOICE_FRAMES + KNOT_FRAMES * (knots - 1), VOICE_SIZE).abs()
+            features = noise(BLOCK * knots + PAST_FEATURES + FUTURE_FEATURES, AUDIO_SIZE)
+            return HeadBatch(features, voice, noise(PAST_KNOTS + knots, KNOT_SIZE), torch.ones(n, knots))
         if self._kind == "paper":
             return _fake_paper(noise)
         target, composite, warped = noise(3, *PATCH_SIZE), noise(5, *PATCH_SIZE), noise(5, *FOLDS_SIZE)

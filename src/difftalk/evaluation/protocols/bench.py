@@ -106,7 +106,7 @@ def held_from(performance: Performance, index: int = 0) -> Performance:
 
 def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
     """The subject's still speaking a waveform, rendered and tracked again."""
-    frames = Talker(model).stream(subject.identity, [waveform], head_motion=0)
+    frames = Talker(model).stream(subject.identity, [waveform], head_motion=0, blinks=0)
     return of_frames((frame.image for frame in frames), model, subject.identity.people[0].references[0].alignment)
 
 

@@ -55,7 +55,7 @@ def mouth_still(clip: Clip, bench: Bench) -> Outcome:
     sources, alignment = source_frames(clip.sample, set(map(int, indices))), clip.sample.alignment
     patches = {"truth": [Patch.of(sources[int(i)], alignment(int(i)), clip.meshes[i]) for i in indices]}
     there = subject.identity.people[0].references[0].alignment
-    said = Talker(bench.model).stream(subject.identity, [subject.waveform], head_motion=0)
+    said = Talker(bench.model).stream(subject.identity, [subject.waveform], head_motion=0, blinks=0)
     images = [frame.image for frame in said][::STRIDE]
     meshes = of_frames(images, bench.model, there).meshes
     patches["ours"] = [Patch.of(image, there, mesh) for image, mesh in zip(images, meshes, strict=True)]

@@ -13,6 +13,7 @@ from difftalk.training.checkpoint import Checkpoint, load_checkpoint
 from difftalk.training.kinds.denoiser import DENOISER
 from difftalk.training.kinds.first_stage import FIRST_STAGE
 from difftalk.training.kinds.folds import FOLDS
+from difftalk.training.kinds.head import HEAD
 from difftalk.training.kinds.kind import Kind
 from difftalk.training.kinds.motion import LINEAR, MOTION
 from difftalk.training.kinds.painter import PAINTER
@@ -30,6 +31,7 @@ KINDS: Final[tuple[AnyKind, ...]] = (
     MOTION,
     LINEAR,
     SYNC,
+    HEAD,
     PUBLISHED_FIRST_STAGE,
     PUBLISHED,
 )
