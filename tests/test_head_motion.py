@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from difftalk.arrays import SAMPLE_RATE, Array
 from difftalk.model import Model
-from difftalk.nets.head import HeadNetwork
 from difftalk.speech.features import FEATURE_SIZE, SpeechStream
 from difftalk.speech.head_motion import KNOT_SECONDS, KNOT_SIZE, NAMES, POSE_SIZE, HeadMotion, between
 from difftalk.speech.loudness import Loudness
 from difftalk.speech.motion import LOOK_AHEAD_SECONDS
-from difftalk.training.kinds.table import load_net
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "head.safetensors"
 PIECES = (SAMPLE_RATE, SAMPLE_RATE // 50, 7001)
 
 
@@ -32,20 +27,6 @@ class Wandering:
         heard = inputs["features"][0, :, :KNOT_SIZE].mean(0) * inputs["voice"][0, :, 0].mean()
         knot = 0.8 * inputs["past"][:, -1] + 0.02 * inputs["past"].mean(1) + heard + 0.1 * inputs["noise"]
         return {"knot": knot.astype(np.float32)}
-
-
-class Trained:
-    """The net that is kept in the repository."""
-
-    def __init__(self) -> None:
-        net = load_net(WEIGHTS)[1]
-        assert isinstance(net, HeadNetwork)
-        self._net = net
-
-    def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        names = ("features", "voice", "past", "noise")
-        with torch.no_grad():
-            return {"knot": self._net(*(torch.from_numpy(inputs[name]) for name in names)).numpy()}
 
 
 def with_head(graph: object) -> Model:
@@ -173,7 +154,7 @@ def spoken() -> Array:
 @pytest.mark.parametrize("level", [-120.0, -55.0])
 def test_the_trained_head_comes_to_rest_in_silence(model: Model, spoken: Array, level: float) -> None:
     sound = np.concatenate([spoken, noisy(5, level)])
-    poses = np.stack([moved(Trained(), model, sound, seed=seed) for seed in range(2)])
+    poses = np.stack([moved(model.graph("head"), model, sound, seed=seed) for seed in range(2)])
     speeds = np.linalg.norm(np.diff(poses[..., :3], axis=1), axis=2) * 100
     speaking, silent = speeds[:, 100:480].mean(), speeds[:, 700:].mean()
     assert speaking > 2  # degrees a second
@@ -184,8 +165,8 @@ def test_the_trained_head_comes_to_rest_in_silence(model: Model, spoken: Array, 
 
 def test_the_trained_head_stays_about_the_stills_own_pose(model: Model, spoken: Array) -> None:
     sound = np.concatenate([spoken] * 6)
-    poses = np.stack([moved(Trained(), model, sound, seed=seed) for seed in range(2)])
+    poses = np.stack([moved(model.graph("head"), model, sound, seed=seed) for seed in range(2)])
     spread = poses.std((0, 1))
     assert dict(zip(NAMES, spread, strict=True))["yaw"] > 1
     assert (np.abs(poses.mean((0, 1))) < 1.0 * spread).all()
-    assert (np.abs(poses).max((0, 1)) < 6 * spread).all()
+    assert (np.abs(poses).max((0, 1)) < 8 * spread).all()
