@@ -373,3 +373,23 @@ def test_the_inner_mouth_is_shown_crisper_and_nothing_beside_it() -> None:
     np.testing.assert_allclose(shown[:30], plain[:30], atol=1e-6)
     off = dataclasses.replace(SETTINGS, drawing=dataclasses.replace(SETTINGS.drawing, crispness=0.0))
     np.testing.assert_allclose(shown_of(picture, composite, off), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("colour", "wanted"),
+    [((0.06, 0.09, 0.2), True), ((0.3, 0.4, 0.25), True), ((0.8, 0.8, 0.78), False), ((0.2, 0.1, 0.08), False)],
+)
+def test_a_tint_that_white_has_not_is_taken_away(colour: tuple[float, ...], wanted: bool) -> None:
+    """Blue and green darks become neutral, as bright as they were; white teeth and red gums stay; so does the skin."""
+    composite = np.zeros((5, *PATCH_SIZE), np.float32)
+    composite[:3] = 2 * np.array([0.69, 0.46, 0.39], np.float32)[:, None, None] - 1
+    composite[3, 50:80, 60:120] = 1
+    drawn = composite[None, :3].copy()
+    drawn[0, :, 50:80, 60:120] = 2 * np.array(colour, np.float32)[:, None, None] - 1
+    found = (shown_of(drawn, composite, SETTINGS)[65, 90] + 1) / 2
+    weight = np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(found @ weight, np.array(colour) @ weight, atol=0.01)
+    assert (np.abs(found - colour).max() > 0.02) == wanted
+    assert found[2] < 1.05 * found[0]
+    assert found[1] < 1.05 * found[0]
+    np.testing.assert_allclose(shown_of(drawn, composite, SETTINGS)[10, 10], composite[:3, 10, 10], atol=1e-6)

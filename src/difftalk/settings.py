@@ -186,6 +186,10 @@ class Drawing:
     mouth_soft: float = 3.0  # px of the patch, sigma of its edge
     crispness: float = 0.3  # share of the inner mouth's detail that is added to it once more
     crisp_reach: float = 2.5  # px of the patch, sigma of what is no detail
+    # most green and blue over red in the inner mouth, of the skin's own; white in the same light has 1.49 and 1.78
+    most_tint: tuple[float, float] = (1.45, 1.65)
+    tint_reach: float = 1.2  # px of the patch, sigma of the colour that is looked at
+    tint_dark: float = 0.02  # [-1, 1] units, so dark that there is no colour
     detail_whole: float = 0.8  # share of the composite's brightness from which its detail is shown whole
     even_from: float = 1.25  # px of a grid in one of the frame, from which what was drawn is evened lest it flicker
     blend: float = 6.0  # px below the nose over which what was drawn comes in

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from difftalk.model import Model
 
 
+LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
 LEAST_SHARP: Final = 3.0  # halvings of 128 px an eye distance; with fewer pixels yet it is the same
 
 
@@ -150,13 +151,28 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
 
 
 def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
-    """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3), the inner mouth a little crisper."""
+    """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3): the inner mouth untinted and crisper."""
     import cv2
 
     how, plain = settings.drawing, np.ascontiguousarray(restrained(picture, composite, settings)[0].transpose(1, 2, 0))
+    plain = _untinted(plain, composite, settings)
     detail = plain - cv2.GaussianBlur(plain, (0, 0), how.crisp_reach)
     inner = composite[3] * cv2.GaussianBlur(composite[3], (0, 0), how.crisp_reach)  # less along the lips
     return np.asarray(np.clip(plain + np.float32(how.crispness) * inner[..., None] * detail, -1, 1), np.float32)
+
+
+def _untinted(picture: Array, composite: Array, settings: Settings) -> Array:
+    """(h, w, 3): no part of the inner mouth much greener or bluer than white is in the light that is on the skin."""
+    import cv2
+
+    how, inner = settings.drawing, composite[3]
+    light, dark = picture + 1, np.float32(how.tint_dark)
+    skin = np.median(composite[:3, inner == 0][:, ::7], axis=1) + 1 + dark if (inner == 0).any() else np.ones(3)
+    even = cv2.GaussianBlur(light, (0, 0), how.tint_reach) + dark
+    most = even[..., :1] * (skin / skin[0] * np.array([1, *how.most_tint])).astype(np.float32)
+    less = np.minimum(1, most / even)
+    kept = less * (even @ LUMINANCE / ((less * even) @ LUMINANCE))[..., None]
+    return np.asarray(picture + inner[..., None] * (kept - 1) * light, np.float32)
 
 
 def unit(picture: Image) -> Array:
