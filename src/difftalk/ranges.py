@@ -37,6 +37,9 @@ NEVER_ZERO: Final = (
     "surroundings.nearest",
     "head.limits",
     "head.neck",
+    "head.before_lines",
+    "head.lines_around",
+    "head.lines_fade",
     "head.skull",
     "head.fade",
     "head.border",
@@ -79,6 +82,7 @@ RISING: Final = (  # each is less than the next
     ("lips.shows_little", "lips.shows_enough"),
     ("cover.whole",),
     ("warp.rings",),
+    ("head.lines",),
     ("life.blink_gap",),
 )
 

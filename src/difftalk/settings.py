@@ -232,6 +232,13 @@ class Head:
         0.12,
     )  # of a pose
     neck: tuple[float, float] = (0.04, 0.04)  # that the neck moves at most, so that lines behind the head stay straight
+    # degrees of roll, the neck's motion and the size's logarithm, at most, where many lines are seen behind the head
+    before_lines: tuple[float, float, float, float] = (2.0, 0.012, 0.012, 0.03)
+    lines: tuple[float, float] = (2.5, 5.5)  # levels from grid point to grid point from which there are a few, and many
+    lines_beside: tuple[float, float] = (1.1, 0.8)  # skulls from its middle and above the shoulders, where they count
+    lines_around: float = 0.125  # sigma over which they are gathered
+    lines_most: float = 20.0  # levels that a place counts for: a head's own outline is stronger than what is behind it
+    lines_fade: float = 0.6  # beyond the face's oval, over which the head's motion ends before lines
     strain: float = 0.6  # share of itself by which one number of a pose squeezes any place at most
     strains: float = 0.95  # and all together, as the root of their squares; at 1 the picture could fold
     max_yaw: float = 40.0  # degrees from the camera up to which a head is turned
