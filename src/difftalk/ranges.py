@@ -48,6 +48,10 @@ NEVER_ZERO: Final = (
     "head.front",
     "head.brow_reach",
     "life.blink_gap",
+    "life.lid_contrast",
+    "life.lid_usual",
+    "life.corner",
+    "life.lash_reach",
     "people.turn_bin",
     "watching.min_zoom",
 )
@@ -72,6 +76,7 @@ OTHER: Final = {  # lowest and highest of each number
     "head.strain": ((0.01, 1.0),),
     "head.strains": ((0.01, 1.0),),
     "head.step": ((0.02, 0.5),),
+    "life.rim_along": (SHARE,),
     "still.size": (SIDES,),
     "still.largest": (SIDES,),
     "watching.jaw_margin": ((0.0, 40.0),),
@@ -84,6 +89,9 @@ RISING: Final = (  # each is less than the next
     ("warp.rings",),
     ("head.lines",),
     ("life.blink_gap",),
+    ("life.lash_reach", "life.lid_room"),
+    ("life.lid_under",),
+    ("life.lid_light",),
 )
 
 

@@ -262,7 +262,18 @@ class Life:
     blink_seconds: tuple[float, float, float] = (0.08, 0.05, 0.14)  # closing, closed, opening
     blink_gap: tuple[float, float] = (2.2, 5.5)  # seconds between blinks
     blink_depth: float = 1.06  # of an eye's opening: what is tracked of it ends a little early
-    lid_room: float = 0.16  # eye distances above the lid's edge from which its skin is drawn down
+    # what follows is in eye distances, unless it says otherwise
+    lid_room: float = 0.14  # above the lid's edge, from which its skin is drawn down
+    lid_under: tuple[float, float] = (0.05, 0.15)  # below the eye, where its skin is looked at
+    lid_light: tuple[float, float] = (0.6, 1.6)  # shares of skin's light: what is darker or brighter is none
+    lid_contrast: float = 0.2  # share of light by which a lid may differ from its colour
+    lid_usual: float = 0.6  # of the skin above an eye, that the skin below it counts for in a lid's colour
+    lid_blur: float = 0.06  # sigma along the eye over which the skin's colour is evened
+    lid_margin: float = 0.03  # by which a lid comes down further, since an eye may be larger than is tracked
+    corner: float = 0.3  # share of an eye's width from its corners within which less is done
+    lash_reach: float = 0.05  # above the lid's edge, up to which lashes may be dark
+    rim: float = 0.38  # share of skin's light under which something above the lid may be the rim of glasses
+    rim_along: float = 0.6  # share of an eye's width from which it is
 
 
 @dataclass(frozen=True)
