@@ -32,7 +32,7 @@ def pose(model: Model, face: Face) -> Pose:
 
 @pytest.fixture(scope="module")
 def field(portrait: Image, face: Face, pose: Pose) -> HeadField:
-    return HeadField.of(portrait.shape[:2], face.points, pose, SETTINGS)
+    return HeadField.of(portrait, face.points, pose, SETTINGS)
 
 
 def moved(field: HeadField, pose: HeadPose, image: Image) -> Image:
@@ -107,7 +107,7 @@ def test_limits_are_soft(field: HeadField) -> None:
 
 def test_a_turned_head_is_turned_little_further(portrait: Image, face: Face, pose: Pose) -> None:
     side = Pose(HeadPose(yaw=38).rotation @ pose.rotation, pose.scale, pose.shift)
-    low, high = HeadField.of(portrait.shape[:2], face.points, side, SETTINGS).limits[:, 0]
+    low, high = HeadField.of(portrait, face.points, side, SETTINGS).limits[:, 0]
     assert high <= SETTINGS.head.max_yaw - side.yaw + 1e-6 or high == SETTINGS.head.least_turn
     assert low < -high
 
@@ -116,7 +116,7 @@ def test_a_head_cut_by_the_border_moves_less(portrait: Image, face: Face, pose: 
     top = int(face.points[10, 1]) + 6
     points = (face.points - np.array([0, top, 0], np.float32)).astype(np.float32)
     shifted = Pose(pose.rotation, pose.scale, pose.shift - np.array([0, top, 0]))
-    cut = HeadField.of(portrait[top:].shape[:2], points, shifted, SETTINGS)
+    cut = HeadField.of(portrait[top:], points, shifted, SETTINGS)
     assert (cut.limits[1, :3] < 0.98 * field.limits[1, :3]).all()
 
 
@@ -124,7 +124,7 @@ def test_background_far_away_stays(portrait: Image, face: Face, pose: Pose) -> N
     large = np.pad(portrait, ((200, 200), (200, 200), (0, 0)), mode="reflect")
     beside = np.array([200, 200, 0])
     points, placed = face.points + beside.astype(np.float32), Pose(pose.rotation, pose.scale, pose.shift + beside)
-    wide = HeadField.of(large.shape[:2], points, placed, SETTINGS)
+    wide = HeadField.of(large, points, placed, SETTINGS)
     changed = (moved(wide, POSES[3], large) != large).any(-1)
     y, x = np.mgrid[: large.shape[0], : large.shape[1]]
     away = np.hypot(x - placed.shift[0], y - placed.shift[1]) / pose.scale
@@ -142,5 +142,20 @@ def test_brows_are_raised(model: Model, field: HeadField, face: Face, portrait: 
 def test_heads_beyond_the_picture(portrait: Image, face: Face, pose: Pose, where: tuple[float, float]) -> None:
     beside = np.array([*where, 0])
     points, placed = face.points + beside.astype(np.float32), Pose(pose.rotation, pose.scale, pose.shift + beside)
-    change = HeadField.of(portrait.shape[:2], points, placed, SETTINGS).moved(TURNED)
+    change = HeadField.of(portrait, points, placed, SETTINGS).moved(TURNED)
     assert change is None or change(portrait).shape == portrait.shape
+
+
+def test_lines_behind_the_head_stay_straight(portrait: Image, face: Face, pose: Pose) -> None:
+    """The same head before a wall and before shelves: what is beside it moves by little, and the head still turns."""
+    plain, tilted = np.full_like(portrait, 120), HeadPose.about_neck(6, 0, 6, 0.1)
+    shelves = plain.copy()
+    shelves[(np.arange(len(plain)) // 10) % 2 == 0] = 200
+    shelves[:, (np.arange(plain.shape[1]) // 10) % 2 == 0] = 60
+    wall, lined = (HeadField.of(image, face.points, pose, SETTINGS) for image in (plain, shelves))
+    beside = (wall.weight < 0.8) & (wall.places[..., 1] < 0.8)
+    far, little = (np.hypot(*field.shift(field.limited(tilted))[beside].T).max() for field in (wall, lined))
+    assert little < 0.35 * far
+    assert little < 0.06
+    assert lined.limited(tilted).yaw > 0.9 * wall.limited(tilted).yaw
+    assert 0 < lined.limited(tilted).roll <= SETTINGS.head.before_lines[0]

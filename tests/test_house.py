@@ -258,6 +258,7 @@ FIXED = {
     "speech/motion.py": {"SOUNDS", "MOTION_RATE", "PAST_FEATURES", "FUTURE_FEATURES", "LOOK_AHEAD_SECONDS"},
     "speech/voice_detector.py": {"STEP_SAMPLES", "_BEFORE", "_STATE"},
     "render/cover.py": {"SEEN_X", "SEEN_Y", "SIDE", "CELL", "WITHIN"},  # of the net's picture
+    "render/lids.py": {"EYE_WIDTH", "ROWS"},  # of the mesh; of what is looked at
     "render/paste.py": {"DARK"},  # levels: no division by darkness
     "render/renderer.py": {"LEAST_SHARP"},  # of what the nets are told, as in training
     "render/published.py": {"NOSE", "CHARACTERS", "EMPTY", "SEEN"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -54,3 +55,30 @@ def test_a_blink_moves_nothing_but_the_lids(face: Face, portrait: Image) -> None
 def test_eyes_beyond_the_picture(face: Face, portrait: Image, where: tuple[float, float]) -> None:
     points = (face.points + np.array([*where, 0], np.float32)).astype(np.float32)
     assert close_lids(portrait, points, 1.0, SETTINGS).shape == portrait.shape
+
+
+def test_a_rim_stays_and_lids_are_skin(face: Face, portrait: Image) -> None:
+    """Dark glasses are drawn right above the eyes: they are as they were, and nothing of them is on the lids."""
+    rimmed, unit = portrait.copy(), face.eye_distance
+    for upper in UPPER_LIDS:
+        line = face.points[list(upper), :2] - (0, 0.11 * unit)
+        line += np.linspace(-0.1, 0.1, len(line))[:, None] * (unit, 0)
+        cv2.polylines(rimmed, [np.rint(line).astype(np.int32)], False, (8, 8, 8), max(2, round(0.06 * unit)))
+    rim = (rimmed != portrait).any(-1)
+    shut, plain = (close_lids(image, face.points, 1.0, SETTINGS) for image in (rimmed, portrait))
+    assert np.abs(shut[rim].astype(int) - rimmed[rim]).mean() < 4
+    for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+        x, y = (0.5 * face.points[upper[4], :2] + 0.5 * face.points[lower[4], :2]).astype(int)
+        skin = np.median(portrait[y + round(0.15 * unit) :, x - 3 : x + 4][:6], (0, 1))
+        assert shut[y - 1 : y + 2, x - 2 : x + 3].mean() > 0.6 * skin.mean()
+    assert not np.array_equal(plain, portrait)
+
+
+def test_a_lid_comes_down_steadily(face: Face, portrait: Image) -> None:
+    """No jump from hardly open to closed."""
+    changes = [
+        np.abs(close_lids(portrait, face.points, one, SETTINGS).astype(int) - portrait).sum()
+        for one in (0.05, 0.3, 0.6, 1.0)
+    ]
+    assert sorted(changes) == changes
+    assert changes[0] < 0.4 * changes[-1]

@@ -73,7 +73,7 @@ def test_renderers_and_motions_that_there_are_none_of() -> None:
         ("life.blink_gap=0,0", "is 0,0; allowed are 0.22 to 22, 0.55 to 55"),
         ("life.blink_gap=3,2.5", "3,2.5; each must be less than the next"),
         ("lips.shut=2.304", "lips.shut and lips.parted: 2.304,2.304; each must be less"),
-        ("life.lid_room=-1", "is -1; allowed are 0 to 1.6"),
+        ("life.lid_room=-1", "is -1; allowed are 0 to 1.4"),
         ("loudness.quiet=inf", "is inf; allowed are -470 to 0"),
         ("watching.wary=1" + 400 * "0", "is inf; allowed are 1 to 80"),
         ("head.strain=2", "is 2; allowed are 0.01 to 1"),

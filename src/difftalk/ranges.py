@@ -40,6 +40,9 @@ NEVER_ZERO: Final = (
     "surroundings.nearest",
     "head.limits",
     "head.neck",
+    "head.before_lines",
+    "head.lines_around",
+    "head.lines_fade",
     "head.skull",
     "head.fade",
     "head.border",
@@ -48,6 +51,10 @@ NEVER_ZERO: Final = (
     "head.front",
     "head.brow_reach",
     "life.blink_gap",
+    "life.lid_contrast",
+    "life.lid_usual",
+    "life.corner",
+    "life.lash_reach",
     "people.turn_bin",
     "watching.min_zoom",
 )
@@ -72,6 +79,7 @@ OTHER: Final = {  # lowest and highest of each number
     "head.strain": ((0.01, 1.0),),
     "head.strains": ((0.01, 1.0),),
     "head.step": ((0.02, 0.5),),
+    "life.rim_along": (SHARE,),
     "still.size": (SIDES,),
     "still.largest": (SIDES,),
     "watching.jaw_margin": ((0.0, 40.0),),
@@ -82,7 +90,11 @@ RISING: Final = (  # each is less than the next
     ("lips.shows_little", "lips.shows_enough"),
     ("cover.whole",),
     ("warp.rings",),
+    ("head.lines",),
     ("life.blink_gap",),
+    ("life.lash_reach", "life.lid_room"),
+    ("life.lid_under",),
+    ("life.lid_light",),
 )
 
 

@@ -236,6 +236,13 @@ class Head:
         0.12,
     )  # of a pose
     neck: tuple[float, float] = (0.04, 0.04)  # that the neck moves at most, so that lines behind the head stay straight
+    # degrees of roll, the neck's motion and the size's logarithm, at most, where many lines are seen behind the head
+    before_lines: tuple[float, float, float, float] = (2.0, 0.012, 0.012, 0.03)
+    lines: tuple[float, float] = (2.5, 5.5)  # levels from grid point to grid point from which there are a few, and many
+    lines_beside: tuple[float, float] = (1.1, 0.8)  # skulls from its middle and above the shoulders, where they count
+    lines_around: float = 0.125  # sigma over which they are gathered
+    lines_most: float = 20.0  # levels that a place counts for: a head's own outline is stronger than what is behind it
+    lines_fade: float = 0.6  # beyond the face's oval, over which the head's motion ends before lines
     strain: float = 0.6  # share of itself by which one number of a pose squeezes any place at most
     strains: float = 0.95  # and all together, as the root of their squares; at 1 the picture could fold
     max_yaw: float = 40.0  # degrees from the camera up to which a head is turned
@@ -259,7 +266,18 @@ class Life:
     blink_seconds: tuple[float, float, float] = (0.08, 0.05, 0.14)  # closing, closed, opening
     blink_gap: tuple[float, float] = (2.2, 5.5)  # seconds between blinks
     blink_depth: float = 1.06  # of an eye's opening: what is tracked of it ends a little early
-    lid_room: float = 0.16  # eye distances above the lid's edge from which its skin is drawn down
+    # what follows is in eye distances, unless it says otherwise
+    lid_room: float = 0.14  # above the lid's edge, from which its skin is drawn down
+    lid_under: tuple[float, float] = (0.05, 0.15)  # below the eye, where its skin is looked at
+    lid_light: tuple[float, float] = (0.6, 1.6)  # shares of skin's light: what is darker or brighter is none
+    lid_contrast: float = 0.2  # share of light by which a lid may differ from its colour
+    lid_usual: float = 0.6  # of the skin above an eye, that the skin below it counts for in a lid's colour
+    lid_blur: float = 0.06  # sigma along the eye over which the skin's colour is evened
+    lid_margin: float = 0.03  # by which a lid comes down further, since an eye may be larger than is tracked
+    corner: float = 0.3  # share of an eye's width from its corners within which less is done
+    lash_reach: float = 0.05  # above the lid's edge, up to which lashes may be dark
+    rim: float = 0.38  # share of skin's light under which something above the lid may be the rim of glasses
+    rim_along: float = 0.6  # share of an eye's width from which it is
 
 
 @dataclass(frozen=True)

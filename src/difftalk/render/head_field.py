@@ -2,8 +2,9 @@
 
 Every place gets a depth: the face its mesh's, the rest of the head that of a skull behind it, all else that of the
 neck, about which a head turns, so that where the head ends a turn moves nothing. Shifts and tilts fade towards
-shoulders and background. All of it is laid out once for a still, on a coarse grid around its head. Geometry and pixels
-only; knows nothing of time or speech.
+shoulders and background; where lines are seen there, which would bend, they fade within the head and are held small.
+All of it is laid out once for a still, on a coarse grid around its head. Geometry and pixels only; knows nothing of
+time or speech.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from difftalk.face.head import NECK, HeadPose, turned
 from difftalk.face.landmarks import BROWS, MESH_POINTS, OVAL
 from difftalk.face.pose import Pose
 from difftalk.face.space import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, align
+from difftalk.render.behind import lines
 from difftalk.settings import Settings
 
 Grid = NDArray[np.float64]
@@ -48,7 +50,7 @@ class HeadField:
     places: (rows, columns, 3) eye distances from between the eyes, as an upright head has them, z away from the camera.
     weight: in [0, 1], how far a place goes with the head; brows: with the brows. neck: (3,) as places. to_source:
     (2, 2), from there to source pixels. limits: (2, 7), how far each of a pose's numbers may go down and up.
-    slack: (2,), how far the neck itself may.
+    slack: (4,), how far roll, the neck's own shift and zoom may, each by itself.
     """
 
     box: Box
@@ -61,9 +63,9 @@ class HeadField:
     slack: NDArray[np.float64]
 
     @classmethod
-    def of(cls, size: tuple[int, int], points: Array, pose: Pose, settings: Settings) -> HeadField:
-        """Of a picture of a size (height, width), its mesh (478, 3), source pixels, and its pose."""
-        how, alignment = settings.head, align(pose)
+    def of(cls, image: Image, points: Array, pose: Pose, settings: Settings) -> HeadField:
+        """Of a picture, its mesh (478, 3), source pixels, and its pose."""
+        how, alignment, size = settings.head, align(pose), image.shape[:2]
         scale = alignment.scale / EYE_DISTANCE
         middle = np.array([ALIGNED_SIZE / 2, EYE_LINE])
         mesh = alignment.points(points).astype(np.float64) - [*middle, pose.shift[2] * alignment.scale]
@@ -83,16 +85,20 @@ class HeadField:
         flat = (source @ alignment.matrix[:, :2].T + alignment.matrix[:, 2] - middle) / EYE_DISTANCE
         edge = np.minimum(np.minimum(x, size[1] - 1 - x)[None], np.minimum(y, size[0] - 1 - y)[:, None])
         edge -= max(x[1] - x[0], y[1] - y[0]) / 2  # so that what is between the border and the first places stays too
-        weight = skull.weight(flat, mesh[OVAL]) * _smooth(edge * scale / how.border)
+        within, to_source = _smooth(edge * scale / how.border), alignment.inverse[:, :2] * EYE_DISTANCE
+        part = image[first[1] : end[1], first[0] : end[0]]
+        lined = skull.lined(flat, skull.weight(flat, mesh[OVAL]) * within, part, to_source)
+        weight = skull.weight(flat, mesh[OVAL], lined) * within
+        free, held = (np.array(one) for one in ((how.limits[2], *how.neck, how.limits[5]), how.before_lines))
         made = cls(
             (int(first[0]), int(first[1]), int(end[0]), int(end[1])),
             np.concatenate([flat, skull.depth(flat, mesh)[..., None]], -1),
             weight,
             weight * _near(flat, mesh[BROWS], how.brow_reach),
-            rotation @ NECK,
-            alignment.inverse[:, :2] * EYE_DISTANCE,
+            skull.neck,
+            to_source,
             np.stack([-np.array(how.limits), np.array(how.limits)]),
-            np.array(how.neck),
+            free + lined * (held - free),
         )
         return replace(made, limits=made._limits(pose.yaw, settings))
 
@@ -125,9 +131,10 @@ class HeadField:
         return np.asarray(shift)
 
     def limited(self, pose: HeadPose) -> HeadPose:
-        """The pose, softly held within the limits: the neck's shift alone, then all its numbers together."""
+        """The pose, softly held within the limits: what bends lines by itself, then all its numbers together."""
         own = pose.row
-        own[3:5] = self.slack * np.tanh((own[3:5] - (self.neck - pose.rotation @ self.neck)[:2]) / self.slack)
+        own[3:5] -= (self.neck - pose.rotation @ self.neck)[:2]
+        own[2:6] = self.slack * np.tanh(own[2:6] / self.slack)
         far = float(np.linalg.norm(own / np.where(own < 0, -self.limits[0], self.limits[1])))
         return self._about_neck(own * (np.tanh(far) / far)) if far > 0 else pose
 
@@ -174,7 +181,7 @@ class _Skull:
     middle: NDArray[np.float64]  # (3,) eye distances from between the eyes, upright
     form: NDArray[np.float64]  # (2, 2)
     depth_of_middle: float  # from its middle to its front
-    behind: float  # depth of all else: the neck's
+    neck: NDArray[np.float64]  # (3,) whose depth all else has
     settings: Settings
 
     @classmethod
@@ -183,7 +190,7 @@ class _Skull:
         full = rotation @ np.diag(1 / np.array(how.skull) ** 2) @ rotation.T
         form = full[:2, :2] - np.outer(full[:2, 2], full[2, :2]) / full[2, 2]
         middle = rotation @ np.array([0, *how.skull_middle])
-        return cls(middle, form, float(1 / np.sqrt(full[2, 2])), float((rotation @ NECK)[2]), settings)
+        return cls(middle, form, float(1 / np.sqrt(full[2, 2])), rotation @ NECK, settings)
 
     def around(self, oval: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Corners (2,), (2,) of what moves at all, with the face's oval (36, 3)."""
@@ -199,7 +206,7 @@ class _Skull:
     def _front(self, flat: Grid) -> Grid:
         """Depth of places (..., 2) on the skull, and beside it."""
         front = self.middle[2] - self.depth_of_middle
-        return np.asarray(self.behind + (front - self.behind) * np.clip(1 - self._radius(flat), 0, 1))
+        return np.asarray(self.neck[2] + (front - self.neck[2]) * np.clip(1 - self._radius(flat), 0, 1))
 
     def depth(self, flat: Grid, mesh: Grid) -> Grid:
         """Of places (rows, columns, 2): the mesh's, smoothly going over into the skull's."""
@@ -212,11 +219,22 @@ class _Skull:
         depth = self._front(flat) + _smooth(1 - _outside(flat, mesh[OVAL]) / how.jaw) * before
         return np.asarray(cv2.GaussianBlur(depth, (0, 0), how.blur / how.step), np.float64)
 
-    def weight(self, flat: Grid, oval: Grid) -> Grid:
-        away = np.minimum(
-            _outside(flat, oval), np.maximum(np.sqrt(self._radius(flat)) - 1, 0) * self.settings.head.skull[0]
-        )
-        return _smooth(1 - away / self.settings.head.fade)
+    def weight(self, flat: Grid, oval: Grid, lined: float = 0.0) -> Grid:
+        """How far places go with the head. lined: in [0, 1], how far there are lines behind it."""
+        how, outside = self.settings.head, _outside(flat, oval)
+        beyond = np.minimum(outside, np.maximum(np.sqrt(self._radius(flat)) - 1, 0) * how.skull[0])
+        away = (1 - lined) * beyond / how.fade + lined * outside / how.lines_fade
+        return _smooth(1 - away)
+
+    def lined(self, flat: Grid, weight: Grid, part: Image, to_source: Grid) -> float:
+        """In [0, 1]: how far there are lines behind the head, where a roll would bend them."""
+        how = self.settings.head
+        (low, high), (beside, above) = how.lines, how.lines_beside
+        behind = (np.sqrt(self._radius(flat)) > beside) & (flat[..., 1] < above)
+        way = np.stack([self.neck[1] - flat[..., 1], flat[..., 0] - self.neck[0]], -1) @ to_source.T
+        share = behind * weight * (1 - weight)
+        found = lines(part, way, share, around=how.lines_around / how.step, most=how.lines_most)
+        return float(_smooth(np.array((found - low) / (high - low))))
 
 
 def _outside(flat: Grid, outline: Grid) -> Grid:

@@ -56,7 +56,7 @@ class Portrait(Identity):
     ) -> Generator[Shot, None, None]:
         life, field = Life(manner, head, settings), None
         if manner.head_motion > 0:
-            field = HeadField.of(self.image.shape[:2], self.points, self.pose, settings)
+            field = HeadField.of(self.image, self.points, self.pose, settings)
         return made_ahead(
             partial(self._shot, life.closed(seconds), seconds, settings, moved)
             for number in itertools.count(first)
