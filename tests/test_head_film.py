@@ -30,7 +30,7 @@ def test_moves_as_the_film_does(model: Model, clip: Path, face: Face, rate: Frac
 
 
 def test_a_turn_is_told(model: Model, portrait: Image, face: Face, tmp_path: Path) -> None:
-    field = HeadField.of(portrait.shape[:2], face.points, model.geometry.pose(face.points), SETTINGS)
+    field = HeadField.of(portrait, face.points, model.geometry.pose(face.points), SETTINGS)
     frames = []
     for yaw in (*np.zeros(6), *np.linspace(0, 8, 12)):
         change = field.moved(HeadPose.about_neck(float(yaw), 0, 0))
