@@ -33,6 +33,7 @@ from tiny_graphs import (
     decoder_graph,
     denoiser_graph,
     encoder_graph,
+    folds_graph,
     identity_graph,
     motion_graph,
     painter_graph,
@@ -130,6 +131,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paths = [
         identity_graph(folder / "face_identity.onnx"),
         speech_graph(folder / "speech_encoder.onnx"),
+        folds_graph(folder / "folds.onnx"),
         painter_graph(folder / "painter.onnx"),
         motion_graph(folder / "linear.onnx", seed=1),
         motion_graph(folder / "motion.onnx", seed=2),

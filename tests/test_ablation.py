@@ -8,10 +8,14 @@ from pathlib import Path
 import torch
 
 from difftalk.data.sample import Sample
+from difftalk.face.space import PATCH_SIZE
 from difftalk.model import Model
 from difftalk.nets.autoencoder import FirstStage
-from difftalk.nets.sizes import FirstStageSizes
-from difftalk.training.ablation import VARIANTS, ablate, table
+from difftalk.nets.lpips import LPIPS
+from difftalk.nets.sizes import LATENT_SIZE, SHARPNESS, FirstStageSizes
+from difftalk.training.ablation import COLUMNS, VARIANTS, ablate, table
+from difftalk.training.batches import FakeSource, RenderBatch
+from difftalk.training.kinds.denoiser import DENOISER
 from difftalk.training.render_data import RenderSource
 
 
@@ -34,14 +38,26 @@ def test_the_table_leaves_out_what_was_not_measured() -> None:
     assert "0.2000" in text.splitlines()[3]
 
 
+def test_its_columns_are_what_validation_says() -> None:
+    recipe, batch = DENOISER.recipes["debug"], FakeSource("denoiser").batch(0)
+    assert isinstance(batch, RenderBatch)
+    with torch.no_grad():
+        figures = DENOISER.validation(DENOISER.build(recipe).eval(), batch, LPIPS.shipped()).figures
+    assert {name.removeprefix("val_") for name in COLUMNS} <= figures.keys()
+
+
 def test_without_the_composite_path_the_latent_says_all() -> None:
     torch.manual_seed(0)
     net = FirstStage(FirstStageSizes((8, 8, 8), (8, 8, 8), conditional=False)).eval()
-    latent, composites = torch.randn(1, 8, 18, 22), torch.rand(2, 1, 5, 144, 176)
+    latent, composites, sharp = (
+        torch.randn(1, 8, *LATENT_SIZE),
+        torch.rand(2, 1, 5, *PATCH_SIZE),
+        torch.zeros(1, SHARPNESS),
+    )
     with torch.no_grad():
-        one, other = (net.decode(latent, composite) for composite in composites)
+        one, other = (net.decode(latent, composite, sharp) for composite in composites)
         assert torch.equal(one, other)
-        assert not torch.equal(one, net.decode(latent + 1, composites[0]))
+        assert not torch.equal(one, net.decode(latent + 1, composites[0], sharp))
 
 
 def test_without_the_warp_the_reference_stays(sample: Sample, model: Model) -> None:

@@ -25,7 +25,7 @@ Wave = NDArray[np.float32]
 def speaking(model: Model, waveform: Wave) -> Performance:
     talker = Talker(model)
     identity = of_still(DEMO / "portrait.jpg", model, size=512)
-    frames = [frame.image for frame in talker.stream(identity, [waveform], head_motion=0)]
+    frames = [frame.image for frame in talker.stream(identity, [waveform], head_motion=0, blinks=0)]
     return of_frames(frames, model, identity.people[0].references[0].alignment)
 
 

@@ -68,7 +68,7 @@ def test_dub_of_a_moving_picture(run: Run, portrait: Image, voice: Path, model_f
 
 def test_options_reach_the_talker(run: Run, still: Path, voice: Path, model_folder: Path, tmp_path: Path) -> None:
     """Without articulation and head motion the picture stands still."""
-    out, options = tmp_path / "out.mp4", ("--articulation", 0, "--head-motion", 0, "--steps", 2)
+    out, options = tmp_path / "out.mp4", ("--articulation", 0, "--head-motion", 0, "--blinks", 0, "--steps", 2)
     assert run("animate", still, voice, "-o", out, "--model", model_folder, *options)[0] == 0
     written = np.stack([frame.image for frame in video.read(out)]).astype(int)
     assert np.abs(np.diff(written, axis=0)).mean() < 0.3
@@ -212,6 +212,9 @@ ANIMATE = [
     ("https://example.org/me.jpg voice.wav new.mp4", "https://example.org/me.jpg: is an address; download it first"),
     ("portrait.png rtmp://example.org/live new.mp4", "rtmp://example.org/live: is an address; download it first"),
     ("portrait.png youtu.be/dQw4w9WgXcQ new.mp4", "youtu.be/dQw4w9WgXcQ: is an address; download it first"),
+    ("portrait.png voice.wav new.mp4 --head-from portrait.png", "is a picture; --head-from needs a video"),
+    ("portrait.png voice.wav new.mp4 --head-from gone.mp4", "gone.mp4: no such file"),
+    ("portrait.png voice.wav new.mp4 --blinks 3", "--blinks was 3.0; allowed are 0 (off) to 2"),
     ("portrait.png voice.wav taken.mp4", "exists already"),
     ("portrait.png voice.wav folder.mp4", "is a folder"),
     ("portrait.png voice.wav new.avi", "ends in .mp4"),

@@ -192,7 +192,7 @@ def test_what_lies_before_the_chin_stays_there(
     still, video = talker.identity(tmp_path / "still.png"), talker.identity(clip)
     assert still.notes == ["something lies before the lower face; it stays there, and what is behind it is guessed"]
     for one, source in ((still, picture), (video, images(clip)[0])):
-        frames = list(talker.stream(one, [waveform], head_motion=0))
+        frames = list(talker.stream(one, [waveform], head_motion=0, blinks=0))
         assert all(frame.drawn for frame in frames)
         for frame in frames:
             np.testing.assert_allclose(frame.image[core].astype(int), source[core], atol=8)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -26,7 +26,7 @@ from difftalk.talk.talker import Talker
 from drawn import SETTINGS, draw_clip, encode, moving, packets, write_wav
 
 if TYPE_CHECKING:
-    from difftalk.speech.loudness import Loudness
+    pass
 
 COUNT = 20
 TIMES = [0, 0.04, 0.10, 0.11, 0.2, 0.28, 0.32, 0.40, 0.5, 0.52]  # of a variable rate
@@ -68,7 +68,7 @@ def variable(media: Path, clip_identity: Footage) -> Footage:
 
 
 def taken(identity: Footage, fit: Fit, count: int, first: int = 0) -> list[Shot]:
-    shots = identity.shots(Manner(fit=fit), cast("Loudness", None), SETTINGS, first)
+    shots = identity.shots(Manner(fit=fit), None, SETTINGS, first)
     found = list(itertools.islice(shots, count))
     shots.close()
     return found

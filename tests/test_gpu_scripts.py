@@ -30,7 +30,10 @@ def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[s
 def carried(tmp_path: Path) -> Path:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "pack.json").write_text("{}")
-    done = run([str(TOOLS / "gpu_carry.sh"), str(tmp_path / "pack"), str(tmp_path / "gpu")], START="denoiser")
+    (tmp_path / "runs" / "folds").mkdir(parents=True)
+    (tmp_path / "runs" / "folds" / "weights.safetensors").write_text("folds")
+    start = f"denoiser folds={os.path.relpath(tmp_path / 'runs' / 'folds')}"
+    done = run([str(TOOLS / "gpu_carry.sh"), str(tmp_path / "pack"), str(tmp_path / "gpu")], START=start)
     assert done.returncode == 0, done.stderr
     return tmp_path / "gpu"
 
@@ -45,6 +48,7 @@ def test_what_is_carried(carried: Path) -> None:
         "src/difftalk/face/space.py",
     } <= held
     assert "start/painter.safetensors" not in held
+    assert (carried / "start" / "folds.safetensors").read_text() == "folds"
     assert not any(name.endswith(".onnx") or "evaluation" in name for name in held)
     small = run([str(TOOLS / "gpu_carry.sh"), str(carried / "data"), str(carried.parent / "small")], LIMIT="9")
     assert small.returncode == 1
@@ -63,19 +67,24 @@ def test_parts_follow_each_other(carried: Path, tmp_path: Path) -> None:
         CALLS=str(calls),
         OUT=str(out),
         DEVICE="cpu",
-        PARTS="joint:2 sharp painter motion:0 first-stage",
+        PARTS="joint:2 sharp:2 painter:4 motion:0 folds:2 head:2 first-stage:3",
         SET="schedule.rows=64",
         SET_first_stage="lpips=no optimiser.lr=1e-3",
     )
     assert done.returncode == 1
     assert "trained painter\n== painter failed with code 3; the next part runs" in done.stdout
     assert done.stdout.endswith("failed: painter motion\n")
-    joint, sharp, painter, stage = calls.read_text().splitlines()
+    joint, sharp, painter, folds, head, stage = calls.read_text().splitlines()
     start, runs = carried / "start" / "denoiser.safetensors", carried / "runs"
     assert joint.startswith(f"denoiser {carried}/data -o {runs}/joint --recipe joint --from {start} --set")
     assert sharp.startswith(f"denoiser {carried}/data -o {runs}/sharp --recipe sharp --from {runs}/joint --set")
-    assert "--from" not in painter + stage
-    assert "--set schedule.rows=64" in painter
+    assert folds.startswith(f"folds {carried}/data -o {runs}/folds --from {carried}/start/folds.safetensors --set")
+    assert "--from" not in painter + head + stage
+    for drawing in (painter, folds):
+        assert "--set schedule.steps=1000000" in drawing
+        assert "--set schedule.rows=64" in drawing
+    assert "schedule.rows" not in head  # it draws no pictures
+    assert "schedule.steps" not in head
     assert "--set schedule.rows=64 --set lpips=no --set optimiser.lr=1e-3 --device cpu --minutes" in stage
     minutes = [float(call.split("--minutes ")[1].split()[0]) for call in (joint, sharp, stage)]
     assert minutes[0] == pytest.approx((530 * 2 / 15 - 20) / 60, abs=0.05)
@@ -87,4 +96,4 @@ def test_too_few_minutes(carried: Path, tmp_path: Path) -> None:
     done = run(["bash", str(carried / "train.sh")], PYTHON="true", OUT=str(tmp_path), DEVICE="cpu", MINUTES="1")
     assert done.returncode == 1
     assert done.stdout.count("are too short; left out") == 2
-    assert "== painter: 50 s" in done.stdout or "== painter: 49 s" in done.stdout  # all that there is
+    assert "== folds: 50 s" in done.stdout or "== folds: 49 s" in done.stdout  # all that there is

@@ -19,6 +19,7 @@ import pytest
 
 import difftalk
 from difftalk import errors
+from drawn import DEMO
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "difftalk"
@@ -240,18 +241,26 @@ FIXED = {
     "face/finder.py": {"_DETECTOR_SIDE", "_MESH_SIDE"},  # px, of the graphs' pictures
     "face/mouth.py": {"COMPONENTS"},
     "face/recognition.py": {"CHIP", "CHIP_PADDING"},  # of the identity net's picture
-    "face/space.py": {"ALIGNED_SIZE", "EYE_DISTANCE", "EYE_LINE", "REGION_X", "REGION_Y", "REGION_SIZE", "FEATHER"},
+    "face/space.py": {
+        "ALIGNED_SIZE", "EYE_DISTANCE", "EYE_LINE", "REGION_X", "REGION_Y", "REGION_SIZE", "REGION", "FEATHER",
+        "CLOSE", "CLOSE_SIZE", "PATCH_SIZE", "PATCH_DROP",
+    },
     "speech/features.py": {
         "FEATURE_RATE", "LAYER_SIZE", "FEATURE_LAYERS", "FEATURE_SIZE", "WINDOW_SECONDS", "HOP_SECONDS",
         "SETTLE_SECONDS", "SAMPLES_A_FEATURE", "BLOCK", "_WINDOW", "_HOP", "_SETTLE", "LEVEL_SAMPLES", "_EMPTY", "_FFT",
         "_MEL_HOP", "_MELS",
+    },
+    "speech/head_motion.py": {
+        "KNOT_SIZE", "VOICE_FRAMES", "PAST_KNOTS", "VOICE_SIZE", "KEPT_SECONDS", "_NOISE",
     },
     "speech/listener.py": {"TAIL_FEATURES", "KEPT_SECONDS"},  # what is remembered: more changes nothing
     "speech/loudness.py": {"KEPT_LEVELS_SECONDS"},
     "speech/motion.py": {"SOUNDS", "MOTION_RATE", "PAST_FEATURES", "FUTURE_FEATURES", "LOOK_AHEAD_SECONDS"},
     "speech/voice_detector.py": {"STEP_SAMPLES", "_BEFORE", "_STATE"},
     "render/cover.py": {"SEEN_X", "SEEN_Y", "SIDE", "CELL", "WITHIN"},  # of the net's picture
+    "render/lids.py": {"EYE_WIDTH", "ROWS"},  # of the mesh; of what is looked at
     "render/paste.py": {"DARK"},  # levels: no division by darkness
+    "render/renderer.py": {"LEAST_SHARP"},  # of what the nets are told, as in training
     "render/published.py": {"NOSE", "CHARACTERS", "EMPTY", "SEEN"},
     "render/sampler.py": {"TIME_STEPS", "BETA"},  # of the noise that the published nets were trained with
     "render/surroundings.py": {"GRID", "_BAND", "_LOW", "_SIDE"},  # where the rim lies, as in training
@@ -287,7 +296,11 @@ def test_numbers_that_change_a_frame_are_settings(room: str) -> None:
 
 def test_notice_names_what_is_redistributed() -> None:
     notice = (ROOT / "NOTICE").read_text()
-    entries = dict(re.findall(r"^\s+((?:src/difftalk|weights)/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE))
-    assert {path.relative_to(ROOT).as_posix() for path in (PACKAGE / "demo").iterdir()} <= entries.keys()
+    entries = dict(
+        re.findall(r"^\s+((?:src/difftalk|tests|weights)/\S+)\n\s+sha256 ([0-9a-f]{64})$", notice, re.MULTILINE)
+    )
+    assert {
+        path.relative_to(ROOT).as_posix() for path in [*(PACKAGE / "demo").iterdir(), *DEMO.iterdir()]
+    } <= entries.keys()
     for path, digest in entries.items():
         assert hashlib.sha256((ROOT / path).read_bytes()).hexdigest() == digest, f"{path} is not the file NOTICE names"

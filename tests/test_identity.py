@@ -21,7 +21,6 @@ from difftalk.face.recognition import Run, runs
 from difftalk.face.space import REGION_Y, align
 from difftalk.face.tracker import Followed
 from difftalk.model import Model
-from difftalk.speech.loudness import Loudness
 from difftalk.talk import watching
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity, Manner
@@ -106,7 +105,7 @@ def test_a_face_that_is_small_even_at_full_size(model: Model, portrait: Image, t
 @pytest.mark.parametrize("name", ["some.png", "some.mp4"])
 def test_upside_down(model: Model, portrait: Image, tmp_path: Path, name: str) -> None:
     one = found(shown(tmp_path / name, np.ascontiguousarray(np.rot90(portrait, 2))), model)
-    shots = one.shots(Manner(), Loudness(model), SETTINGS)
+    shots = one.shots(Manner(), None, SETTINGS)
     sitter = next(shots).sitter
     shots.close()
     assert sitter is not None

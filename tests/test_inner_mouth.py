@@ -9,7 +9,7 @@ from difftalk.arrays import Array
 from difftalk.face.finder import Face
 from difftalk.face.landmarks import LIP_BOTTOM, LIP_TOP, LOWER_EDGE, UPPER_EDGE
 from difftalk.face.mouth import target_mesh
-from difftalk.face.space import REGION_X, REGION_Y, Alignment
+from difftalk.face.space import REGION, REGION_X, REGION_Y, Alignment, patch_of
 from difftalk.model import Model
 from difftalk.render.inner_mouth import interior
 from difftalk.render.warp import inner_mouth
@@ -34,6 +34,19 @@ def test_the_same_mouth_stays_where_it_is(opened: dict[float, Array]) -> None:
     found = same.map[rows, columns]
     np.testing.assert_allclose(found, np.stack([columns + REGION_X[0], rows + REGION_Y[0]], 1), atol=0.01)
     assert same.share == 1
+
+
+def test_a_patch_shows_the_same_inside_finer(opened: dict[float, Array]) -> None:
+    """At the aligned places of its pixels it says what the region says of them."""
+    patch = patch_of(opened[0.15])
+    coarse, fine = (interior(opened[0.3], opened[0.15], SETTINGS, grid) for grid in (REGION, patch))
+    assert fine.map.shape == (*patch.size, 2)
+    assert fine.share == pytest.approx(coarse.share, abs=0.05)
+    inside = inner_mouth(opened[0.15], patch) == 1
+    assert inside.sum() > 400
+    for one, other in ((fine.above, coarse.above), (fine.below, coarse.below), (fine.map[..., 0], coarse.map[..., 0])):
+        shown = patch.of(np.broadcast_to(other, REGION.size).astype(np.float32), REGION)
+        np.testing.assert_allclose(np.broadcast_to(one, patch.size)[inside], shown[inside], atol=0.35)
 
 
 @pytest.mark.parametrize(("reference", "target"), [(0.3, 0.15), (0.3, 0.3)])

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.data.sample import FrameWriter, Record, save_record
+from difftalk.data.sample import PICTURES, FrameWriter, Record, save_record
 from difftalk.errors import DataError
 from difftalk.evaluation.judge.data import SyncClip, SyncSource
 from difftalk.evaluation.judge.gates import Gates, falls, gates
@@ -168,10 +168,11 @@ def draw_sample(data: Path, number: int, split: str, model: Model) -> dict[str, 
     folder = data / "samples" / name
     folder.mkdir(parents=True)
     frames, sound = drawn_mouth(20 + number)
-    writer = FrameWriter(folder)
-    for frame in frames:
-        writer.write(frame)
-    writer.close()
+    for pictures in PICTURES:
+        writer = FrameWriter(folder, pictures)
+        for frame in frames:
+            writer.write(frame)
+        writer.close()
     count = len(frames)
     meshes = np.repeat(model.geometry.canonical[None] * 64 + 128, count, 0).astype(np.float32)
     meshes[:, 14, 1] += np.random.default_rng(number).uniform(0, 8, count).astype(np.float32)

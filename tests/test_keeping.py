@@ -167,7 +167,7 @@ def test_files_that_are_none(still_identity: Portrait, still: Path, tmp_path: Pa
     with pytest.raises(InputError, match="is no identity"):
         Identity.load(file)
     save_file({"a": np.zeros(2)}, file, {HEADER: json.dumps({"format": 99})})
-    with pytest.raises(InputError, match="has format 99, this version reads 2"):
+    with pytest.raises(InputError, match="has format 99, this version reads 3"):
         Identity.load(file)
     for missing in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):

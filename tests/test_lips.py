@@ -10,13 +10,13 @@ from difftalk.arrays import Array, Image
 from difftalk.face.finder import Face
 from difftalk.face.landmarks import INNER_LIPS
 from difftalk.face.mouth import target_mesh
-from difftalk.face.space import FEATHER, REGION_X, REGION_Y, Alignment, crop_region
+from difftalk.face.space import FEATHER, REGION, REGION_X, REGION_Y, Alignment, crop_region, patch_of
 from difftalk.model import Model
+from difftalk.render.composite import composites
 from difftalk.render.inner_mouth import interior
 from difftalk.render.lips import Lips, filled
-from difftalk.render.paste import Drawn, paste
+from difftalk.render.paste import Drawn, Layer, paste
 from difftalk.render.references import Reference, Scene
-from difftalk.render.renderer import compose_in
 from difftalk.render.surroundings import RimFollower
 from difftalk.render.warp import warp
 from drawn import SETTINGS
@@ -46,19 +46,21 @@ def face_of(mesh: Array) -> Image:
 
 
 def pasted(shown: Array, wanted: Array, truth: Image, turn: float = 0.0, source: Image | None = None) -> Image:
-    """The mouth of `wanted` pasted from a picture of `shown`, where the networks draw what `truth` has in the region.
+    """The mouth of `wanted` pasted from a picture of `shown`, where the networks draw what `truth` has there.
 
-    turn: radians by which the pictures are turned about the corner. source: another picture of `shown`.
+    In region and patch alike. turn: radians by which the pictures are turned about the corner. source: another picture
+    of `shown`.
     """
     linear = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / FINE
     placed = Alignment(np.concatenate([linear, np.zeros((2, 1))], 1))
     source = face_of(shown) if source is None else source
     image, truth = (turned(picture, placed) for picture in (source, truth))
-    reference = Reference(image, placed, shown, placed.crop(image))
-    inside, scene = interior(shown, wanted, SETTINGS), Scene(reference.aligned, placed)
-    composite, moved, _ = compose_in(scene, reference, wanted, RimFollower(), reference, inside, SETTINGS)
-    picture = crop_region(placed.crop(truth)).astype(np.float32) / 127.5 - 1
-    drawn = Drawn(picture, composite, moved, wanted, inside, reference, SETTINGS)
+    reference, true = Reference.of(image, placed, shown), Reference.of(truth, placed, wanted)
+    scene = Scene(reference.aligned, placed)
+    made = composites(reference, reference, wanted, SETTINGS, scene, RimFollower())
+    pictures = (crop_region(true.aligned), true.patch())
+    layers = [Layer(p.astype(np.float32) / 127.5 - 1, c) for p, c in zip(pictures, made, strict=True)]
+    drawn = Drawn((layers[0], layers[1]), wanted, reference, SETTINGS)
     return turned(paste(image, placed, reference, drawn), placed, back=True)
 
 
@@ -96,23 +98,27 @@ def region() -> tuple[slice, slice]:
     return tuple(slice((a + FEATHER) * FINE, (b - FEATHER) * FINE) for a, b in (REGION_Y, REGION_X))  # type: ignore[return-value]
 
 
-def test_change_is_even_along_lips_that_meet(meshes: dict[float, Array]) -> None:
+@pytest.mark.parametrize("close", [False, True])
+def test_change_is_even_along_lips_that_meet(meshes: dict[float, Array], *, close: bool) -> None:
     def found(wanted: Array) -> Lips:
+        grid, moved = patch_of(wanted) if close else REGION, warp(meshes[0.3], wanted, settings=SETTINGS)
         lips = Lips.of(
             meshes[0.3],
             wanted,
-            warp(meshes[0.3], wanted, settings=SETTINGS).map,
-            interior(meshes[0.3], wanted, SETTINGS),
+            moved.on(grid, wanted, SETTINGS).map if close else moved.map,
+            interior(meshes[0.3], wanted, SETTINGS, grid),
             SETTINGS,
+            grid,
         )
         assert lips is not None
+        assert lips.zoom == grid.zoom
         return lips
 
     shut, opened = found(meshes[0.0]), found(meshes[0.3])
     dots = np.zeros((*shut.near.shape, 3), np.float32)
-    dots[:, ::4] = 1
+    dots[:, np.arange(dots.shape[1]) // shut.zoom % 4 == 0] = 1
     middle = shut.shut == 1
-    assert middle.sum() > 50
+    assert middle.sum() > 50 * shut.zoom**2
     assert dots[middle].std() > 0.4
     assert shut.joined(dots, SETTINGS)[middle].std() < 0.1
     np.testing.assert_array_equal(shut.joined(dots, SETTINGS)[~shut.near], dots[~shut.near])

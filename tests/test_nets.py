@@ -15,17 +15,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from difftalk import engine
 from difftalk.face.mouth import COMPONENTS
-from difftalk.face.space import REGION_SIZE
+from difftalk.face.space import PATCH_SIZE
+from difftalk.graphs import NEEDED
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import Encoder, FirstStage, mouth_window
 from difftalk.nets.denoiser import CONDITIONS, Denoiser, time_features
+from difftalk.nets.folds import Folds
+from difftalk.nets.head import HeadNetwork
 from difftalk.nets.motion import LinearMotion, MotionNetwork
 from difftalk.nets.painter import Painter
-from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, FOLDS_SIZE, LANDMARKS, LATENT_CHANNELS, LATENT_SIZE, SHARPNESS
+from difftalk.settings import Settings
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.export import export_graph
 from difftalk.training.kinds.denoiser import denoiser_graphs
 from difftalk.training.kinds.first_stage import first_stage_graphs
+from difftalk.training.kinds.folds import FOLDS
+from difftalk.training.kinds.head import head_graphs
 from difftalk.training.kinds.kind import GraphSpec
 from difftalk.training.kinds.motion import linear_graphs, motion_graphs
 from difftalk.training.kinds.painter import painter_graphs
@@ -34,28 +40,36 @@ MAKERS: dict[str, Callable[[str], nn.Module]] = {
     "painter": lambda size: Painter(sizes.PAINTER[size]),
     "first-stage": lambda size: FirstStage(sizes.FIRST_STAGE[size]),
     "denoiser": lambda size: Denoiser(sizes.DENOISER[size]),
+    "folds": lambda size: Folds(sizes.FOLDS[size]),
     "motion": lambda size: MotionNetwork(sizes.MOTION[size]),
     "linear": lambda size: LinearMotion(sizes.MOTION[size]),
+    "head": lambda size: HeadNetwork(sizes.HEAD[size]),
 }
 GRAPHS: dict[str, Callable[[Any], dict[str, GraphSpec]]] = {
     "painter": painter_graphs,
     "first-stage": first_stage_graphs,
     "denoiser": denoiser_graphs,
+    "folds": FOLDS.exported.graphs,
     "motion": motion_graphs,
     "linear": linear_graphs,
+    "head": head_graphs,
 }
 # graph: most parameters, millions; most multiply-adds a frame, thousand millions (a call of the motion is 4 frames)
 BUDGETS = {
-    "painter": (5.5, 1.75),
+    "folds": (0.5, 0.2),
+    "painter": (5.5, 1.54),
     "encoder": (1.0, 0.75),
     "composite_path": (0.5, 0.25),
-    "decoder": (1.3, 1.16),
-    "denoiser": (6.8, 0.95),
+    "decoder": (1.3, 1.03),
+    "denoiser": (6.8, 0.82),
     "motion": (1.6, 0.028),
     "linear": (0.05, 0.002),
+    "head": (0.3, 0.004),
 }
-HEIGHT, WIDTH = REGION_SIZE
-MIDDLE = (slice(None), slice(None), slice(60, 72), slice(76, 100))  # an open mouth
+A_FRAME = 2.5  # thousand millions of multiply-adds, of all nets that draw one
+HEIGHT, WIDTH = PATCH_SIZE
+MIDDLE = (slice(HEIGHT // 2 - 6, HEIGHT // 2 + 6), slice(WIDTH // 2 - 12, WIDTH // 2 + 12))  # an open mouth
+AROUND = (slice(HEIGHT // 2 - 16, HEIGHT // 2 + 16), slice(WIDTH // 2 - 22, WIDTH // 2 + 22))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -87,11 +101,11 @@ def roused(net: nn.Module) -> nn.Module:
 
 
 def composite(*, mouth: bool = True, count: int = 1) -> Tensor:
-    """(count, 5, 144, 176): noise, an open mouth in the middle or none, full coverage."""
+    """(count, 5, height, width) of a patch: noise, an open mouth in the middle or none, full coverage."""
     out = uniform(count, 5, HEIGHT, WIDTH)
     out[:, 3], out[:, 4] = 0, 1
     if mouth:
-        out[:, 3:4][MIDDLE], out[:, :3][MIDDLE] = 1, 0
+        out[:, 3, *MIDDLE], out[:, :3, *MIDDLE] = 1, 0
     return out
 
 
@@ -115,11 +129,24 @@ def denoiser_inputs(count: int = 2) -> dict[str, Tensor]:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_budgets(kind: str) -> None:
     for name, spec in GRAPHS[kind](MAKERS[kind]("default").eval()).items():
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            spec.net(*spec.inputs.values())
         parameters, operations = BUDGETS[name]
         assert sum(p.numel() for p in spec.net.parameters()) <= parameters * 1e6
-        assert counter.get_total_flops() / 2 <= operations * 1e9
+        assert multiply_adds(spec) <= operations * 1e9
+
+
+def multiply_adds(spec: GraphSpec) -> float:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        spec.net(*spec.inputs.values())
+    return float(counter.get_total_flops()) / 2
+
+
+@pytest.mark.parametrize("renderer", ["painter", "denoiser"])
+def test_a_frame_is_drawn_within_its_budget(renderer: str) -> None:
+    """Everything that is asked at each frame, in the usual number of steps; a reference is encoded once."""
+    specs = {name: spec for kind in MAKERS for name, spec in GRAPHS[kind](MAKERS[kind]("default").eval()).items()}
+    asked = [name for name in NEEDED[renderer] if name != "encoder"]
+    frame = sum(multiply_adds(specs[name]) for name in [*asked, "motion", *["denoiser"] * (Settings().steps - 1)])
+    assert frame <= A_FRAME * 1e9
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -143,11 +170,11 @@ def test_a_fresh_encoders_graph_keeps_its_names(tmp_path: Path) -> None:
     """Statistics of 0 and 1 are optimised away by an engine; the output's name must not go with them."""
     spec = first_stage_graphs(FirstStage(sizes.FIRST_STAGE["debug"]).eval())["encoder"]
     export_graph(spec.net, tmp_path / "encoder.onnx", inputs=dict(spec.inputs), outputs=spec.outputs)
-    region = uniform(1, 3, HEIGHT, WIDTH).numpy()
+    picture = uniform(1, 3, HEIGHT, WIDTH).numpy()
     for name in engine.ENGINES:
         for _ in range(2):  # compiled, then from the cache
             graph = engine.load(tmp_path / "encoder.onnx", precision="f32", threads=1, engine=name, cache=tmp_path)
-            assert graph(region=region)["latent"].shape == (1, LATENT_CHANNELS, *LATENT_SIZE)
+            assert graph(picture=picture)["latent"].shape == (1, LATENT_CHANNELS, *LATENT_SIZE)
 
 
 # --- painter and first stage ------------------------------------------------------------------------------------------
@@ -158,10 +185,11 @@ def test_an_untrained_picture_is_the_composite_outside_the_mouth(mouth: bool) ->
     given = composite(mouth=mouth)
     painter, stage = Painter(sizes.PAINTER["debug"]), FirstStage(sizes.FIRST_STAGE["debug"]).eval()
     with torch.no_grad():
-        pictures = [painter(given, uniform(1, 3, HEIGHT, WIDTH)), stage.decode(torch.zeros(1, 8, 18, 22), given)]
+        latent, sharp = torch.zeros(1, LATENT_CHANNELS, *LATENT_SIZE), uniform(1, SHARPNESS)
+        pictures = [painter(given, uniform(1, 3, HEIGHT, WIDTH), sharp), stage.decode(latent, given, sharp)]
     around = torch.zeros(1, 1, HEIGHT, WIDTH)
     if mouth:
-        around[:, :, 50:82, 66:110] = 1
+        around[:, :, *AROUND] = 1
     for picture in pictures:
         assert picture.shape == (1, 3, HEIGHT, WIDTH)
         assert float(((picture - given[:, :3]) * (1 - around)).abs().max()) < 0.05
@@ -169,9 +197,31 @@ def test_an_untrained_picture_is_the_composite_outside_the_mouth(mouth: bool) ->
 
 def test_painter_looks_at_the_reference() -> None:
     painter, given = roused(Painter(sizes.PAINTER["debug"])), composite()
+    sharp = uniform(1, SHARPNESS)
     with torch.no_grad():
-        one, other = (painter(given, uniform(1, 3, HEIGHT, WIDTH, seed=seed)) for seed in (1, 2))
+        one, other = (painter(given, uniform(1, 3, HEIGHT, WIDTH, seed=seed), sharp) for seed in (1, 2))
     assert float((one - other).abs().max()) > 1e-3
+
+
+def test_how_sharp_pictures_are_is_heard() -> None:
+    painter, stage = roused(Painter(sizes.PAINTER["debug"])), roused(FirstStage(sizes.FIRST_STAGE["debug"]))
+    assert isinstance(stage, FirstStage)
+    given, latent, reference = composite(), uniform(1, LATENT_CHANNELS, *LATENT_SIZE), uniform(1, 3, HEIGHT, WIDTH)
+    with torch.no_grad():
+        painted = [painter(given, reference, sharp) for sharp in (torch.zeros(1, SHARPNESS), uniform(1, SHARPNESS))]
+        decoded = [stage.decode(latent, given, sharp) for sharp in (torch.zeros(1, SHARPNESS), uniform(1, SHARPNESS))]
+    for one, other in (painted, decoded):
+        assert float((one - other).abs().max()) > 1e-4
+
+
+def test_untrained_folds_change_nothing_and_then_hear_the_mouth() -> None:
+    net, given = Folds(sizes.FOLDS["debug"]), uniform(2, 5, *FOLDS_SIZE)
+    shapes = uniform(2, COMPONENTS, seed=1), uniform(2, COMPONENTS, seed=2)
+    with torch.no_grad():
+        assert not net(given, shapes[0]).any()
+        one, other = (roused(net)(given, shape) for shape in shapes)
+    assert one.shape == (2, 3, *FOLDS_SIZE)
+    assert float((one - other).abs().max()) > 1e-4
 
 
 def test_latent_is_heard_near_the_mouth_alone() -> None:
@@ -184,19 +234,20 @@ def test_latent_is_heard_near_the_mouth_alone() -> None:
     latent = uniform(1, LATENT_CHANNELS, *LATENT_SIZE)
     elsewhere, here = latent + 5 * (window == 0), latent + 5 * (window > 0)
     with torch.no_grad():
-        picture = stage.decode(latent, given)
-        assert torch.equal(stage.decode(elsewhere, given), picture)
-        assert float((stage.decode(here, given) - picture).abs().max()) > 1e-3
+        sharp = uniform(1, SHARPNESS)
+        picture = stage.decode(latent, given, sharp)
+        assert torch.equal(stage.decode(elsewhere, given, sharp), picture)
+        assert float((stage.decode(here, given, sharp) - picture).abs().max()) > 1e-3
         shut = composite(mouth=False)
-        assert torch.equal(stage.decode(latent, shut), stage.decode(here, shut))
+        assert torch.equal(stage.decode(latent, shut, sharp), stage.decode(here, shut, sharp))
 
 
 def test_latent_has_unit_spread() -> None:
     """In training by the batch's own statistics; afterwards by the running ones, which are saved with the net."""
     torch.manual_seed(0)
     encoder = Encoder(sizes.FIRST_STAGE["debug"])
-    regions = 3 * uniform(4, 3, HEIGHT, WIDTH)
-    latent = encoder(regions)
+    pictures = 3 * uniform(4, 3, HEIGHT, WIDTH)
+    latent = encoder(pictures)
     torch.testing.assert_close(latent.mean((0, 2, 3)), torch.zeros(LATENT_CHANNELS), atol=1e-3, rtol=0)
     torch.testing.assert_close(latent.std((0, 2, 3)), torch.ones(LATENT_CHANNELS), atol=1e-3, rtol=0)
     louder = Encoder(sizes.FIRST_STAGE["debug"])
@@ -204,11 +255,11 @@ def test_latent_has_unit_spread() -> None:
     with torch.no_grad():
         louder.out.weight.mul_(10)
         louder.out.bias.mul_(10)  # type: ignore[union-attr]
-        torch.testing.assert_close(louder(regions), latent, atol=1e-3, rtol=0)  # a larger scale buys no signal
+        torch.testing.assert_close(louder(pictures), latent, atol=1e-3, rtol=0)  # a larger scale buys no signal
     encoder.eval()
     with torch.no_grad():
-        torch.testing.assert_close(encoder(regions), latent, atol=1e-3, rtol=0)
-        torch.testing.assert_close(encoder(regions[:1]), encoder(regions)[:1])  # whoever else is in the batch
+        torch.testing.assert_close(encoder(pictures), latent, atol=1e-3, rtol=0)
+        torch.testing.assert_close(encoder(pictures[:1]), encoder(pictures)[:1])  # whoever else is in the batch
     assert {"mean", "std"} <= encoder.state_dict().keys()
 
 

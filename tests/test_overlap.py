@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from difftalk.overlap import Behind, ahead
+from difftalk.overlap import Behind, ahead, beside
 
 
 def numbers(stop: int, made: list[int] | None = None) -> Generator[int, None, None]:
@@ -78,3 +78,23 @@ def test_behind_drops_the_rest_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         fail()
     assert done == []
+
+
+def test_a_job_beside_a_block_runs_while_it_does() -> None:
+    met = threading.Barrier(2, timeout=5)
+    with beside(met.wait) as job:
+        other = met.wait()
+    assert {job(), other} == {0, 1}
+
+
+def test_without_a_job_beside_it_a_block_gets_nothing() -> None:
+    with beside(None) as job:
+        pass
+    assert job() is None
+
+
+def test_a_jobs_error_comes_out_where_it_is_asked_for() -> None:
+    with beside(lambda: 1 // 0) as job:
+        pass
+    with pytest.raises(ZeroDivisionError):
+        job()

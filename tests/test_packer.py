@@ -11,9 +11,11 @@ import pytest
 from PIL import Image as Pillow
 
 from difftalk.data import packer
-from difftalk.data.pack import FRAMES, INDEX, NUMBERS, Pack, samples_of
-from difftalk.data.packer import Options, held_out_people, pack, pack_samples
+from difftalk.data.pack import FILES, INDEX, NUMBERS, Pack, samples_of
+from difftalk.data.packer import Options, pack, pack_samples
+from difftalk.data.pairs import Telling
 from difftalk.data.prepare import write_index
+from difftalk.data.queue import TURN, held_out_people, queue_of
 from difftalk.data.sample import Sample, save_record
 from difftalk.errors import InputError, OutputError
 from difftalk.media.sheet import CAPTION_HEIGHT
@@ -62,7 +64,7 @@ def data(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_budget_and_people(made: Pack) -> None:
     used = sum(path.stat().st_size for path in made.folder.iterdir())
     assert 0.8 * MEGABYTES < used / 1e6 <= MEGABYTES
-    assert {path.name for path in made.folder.iterdir()} == {"pack.json", "frames.bin", "pack.safetensors", "sheet.png"}
+    assert {path.name for path in made.folder.iterdir()} == {*FILES.values(), NUMBERS, INDEX, "sheet.png"}
     frames = dict.fromkeys(("anna", "bert", "cleo"), 0)
     for sample in made.samples:
         frames[sample.record.person] += len(sample.numbers)
@@ -71,6 +73,16 @@ def test_budget_and_people(made: Pack) -> None:
     assert made.index["counts"]["frames"] == sum(frames.values())
     assert 0 < frames["bert"] < 0.8 * frames["anna"]  # blurred
     assert abs(frames["cleo"] - frames["anna"]) <= 6  # three clips are no more than one
+
+
+def test_sharp_clips_come_first(people: list[Sample], painter_model: Model) -> None:
+    """Of a person who has both, a sharp clip has five turns before one of a small face has its first."""
+    small = known(people[2], "far", "cleo", eye_distance=9.0)
+    clips = [Telling.of(sample, painter_model.geometry) for sample in (small, people[2])]
+    order = [place for place, _ in queue_of(clips)]
+    assert len(order) == 2 * 27  # every pair of both
+    assert order[: 4 * TURN] == [1] * (4 * TURN)
+    assert order[-1] == 0
 
 
 def test_frames_come_in_pairs(made: Pack) -> None:
@@ -125,7 +137,7 @@ def test_no_half_pack(people: list[Sample], painter_model: Model, tmp_path: Path
     def stopped(what: str, done: int, total: int) -> None:
         if what == "drawing":
             (half,) = tmp_path.iterdir()
-            assert {path.name for path in half.iterdir()} == {FRAMES, NUMBERS, INDEX}
+            assert {path.name for path in half.iterdir()} == {*FILES.values(), NUMBERS, INDEX}
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

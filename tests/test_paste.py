@@ -9,9 +9,10 @@ import pytest
 
 from difftalk.arrays import Array, Image
 from difftalk.face.finder import Face
-from difftalk.face.space import REGION_X, REGION_Y, Alignment
+from difftalk.face.space import REGION_X, REGION_Y, Alignment, patch_of
+from difftalk.render.composite import Composite
 from difftalk.render.inner_mouth import interior
-from difftalk.render.paste import Drawn, paste
+from difftalk.render.paste import Drawn, Layer, paste
 from difftalk.render.references import Reference
 from difftalk.render.warp import Warp, compose, warp
 from drawn import SETTINGS
@@ -27,17 +28,27 @@ def reference(face: Face, alignment: Alignment) -> Reference:
     placed = Alignment(np.array([[1 / FINE, 0, 0], [0, 1 / FINE, 0]]))
     image = np.full((256 * FINE, 256 * FINE, 3), SKIN, np.uint8)
     image[:, STRIPE.start * FINE : STRIPE.stop * FINE] = DARK
-    return Reference(image, placed, alignment.points(face.points), placed.crop(image))
+    return Reference.of(image, placed, alignment.points(face.points))
 
 
 def pasted(reference: Reference, where: Array) -> Image:
     """The region (144 x 4, 176 x 4) of a warp pasted by networks that leave everything as it is."""
     mesh = reference.points
-    moved, inside = dataclasses.replace(warp(mesh, mesh, settings=SETTINGS), map=where), interior(mesh, mesh, SETTINGS)
-    composite = compose(reference, moved, reference, inside)
-    drawn = Drawn(composite[:3].transpose(1, 2, 0), composite, moved, mesh, inside, reference, SETTINGS)
+    whole = dataclasses.replace(warp(mesh, mesh, settings=SETTINGS), map=where)
+    drawn = Drawn(
+        tuple(unchanged(reference, w) for w in (whole, whole.on(patch_of(mesh), mesh, SETTINGS))),
+        mesh,
+        reference,
+        SETTINGS,
+    )
     out = paste(np.full_like(reference.image, SKIN), reference.alignment, reference, drawn)
     return out[FINE * REGION_Y[0] : FINE * REGION_Y[1], FINE * REGION_X[0] : FINE * REGION_X[1]]
+
+
+def unchanged(reference: Reference, moved: Warp) -> Layer:
+    inside = interior(reference.points, reference.points, SETTINGS, moved.grid)
+    composite = Composite(compose(reference, moved, reference, inside), moved, inside)
+    return Layer(composite.layers[:3].transpose(1, 2, 0), composite)
 
 
 def plain(reference: Reference) -> Warp:

@@ -1,4 +1,4 @@
-"""Parts of losses: boxes by index are slices, what LPIPS sees can be shared, fewer regions stand for all of them."""
+"""Parts of losses: what LPIPS sees can be shared, some rows are judged as themselves, a mouth's colour is evened."""
 
 from __future__ import annotations
 
@@ -8,21 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from difftalk.face.space import PATCH_SIZE
 from difftalk.nets.blocks import widened
 from difftalk.nets.diffusion import LatentDiffusion
 from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import FakeSource, RenderBatch
 from difftalk.training.kinds.denoiser import denoiser_loss
 from difftalk.training.kinds.table import kind_of, recipe_named
-from difftalk.training.picture_loss import MOUTH_BOX, MOUTH_PLACE, mouth_boxes, picture_loss
-
-
-def masks() -> torch.Tensor:
-    """(6, 1, 144, 176): mouths at the corners, in the middle, and none."""
-    inner = torch.zeros(6, 1, 144, 176)
-    for i, (top, left) in enumerate([(0, 0), (130, 160), (61, 33), (70, 90), (3, 120)]):
-        inner[i, 0, top : top + 9, left : left + 14] = torch.rand(9, 14)[: 144 - top, : 176 - left]
-    return inner
+from difftalk.training.picture_loss import INNER_WEIGHT, TINT_CELL, TINT_WEIGHT, Mouths, picture_loss, tint_of
 
 
 def fake(count: int) -> RenderBatch:
@@ -31,19 +24,39 @@ def fake(count: int) -> RenderBatch:
     return batch
 
 
-def test_mouth_boxes_are_slices() -> None:
-    inner, pictures = masks(), torch.rand(6, 3, 144, 176).to(memory_format=torch.channels_last)
-    sliced = []
-    for picture, mask in zip(pictures, inner[:, 0], strict=True):
-        mass = mask.sum()
-        y, x = (float((mask.sum(1 - axis) * torch.arange(mask.shape[axis])).sum() / mass) for axis in (0, 1))
-        cy, cx = (round(y), round(x)) if mass > 4 else MOUTH_PLACE
-        top, left = (
-            min(max(c - box // 2, 0), size - box) for c, box, size in zip((cy, cx), MOUTH_BOX, (144, 176), strict=True)
-        )
-        sliced.append(picture[:, top : top + MOUTH_BOX[0], left : left + MOUTH_BOX[1]])
-    expected = F.interpolate(torch.stack(sliced), scale_factor=2, mode="bilinear", align_corners=False)
-    assert torch.equal(mouth_boxes(pictures, inner), expected)
+def test_tint_is_how_far_off_the_evened_colour_is() -> None:
+    """Of inner mouths alone, whatever their size; texture of the right colour costs nothing."""
+    inner, wrong = torch.zeros(4, 1, *PATCH_SIZE), torch.zeros(4, 3, *PATCH_SIZE)
+    inner[:3, :, 48:80, 48:112] = 1
+    inner[1, :, 64:] = 0
+    wrong[0] = 0.2
+    wrong[1, :, 48:64, 48:112] = torch.tensor([0.3, 0.0, -0.3])[:, None, None]
+    wrong[2, :, :, ::2], wrong[2, :, :, 1::2] = 0.5, -0.5
+    wrong[2, :, :40] = 1  # skin
+    wrong[3] = 1  # no mouth
+    torch.testing.assert_close(tint_of(wrong, inner), torch.tensor([0.2, 0.2, 0.0, 0.0]))
+    assert PATCH_SIZE[0] % TINT_CELL == PATCH_SIZE[1] % TINT_CELL == 0  # no mouth is cut off
+
+
+def test_tint_of_a_small_mouth_is_not_made_large() -> None:
+    inner, wrong = torch.zeros(1, 1, *PATCH_SIZE), torch.ones(1, 3, *PATCH_SIZE)
+    inner[:, :, 50:52, 70:80] = 1  # 20 of 64 px that count fully
+    assert float(tint_of(wrong, inner)) == pytest.approx(20 / 64)
+    wrong.requires_grad_(True)
+    tint_of(wrong, torch.zeros_like(inner)).sum().backward()  # type: ignore[no-untyped-call]
+    assert wrong.grad is not None
+    assert torch.isfinite(wrong.grad).all()
+
+
+def test_tint_is_in_the_loss() -> None:
+    batch = fake(2)
+    composite = batch.composite.clone()
+    composite[:, 3], composite[:, 3, 48:80, 48:112] = 0, 1
+    batch = dataclasses.replace(batch, composite=composite)
+    loss = picture_loss(batch.target + 0.1, batch, None)
+    assert float(loss.parts["tint"]) == pytest.approx(0.1, abs=1e-5)
+    near = 1 + (INNER_WEIGHT - 1) * float(widened(composite[:, 3:4], 9).mean())
+    assert float(loss.total) == pytest.approx(2 * 0.1 * near + TINT_WEIGHT * 0.1, rel=1e-4)
 
 
 @pytest.mark.parametrize("reach", [5, 9, 25])
@@ -52,21 +65,25 @@ def test_widened_is_a_square_maximum(reach: int) -> None:
     assert torch.equal(widened(mask, reach), F.max_pool2d(mask, reach, 1, reach // 2))
 
 
-def test_fewer_regions_stand_for_all() -> None:
+def test_some_rows_are_judged_as_themselves() -> None:
     lpips, batch = LPIPS.shipped(), fake(4)
     picture = batch.target + 0.2 * torch.randn_like(batch.target)
-    twice = dataclasses.replace(batch, target=batch.target.repeat_interleave(2, 0))
-    twice = dataclasses.replace(
-        twice, composite=batch.composite.repeat_interleave(2, 0), weight=batch.weight.repeat_interleave(2)
-    )
-    every, half = (
-        picture_loss(picture, batch, lpips),
-        picture_loss(picture.repeat_interleave(2, 0), twice, lpips, region_every=2),
-    )
-    torch.testing.assert_close(half.total, every.total)
-    assert every.mouths is not None
-    truth = lpips.features(mouth_boxes(batch.target, batch.composite[:, 3:4]))
-    torch.testing.assert_close(every.mouths.true_features, truth)
+    first, _ = batch.parts(2)
+    some, alone = picture_loss(picture[:2], batch, lpips, slice(2)), picture_loss(picture[:2], first, lpips)
+    torch.testing.assert_close(some.total, alone.total)
+    assert some.parts.keys() == alone.parts.keys() == {"l1", "tint", "lpips"}
+
+
+def test_a_critic_sees_what_the_loss_saw() -> None:
+    lpips, batch = LPIPS.shipped(), fake(2)
+    picture = batch.target + 0.2 * torch.randn_like(batch.target)
+    loss = picture_loss(picture, batch, lpips)
+    assert loss.mouths is not None
+    torch.testing.assert_close(loss.mouths.true_features, lpips.features(batch.target, 5))
+    torch.testing.assert_close(loss.mouths.drawn_features, lpips.features(picture, 5))
+    few = Mouths.seen(picture, batch.target, lpips, 2)
+    torch.testing.assert_close(few.drawn_features, loss.mouths.drawn_features[:2])
+    torch.testing.assert_close(loss.parts["lpips"], lpips(picture, batch.target).mean())
 
 
 @pytest.mark.parametrize("count", [1, 2, 8])

@@ -18,7 +18,7 @@ from difftalk.data.manifest import Entry, find_clips
 from difftalk.data.offset import MAX_OFFSET, MIN_OFFSET_R, measure_offset
 from difftalk.data.prepare import Report, _resumable, fingerprint, prepare, prepare_clip, unfaded
 from difftalk.data.sample import SPEECH_EXTRA, Sample, load_samples
-from difftalk.errors import InputError, OutputError
+from difftalk.errors import DataError, InputError, OutputError
 from difftalk.face.finder import Face
 from difftalk.face.space import Alignment
 from difftalk.media import audio, picture
@@ -115,8 +115,11 @@ def test_what_a_sample_holds(sample: Sample, face: Face, portrait: Image, alignm
     np.testing.assert_allclose(sample.seconds, np.arange(28) / 25, atol=1e-3)
     np.testing.assert_allclose(sample.meshes[20][:, :2] - face.points[:, :2], [[20, 0]] * 478, atol=2)
     assert np.abs(sample.aligned_mesh(20)[:, :2] - alignment.points(face.points)[:, :2]).mean() < 1
-    expected = sample.alignment(20).crop(moving(portrait, 21)[20])
-    assert np.abs(sample.frame(20).astype(int) - expected).mean() < 3
+    shown, mesh = moving(portrait, 21)[20], sample.aligned_mesh(20)
+    assert np.abs(sample.frame(20).astype(int) - sample.alignment(20).crop(shown)).mean() < 3
+    close, corner = sample.alignment(20).close_up(shown, mesh)
+    np.testing.assert_array_equal(sample.close_corner(20), corner)
+    assert np.abs(sample.close_up(20).astype(int) - close).mean() < 3
 
 
 def test_sound_of_a_sample(sample: Sample, waveform: NDArray[np.float32], model: Model) -> None:
@@ -145,8 +148,24 @@ def test_what_has_changed_is_done_again(clips: Path, out: Path, model: Model, re
     assert _resumable(one, samples, keener) is None
     other = dataclasses.replace(model, graphs=model.graphs | {"face_mesh": model.graphs["face_detector"]})
     assert _resumable(one, samples, other) is None
-    bolder = dataclasses.replace(model, settings=model.settings.changed(["life.sway=0.1"]))  # asks nothing of a clip
+    bolder = dataclasses.replace(
+        model, settings=model.settings.changed(["life.lid_room=0.1"])
+    )  # asks nothing of a clip
     assert _resumable(one, samples, bolder) == report.records[0]
+
+
+def test_what_an_earlier_version_prepared_is_done_again(
+    clips: Path, out: Path, report: Report, model: Model, tmp_path: Path
+) -> None:
+    """Without close-ups: said where it is read, made anew where it is prepared."""
+    folder = tmp_path / "samples" / "good"
+    shutil.copytree(out / "samples" / "good", folder)
+    shutil.copyfile(out / "index.parquet", tmp_path / "index.parquet")
+    record = json.loads((folder / "sample.json").read_text())
+    (folder / "sample.json").write_text(json.dumps(record | {"format": 3}))
+    with pytest.raises(DataError, match="has format 3, this version reads 4; run difftalk prepare again"):
+        load_samples(tmp_path)
+    assert _resumable(find_clips(clips)[0], tmp_path / "samples", model) is None
 
 
 def test_fingerprint_changes_with_file_and_row(clips: Path, model: Model) -> None:
@@ -168,7 +187,7 @@ def test_clip_is_a_pure_function_of_its_arguments(clips: Path, tmp_path: Path, s
     record = prepare_clip(find_clips(clips)[0], tmp_path, model)
     assert record == sample.record
     assert [path.name for path in tmp_path.iterdir()] == ["good"]
-    for name in ("frames.jpgs", "audio.npy"):
+    for name in ("frames.jpgs", "closes.jpgs", "audio.npy"):
         assert (tmp_path / "good" / name).read_bytes() == (sample.folder / name).read_bytes()
     assert not (tmp_path / "good" / "rubbish").exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from difftalk.evaluation.protocols.portraits import DEMO
 from difftalk.face.finder import Face
 from difftalk.graphs import BEFORE, CONTEXT
 from difftalk.media import audio
@@ -23,7 +22,7 @@ from difftalk.render.published import (
     windows_of,
 )
 from difftalk.speech.features import features_of
-from drawn import SETTINGS
+from drawn import DEMO, SETTINGS
 
 
 def test_landmarks(face: Face) -> None:
@@ -50,7 +49,7 @@ def test_windows_lie_around_the_frame() -> None:
 
 def test_characters_are_of_unit_size(model: Model) -> None:
     """On real speech, of a voice that none of the principal components was fitted on."""
-    features = features_of(audio.read(DEMO.with_name("voice.wav")), model.graph("speech_encoder"), SETTINGS)
+    features = features_of(audio.read(DEMO / "voice.wav"), model.graph("speech_encoder"), SETTINGS)
     found = characters_of(features.astype(np.float16))
     assert found.shape == (len(features), CHARACTERS)
     assert found.dtype == np.float32

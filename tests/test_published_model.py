@@ -76,9 +76,9 @@ def test_a_still_speaks(published: Model, still: Path, voice: Path, tmp_path: Pa
 def test_a_stream_in_pieces_is_the_file(published: Model, still: Path, waveform: Array) -> None:
     talker = Talker(published, steps=2)
     identity, short = talker.identity(still), waveform[:9600]
-    whole = [frame.image for frame in talker.stream(identity, [short], head_motion=0)]
+    whole = [frame.image for frame in talker.stream(identity, [short], head_motion=0, blinks=0)]
     pieces = [short[i : i + 320] for i in range(0, len(short), 320)]
-    for one, other in zip(whole, talker.stream(identity, pieces, head_motion=0), strict=True):
+    for one, other in zip(whole, talker.stream(identity, pieces, head_motion=0, blinks=0), strict=True):
         np.testing.assert_array_equal(one, other.image)
 
 

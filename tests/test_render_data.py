@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from difftalk.data.clip import Clip, ClipFrame, References
 from difftalk.data.sample import Sample
-from difftalk.face.space import REGION_SIZE
+from difftalk.face.space import PATCH_SIZE, REGION, crop_region, patch_of
 from difftalk.model import Model
+from difftalk.nets.sizes import FOLDS_SIZE, SHARPNESS
 from difftalk.render.drawing import Choice
+from difftalk.render.renderer import halved, unit
+from difftalk.render.warp import inner_mouth
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 from difftalk.training.motion_data import MotionSource, _cut, _stretch, curve_of
-from difftalk.training.render_data import MOST_OF_ONE, RenderSource, chances, texture_weight
+from difftalk.training.render_data import BLURRED_TRUST, MOST_OF_ONE, RenderSource, chances, trust_in
 from drawn import SETTINGS
 
 
@@ -36,7 +39,11 @@ def test_a_row_is_a_function_of_its_number(sample: Sample, model: Model) -> None
 
 def test_shapes_and_ranges(source: RenderSource) -> None:
     row = source.row(0)
-    assert row["target"].shape == (3, *REGION_SIZE)
+    assert row["target"].shape == row["reference"].shape == row["previous"].shape == (3, *PATCH_SIZE)
+    assert row["composite"].shape == (5, *PATCH_SIZE)
+    assert row["skin"].shape == (3, *FOLDS_SIZE)
+    assert row["warped"].shape == (5, *FOLDS_SIZE)
+    assert row["sharpness"].shape == (SHARPNESS,)
     assert row["audio"].shape == (20, FEATURE_SIZE)
     assert float(np.abs(row["composite"]).max()) <= 1
     assert [len(b) for b in source.validation()] == [3]
@@ -45,9 +52,31 @@ def test_shapes_and_ranges(source: RenderSource) -> None:
 def test_a_composite_is_near_its_target_outside_the_mouth(source: RenderSource) -> None:
     """The drawn clip moves as a whole: warped from a far frame, the composite is the frame itself."""
     batch = source.validation()[0]
-    outside = 1 - batch.composite[:, 3:4]
-    difference = ((batch.composite[:, :3] - batch.target).abs() * outside)[:, :, 12:-12, 12:-12]
-    assert float(difference.mean()) < 0.04
+    for composite, target in ((batch.composite, batch.target), (batch.warped, batch.skin)):
+        outside = 1 - composite[:, 3:4]
+        difference = ((composite[:, :3] - target).abs() * outside)[:, :, 12:-12, 12:-12]
+        assert float(difference.mean()) < 0.04
+
+
+def test_a_row_shows_its_frames_mouth_and_skin(source: RenderSource, sample: Sample, model: Model) -> None:
+    """The target is the frame's close-up at the patch of its mesh, the skin its region at half the size."""
+    clip = Clip.of(sample, model.geometry)
+    batch, order = source.validation()[0], np.argsort(clip.openings)
+    for number, share in enumerate((0.3, 0.7, 0.95)):
+        index = int(order[int(share * (len(order) - 1))])
+        truth, patch = clip.reference(index), patch_of(clip.meshes[index])
+        np.testing.assert_array_equal(batch.target[number].numpy(), unit(truth.close_at(patch)))
+        np.testing.assert_array_equal(batch.skin[number].numpy(), halved(unit(crop_region(truth.aligned))))
+        inner = inner_mouth(clip.meshes[index], patch)
+        np.testing.assert_array_equal(batch.composite[number, 3].numpy(), inner)
+        assert REGION.points(np.array(patch.corner)).min() > 0
+
+
+def test_a_row_knows_how_many_pixels_there_are(source: RenderSource, sample: Sample) -> None:
+    """The drawn clip's eyes are some 42 px apart: 1.6 halvings from 128."""
+    expected = np.log2(sample.record.eye_distance / 128)
+    for number in range(3):
+        assert source.row(number)["sharpness"][0] == pytest.approx(expected, abs=0.05)
 
 
 def test_references_are_far(sample: Sample, model: Model) -> None:
@@ -134,8 +163,22 @@ def test_no_person_is_drawn_too_often() -> None:
     assert few[0] > few[1] > 0
 
 
-def test_small_and_blurred_faces_do_not_teach_texture(sample: Sample) -> None:
+def test_clips_that_show_texture_are_drawn_more_often(sample: Sample, model: Model) -> None:
     sharp = dataclasses.replace(sample.record, sharpness=9.0, eye_distance=90.0)
-    assert texture_weight(sharp) == 1
-    assert texture_weight(dataclasses.replace(sharp, sharpness=3.0)) == pytest.approx(0.5)
-    assert texture_weight(dataclasses.replace(sharp, eye_distance=22.5)) == pytest.approx(0.5)
+    assert trust_in(sharp) == 1
+    assert trust_in(dataclasses.replace(sharp, eye_distance=1.0)) == pytest.approx(BLURRED_TRUST, abs=1e-3)
+    assert trust_in(dataclasses.replace(sharp, sharpness=3.0)) == pytest.approx(BLURRED_TRUST + (1 - BLURRED_TRUST) / 4)
+    records = [sharp, dataclasses.replace(sharp, eye_distance=27.0)]
+    source = RenderSource([Sample(sample.folder, record) for record in records], model.geometry, batch_size=1)
+    assert source._chance[0] / source._chance[1] == pytest.approx(1 / (BLURRED_TRUST + (1 - BLURRED_TRUST) * 0.09))
+
+
+def test_trust_is_kept_where_one_person_is_capped() -> None:
+    """Who would be drawn too often is not, and their own clips keep their proportion; others share what is left."""
+    people = ["sharp", "sharp", *map(str, range(60))]
+    trusts = np.array([1.0, 0.25, *[0.1] * 60])
+    chance = chances([500] * 62, people, trusts)
+    assert chance.sum() == pytest.approx(1)
+    assert chance[:2].sum() == pytest.approx(MOST_OF_ONE, rel=1e-3)
+    assert chance[0] == pytest.approx(4 * chance[1])
+    np.testing.assert_allclose(chance[2:], chance[2])

@@ -107,7 +107,9 @@ def test_another_tool_is_judged_by_its_videos(folder: Path, model: Model, tmp_pa
     made = tmp_path / "made"
     (made / "strict").mkdir(parents=True)
     for task in tasks:
-        Talker(model).animate(task["source"], task["sound"], made / "strict" / f"{task['name']}.mp4", head_motion=0)
+        Talker(model).animate(
+            task["source"], task["sound"], made / "strict" / f"{task['name']}.mp4", head_motion=0, blinks=0
+        )
     judged = report.evaluate(folder, tmp_path / "r", chosen=["strict"], seconds=1, outputs=made).content
     own = report.evaluate(folder, tmp_path / "r", chosen=["strict"], seconds=1).content
     theirs, ours = (

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from difftalk.arrays import Array
+from difftalk.graphs import LATENT_SHAPE
 from difftalk.render.sampler import euler
 
-CLEAN = np.random.default_rng(1).standard_normal((1, 8, 18, 22)).astype(np.float32)
-NOISE = np.random.default_rng(2).standard_normal((1, 8, 18, 22)).astype(np.float32)
+CLEAN = np.random.default_rng(1).standard_normal(LATENT_SHAPE).astype(np.float32)
+NOISE = np.random.default_rng(2).standard_normal(LATENT_SHAPE).astype(np.float32)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8])

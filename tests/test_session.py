@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from difftalk.arrays import SAMPLE_RATE, State
 from difftalk.errors import InputError
+from difftalk.face.head import HeadPose
 from difftalk.model import Model
 from difftalk.speech.own_way import OwnWay
 from difftalk.talk.footage import Footage
@@ -204,9 +205,25 @@ def test_what_a_state_does_not_fit(
             Session.from_state(denoiser_model, still_identity, dict(broken))
 
 
+def test_a_film_that_a_head_follows_is_kept_with_the_session(
+    denoiser_model: Model, still_identity: Portrait, sound: Wave
+) -> None:
+    manner = Manner(heads=tuple(HeadPose.about_neck(yaw / 3, 0.1, yaw / 7) for yaw in range(9)))
+    with Session(denoiser_model, still_identity, manner) as session:
+        first = [said(frame) for frame in session.push(sound[: len(sound) // 2])]
+        state = session.state()
+        rest = [said(frame) for frame in [*session.push(sound[len(sound) // 2 :]), *session.finish()]]
+    with Session.from_state(denoiser_model, still_identity, state) as session:
+        again = [said(frame) for frame in [*session.push(sound[len(sound) // 2 :]), *session.finish()]]
+    assert again == rest
+    assert len({one.split()[0] for one in first}) == len(first)
+
+
 def test_manner_out_of_range() -> None:
     wrong: list[dict[str, Any]] = [
         {"head_motion": 3},
+        {"blinks": -1},
+        {"blinks": 2.5},
         {"fit": "stretch"},
         {"own_way": -1},
         {"articulation": 4},

@@ -16,7 +16,9 @@ from drawn import SETTINGS
 
 
 def test_what_json_makes_of_them_is_taken_back() -> None:
-    changed = SETTINGS.changed(["renderer=painter", "life.periods=2,4,8", "mouths.press=0.02", "cover.least=5"])
+    changed = SETTINGS.changed(
+        ["renderer=painter", "life.blink_seconds=0.2,0.4,0.8", "mouths.press=0.02", "cover.least=5"]
+    )
     assert Settings.of(json.loads(json.dumps(dataclasses.asdict(changed)))) == changed
     assert Settings.of({}) == SETTINGS
     assert hash(Settings.of(dataclasses.asdict(changed))) == hash(changed)
@@ -47,7 +49,7 @@ def test_unknown_groups_are_said(text: str) -> None:
     [
         ("loudness.quiet=soft", "float; it is -47.0 now"),
         ("loudness.quiet=nan", "float"),
-        ("life.periods=1,2", "float,float,float; it is 3.1,5.3,8.9 now"),
+        ("life.blink_seconds=1,2", "float,float,float; it is 0.08,0.05,0.14 now"),
         ("steps=1.5", "int"),
     ],
 )
@@ -68,13 +70,13 @@ def test_renderers_and_motions_that_there_are_none_of() -> None:
     ("text", "words"),
     [
         ("references.max_mouths=0", "is 0; allowed are 1 to 120"),
-        ("life.periods=0,0,0", "is 0,0,0; allowed are 0.31 to 31, 0.53 to 53, 0.89 to 89"),
+        ("life.blink_gap=0,0", "is 0,0; allowed are 0.22 to 22, 0.55 to 55"),
         ("life.blink_gap=3,2.5", "3,2.5; each must be less than the next"),
         ("lips.shut=2.304", "lips.shut and lips.parted: 2.304,2.304; each must be less"),
-        ("life.roll=-1", "is -1; allowed are 0 to 12"),
+        ("life.lid_room=-1", "is -1; allowed are 0 to 1.4"),
         ("loudness.quiet=inf", "is inf; allowed are -470 to 0"),
         ("watching.wary=1" + 400 * "0", "is inf; allowed are 1 to 80"),
-        ("life.fade=1", "is 1; allowed are 1.01 to 19"),
+        ("head.strain=2", "is 2; allowed are 0.01 to 1"),
         ("surroundings.patch=30,5", "is 30,5; allowed are 1 to 29, 1 to 7"),
         ("still.size=-5", "is -5; allowed are 64 to 8192"),
     ],
@@ -90,8 +92,8 @@ def test_ranges_are_of_settings_that_there_are() -> None:
 
 
 def test_values_of_another_kind_in_a_folder_are_said() -> None:
-    assert Settings.of({"life": {"roll": 1}}).life.roll == 1
-    for wrong in ({"life": {"roll": "1"}}, {"steps": 1.5}, {"steps": True}, {"life": {"roll": None}}):
+    assert Settings.of({"life": {"lid_room": 1}}).life.lid_room == 1
+    for wrong in ({"life": {"lid_room": "1"}}, {"steps": 1.5}, {"steps": True}, {"life": {"lid_room": None}}):
         with pytest.raises(TypeError, match="by default"):
             Settings.of(wrong)
 

@@ -11,13 +11,13 @@ import torch
 
 from difftalk.data.sample import Sample
 from difftalk.errors import InputError
-from difftalk.face.space import REGION_SIZE
+from difftalk.face.space import PATCH_SIZE
 from difftalk.model import Model
-from difftalk.nets.sizes import AUDIO_TOKENS
+from difftalk.nets.sizes import AUDIO_TOKENS, FOLDS_SIZE, SHARPNESS
 from difftalk.speech.features import FEATURE_SIZE
 from difftalk.training.batches import RenderBatch
 from difftalk.training.render_data import RenderSource
-from difftalk.training.shelf import CRATE, Shelf, crate
+from difftalk.training.shelf import CRATE, Shelf, _unpacked, crate
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +53,45 @@ def test_rows_are_used_as_often_as_asked_and_then_replaced(source: RenderSource)
 
 def test_shapes_and_ranges(shelf: Shelf) -> None:
     batch = shelf.batch(0)
-    assert batch.target.shape == (4, 3, *REGION_SIZE)
-    assert batch.composite.shape == (4, 5, *REGION_SIZE)
+    assert batch.target.shape == (4, 3, *PATCH_SIZE)
+    assert batch.composite.shape == (4, 5, *PATCH_SIZE)
+    assert batch.skin.shape == (4, 3, *FOLDS_SIZE)
+    assert batch.warped.shape == (4, 5, *FOLDS_SIZE)
+    assert batch.sharpness.shape == (4, SHARPNESS)
     assert batch.audio.shape == (4, AUDIO_TOKENS, FEATURE_SIZE)
     assert {getattr(batch, field.name).dtype for field in dataclasses.fields(batch)} == {torch.float32}
-    assert float(batch.composite.abs().max()) <= 1 + 1e-6
-    assert float(batch.composite[:, 3:].min()) >= 0
+    for layers in (batch.composite, batch.warped):
+        assert float(layers.abs().max()) <= 1 + 1e-6
+        assert float(layers[:, 3:].min()) >= 0
     assert [len(b) for b in shelf.validation()] == [3]
 
 
 def test_bytes_are_the_pictures(source: RenderSource) -> None:
     held = crate(source, 1)
     row = source.row(CRATE)
-    pictures = np.concatenate([row[name] for name in ("target", "reference", "previous", "composite")])
-    scale = np.array([127.5] * 12 + [255] * 2, np.float32)[:, None, None]
-    shift = np.array([1] * 12 + [0] * 2, np.float32)[:, None, None]
-    np.testing.assert_allclose(held["pictures"][0], (pictures + shift) * scale, atol=0.51)
+    for kind, names in {
+        "mouths": ("target", "reference", "previous", "composite"),
+        "regions": ("skin", "warped"),
+    }.items():
+        pictures = np.concatenate([row[name] for name in names])
+        colours = len(pictures) - 2
+        scale = np.array([127.5] * colours + [255] * 2, np.float32)[:, None, None]
+        shift = np.array([1] * colours + [0] * 2, np.float32)[:, None, None]
+        np.testing.assert_allclose(held[kind][0], (pictures + shift) * scale, atol=0.51)
+        assert held[kind].dtype == np.uint8
     np.testing.assert_array_equal(held["audio"][0], row["audio"])
+    np.testing.assert_array_equal(held["sharpness"][0], row["sharpness"])
+    row_bytes = sum(values[0].nbytes for values in held.values())
+    assert row_bytes < 0.42e6  # as the module says
+
+
+def test_bytes_come_back_as_the_pictures(source: RenderSource) -> None:
+    held = {name: torch.from_numpy(values) for name, values in crate(source, 0).items()}
+    batch = _unpacked(held)
+    for i, row in enumerate(source.row(number) for number in range(3)):
+        for field in dataclasses.fields(batch):
+            atol = 2e-3 if field.name == "audio" else 0.0041
+            np.testing.assert_allclose(getattr(batch, field.name)[i].numpy(), row[field.name], atol=atol)
 
 
 def test_processes_make_the_same_rows(source: RenderSource, shelf: Shelf) -> None:

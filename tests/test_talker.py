@@ -14,19 +14,20 @@ import pytest
 from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Image
-from difftalk.errors import FaceError, InputError, MediaError, ModelError, OutputError
+from difftalk.face.head import HeadPose
 from difftalk.face.landmarks import UPPER
+from difftalk.face.space import align
 from difftalk.media import audio, video
 from difftalk.model import Model
+from difftalk.render.head_field import HeadField
 from difftalk.render.warp import inner_mouth
 from difftalk.settings import Settings
-from difftalk.speech.loudness import Loudness
+from difftalk.speech.head_motion import HeadMotion
 from difftalk.talk import talker as talkers
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Fit, Identity, Manner, Shot
-from difftalk.talk.life import Life
 from difftalk.talk.portrait import Portrait
-from difftalk.talk.session import TalkingFrame
+from difftalk.talk.session import Session, TalkingFrame
 from difftalk.talk.talker import Talker
 from drawn import DEMO, SETTINGS, SHARED, draw_clip, images, moving, packets, weight_in, without_face, write_wav
 
@@ -93,7 +94,9 @@ def test_articulation_turned_off_closes_the_case(
 ) -> None:
     """Without articulation and head motion every frame is the same; with it the mouth moves."""
     none, some = (
-        pictures(Talker(painter_model, articulation=gain).stream(still_identity, [waveform[:6400]], head_motion=0))
+        pictures(
+            Talker(painter_model, articulation=gain).stream(still_identity, [waveform[:6400]], head_motion=0, blinks=0)
+        )
         for gain in (0.0, 1.0)
     )
     assert (none == none[0]).all()
@@ -104,7 +107,9 @@ def test_articulation_turned_off_closes_the_case(
 def test_count_of_frames(
     talker: Talker, still_identity: Portrait, waveform: Wave, samples: int, rate: Fraction | int
 ) -> None:
-    frames = list(talker.stream(still_identity, [waveform[:samples]], frame_rate=Fraction(rate), head_motion=0))
+    frames = list(
+        talker.stream(still_identity, [waveform[:samples]], frame_rate=Fraction(rate), head_motion=0, blinks=0)
+    )
     assert len(frames) == round(samples * Fraction(rate) / 16_000)
     np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(len(frames)) / float(rate))
 
@@ -119,7 +124,7 @@ def test_no_audio_no_frames(talker: Talker, still_identity: Portrait) -> None:
 def test_still_keeps_every_byte_outside_the_mask(either: Talker, still_identity: Portrait, waveform: Wave) -> None:
     source = still_identity.image
     weight = weight_in(source, still_identity.people[0].references[0].alignment)
-    for frame in either.stream(still_identity, [waveform[:4800]], head_motion=0):
+    for frame in either.stream(still_identity, [waveform[:4800]], head_motion=0, blinks=0):
         np.testing.assert_array_equal(frame.image[weight == 0], source[weight == 0])
         assert (frame.image[weight == 1] != source[weight == 1]).any()
 
@@ -140,10 +145,10 @@ class Spoiled(Footage):
     """After tracking, noise for every frame's core and for every point below the nose."""
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
         rng = np.random.default_rng(0)
-        for shot in super().shots(manner, loudness, settings, first):
+        for shot in super().shots(manner, head, settings, first):
             assert shot.sitter is not None
             image, core = shot.image.copy(), core_of(shot)
             image[core] = rng.integers(0, 256, (int(core.sum()), 3), np.uint8)
@@ -156,9 +161,9 @@ class Moved(Footage):
     """The upper face lies elsewhere."""
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        for shot in super().shots(manner, loudness, settings, first):
+        for shot in super().shots(manner, head, settings, first):
             assert shot.sitter is not None
             sitter = dataclasses.replace(shot.sitter, upper=shot.sitter.upper + np.float32(2))
             yield dataclasses.replace(shot, sitter=sitter)
@@ -173,7 +178,7 @@ def test_dub_never_looks_under_its_mask(either: Talker, clip_identity: Footage, 
     """Noise there changes no bit of the core."""
     plain = list(either.stream(clip_identity, [waveform[:8000]]))
     noisy = list(either.stream(Spoiled(**vars(clip_identity)), [waveform[:8000]]))
-    shots = clip_identity.shots(Manner(), Loudness(either.model), SETTINGS)
+    shots = clip_identity.shots(Manner(), None, SETTINGS)
     assert len(noisy) == len(plain) == 12
     for one, other, shot in zip(plain, noisy, shots, strict=False):
         core = core_of(shot)
@@ -194,14 +199,27 @@ def test_drawn_region_goes_with_the_head(painter_model: Model, still_identity: P
     """With the portrait's own mouth drawn, a moved head is the moved picture, but for the inside of the mouth."""
     neutral = still_identity.pose.remove(still_identity.points).astype(np.float32)
     own = dataclasses.replace(still_identity, people=[dataclasses.replace(still_identity.people[0], neutral=neutral)])
-    alignment = own.people[0].references[0].alignment
-    life = Life(alignment, still_identity.points, 2.0, 0, SETTINGS)
-    inner = inner_mouth(own.people[0].references[0].points).sum() / alignment.scale**2
-    quiet = np.zeros_like(waveform)  # in which no head nods
-    for frame in Talker(painter_model, articulation=0).stream(own, [quiet], head_motion=2):
-        moved = life.frame(still_identity.image, frame.seconds)[0]
-        different = np.abs(frame.image.astype(int) - moved).max(-1) > 16
-        assert different.sum() < 1.6 * inner
+    inner = inner_mouth(own.people[0].references[0].points).sum() / align(own.pose).scale ** 2
+    head = HeadPose.about_neck(7, 3, -2)
+    change = HeadField.of(own.image, own.points, own.pose, SETTINGS).moved(head)
+    assert change is not None
+    moved = change(own.image)
+    assert (np.abs(moved.astype(int) - own.image).max(-1) > 16).sum() > 3 * inner
+    with Session(painter_model, own, Manner(articulation=0, blinks=0, heads=(head,))) as session:
+        for frame in [*session.push(waveform), *session.finish()]:
+            different = np.abs(frame.image.astype(int) - moved).max(-1) > 16
+            assert different.sum() < 1.6 * inner
+
+
+def test_head_motion_and_blinks_are_apart(painter_model: Model, still_identity: Portrait, waveform: Wave) -> None:
+    """Without either the eyes are the picture's; each alone changes them."""
+    sound, eyes = np.tile(waveform, 4), still_identity.points[[33, 133, 362, 263], :2]
+    (x0, y0), (x1, y1) = (eyes.min(0) - 6).astype(int), (eyes.max(0) + 6).astype(int)
+    still = still_identity.image[y0:y1, x0:x1]
+    for head_motion, blinks in ((0.0, 0.0), (0.0, 2.0), (1.0, 0.0)):
+        frames = Talker(painter_model).stream(still_identity, [sound], head_motion=head_motion, blinks=blinks)
+        changed = any((frame.image[y0:y1, x0:x1] != still).any() for frame in frames)
+        assert changed == (head_motion + blinks > 0)
 
 
 def test_frames_without_a_face_pass_through(
@@ -265,7 +283,7 @@ def test_sound_is_copied_where_mp4_allows(talker: Talker, still: Path, clip: Pat
 
 def test_odd_size_is_padded_and_that_is_said(talker: Talker, portrait: Image, voice: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "odd.png"), portrait[:255, :253, ::-1])
-    result = talker.animate(tmp_path / "odd.png", voice, tmp_path / "out.mp4", head_motion=0)
+    result = talker.animate(tmp_path / "odd.png", voice, tmp_path / "out.mp4", head_motion=0, blinks=0)
     assert (result.width, result.height) == (254, 256)
     assert result.notes == ["padded to the even size 254 x 256 by one repeated row or column"]
 
@@ -317,69 +335,6 @@ def test_damaged_packets(talker: Talker, tmp_path: Path) -> None:
     assert max(np.diff(written)) < 0.06 < max(np.diff(times))
     assert result.seconds == pytest.approx(3.095, abs=0.05)
     assert result.passed_through == 0
-
-
-# --- what cannot be done ----------------------------------------------------------------------------------------------
-
-
-def test_options_out_of_range(painter_model: Model, talker: Talker, still: Path, clip: Path, voice: Path) -> None:
-    for options in ({"steps": 0}, {"steps": 1001}, {"articulation": -0.1}, {"articulation": np.nan}, {"seed": -1}):
-        with pytest.raises(InputError, match=f"`{next(iter(options))}` was .*allowed are"):
-            Talker(painter_model, **options)
-    for size, head_motion in ((63, 1.0), (9000, 1.0), (512, -1.0), (512, float("nan"))):
-        with pytest.raises(InputError, match="allowed are"):
-            talker.animate(still, voice, "out.mp4", size=size, head_motion=head_motion)
-    with pytest.raises(InputError, match="'stretch'; allowed are bounce, loop, hold"):
-        talker.dub(clip, voice, "out.mp4", fit="stretch")  # type: ignore[arg-type]
-
-
-def test_the_other_command_is_named(talker: Talker, still: Path, clip: Path, voice: Path) -> None:
-    with pytest.raises(InputError, match="use dub"):
-        talker.animate(clip, voice, "out.mp4")
-    with pytest.raises(InputError, match="use animate"):
-        talker.dub(still, voice, "out.mp4")
-
-
-def test_model_without_a_renderer(model: Model, painter_model: Model) -> None:
-    fewer = {name: entry for name, entry in painter_model.graphs.items() if name not in ("painter", "linear")}
-    with pytest.raises(ModelError, match="lacks painter, linear"):
-        Talker(dataclasses.replace(painter_model, graphs=fewer))
-
-
-def test_nothing_is_left_behind(talker: Talker, still: Path, portrait: Image, voice: Path, tmp_path: Path) -> None:
-    """Neither a file nor a part of one: no face, an error in the middle, a listener that stops it."""
-    out, empty = tmp_path / "out.mp4", draw_clip(tmp_path / "empty.mp4", [without_face(portrait)] * 3)
-    with pytest.raises(FaceError):
-        talker.dub(empty, voice, out)
-    with pytest.raises(MediaError):
-        talker.animate(still, tmp_path / "nothing.wav", out)
-
-    def stop(what: str, done: int, total: int) -> None:
-        if what == "speaking" and done == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        talker.animate(still, voice, out, progress=stop)
-    assert [path.name for path in tmp_path.iterdir()] == ["empty.mp4"]
-
-
-def test_existing_output(talker: Talker, still: Path, clip: Path, voice: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.mp4"
-    out.write_bytes(b"mine")
-    for work, source in ((talker.animate, still), (talker.dub, clip)):
-        with pytest.raises(OutputError, match="exists already"):
-            work(source, voice, out)
-    assert out.read_bytes() == b"mine"
-    talker.animate(still, voice, out, overwrite=True)
-    assert video.probe(out).frame_count == 25
-    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
-
-
-def test_output_over_its_own_source(talker: Talker, clip: Path, voice: Path, tmp_path: Path) -> None:
-    own = tmp_path / "own.mp4"
-    own.write_bytes(clip.read_bytes())
-    assert talker.dub(own, own, own, overwrite=True).frames == pytest.approx(25, abs=3)
-    assert packets(own) == packets(clip)
 
 
 def test_saved_and_loaded(talker: Talker, still_identity: Portrait, waveform: Wave, tmp_path: Path) -> None:

@@ -13,7 +13,17 @@ from difftalk.arrays import Array, Image
 from difftalk.face.finder import Face
 from difftalk.face.landmarks import CHIN, INNER_LIPS, LIP_BOTTOM, OVAL
 from difftalk.face.mouth import Geometry, target_mesh
-from difftalk.face.space import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y, Alignment, crop_region
+from difftalk.face.space import (
+    ALIGNED_SIZE,
+    CLOSE_SIZE,
+    EYE_LINE,
+    REGION_SIZE,
+    REGION_X,
+    REGION_Y,
+    Alignment,
+    crop_region,
+    patch_of,
+)
 from difftalk.model import Model
 from difftalk.render.inner_mouth import Interior, interior
 from difftalk.render.references import Reference
@@ -26,7 +36,7 @@ OUTER_LIPS = [61, 146, 91, 84, 17, 314, 321, 291, 37, 0, 267]
 
 @pytest.fixture(scope="module")
 def reference(portrait: Image, alignment: Alignment, face: Face) -> Reference:
-    return Reference.of(portrait, alignment, face.points)
+    return Reference.of(portrait, alignment, alignment.points(face.points))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +62,8 @@ def sampled(field: Array, points: NDArray[np.floating]) -> NDArray[np.float64]:
 def test_reference_is_aligned(reference: Reference, alignment: Alignment, face: Face) -> None:
     np.testing.assert_array_equal(reference.points, alignment.points(face.points))
     assert reference.aligned.shape == (256, 256, 3)
+    assert reference.close.shape == (*CLOSE_SIZE, 3)
+    assert reference.eyes == pytest.approx(64 / alignment.scale)
 
 
 def test_same_mesh_moves_nothing(reference: Reference) -> None:
@@ -103,6 +115,36 @@ def test_one_chin(reference: Reference, wide: Array) -> None:
     x = round(float(wide[152, 0])) - REGION_X[0]
     below = round(float(wide[17, 1])) - REGION_Y[0] + 2
     assert np.diff(where[below:, x, 1]).min() > -0.05
+
+
+def test_a_patch_is_moved_as_the_region_is(reference: Reference, wide: Array) -> None:
+    """Its map says the same of the same places; its inner mouth has an edge as sharp as its own pixels."""
+    moved, patch = warp(reference.points, wide, settings=SETTINGS), patch_of(wide)
+    near = moved.on(patch, wide, SETTINGS)
+    assert near.grid == patch
+    assert near.map.shape == (*patch.size, 2)
+    for points in (OUTER_LIPS, [INNER_LIPS[5]]):
+        at = patch.points(wide[points, :2]).astype(np.float32)[None]
+        found = cv2.remap(near.map, at, None, cv2.INTER_LINEAR)[0]  # type: ignore[call-overload]
+        assert np.abs(found - sampled(moved.map, wide[points, :2])).max() < 0.3
+    np.testing.assert_array_equal(near.inner, inner_mouth(wide, patch))
+    area = cv2.contourArea(wide[INNER_LIPS, :2].astype(np.float32))
+    assert near.inner.sum() == pytest.approx(4 * area, rel=0.05)
+    assert ((near.inner > 0) & (near.inner < 1)).sum() < 1.5 * 2 * ((moved.inner > 0) & (moved.inner < 1)).sum()
+    assert near.coverage[near.inner == 1].all()
+
+
+def test_a_patchs_composite_is_the_close_up(reference: Reference) -> None:
+    """Where nothing moves, outside the mouth, to the bit."""
+    patch = patch_of(reference.points)
+    moved = warp(reference.points, reference.points, settings=SETTINGS).on(patch, reference.points, SETTINGS)
+    inside = interior(reference.points, reference.points, SETTINGS, patch)
+    composite = compose(reference, moved, reference, inside)
+    assert composite.shape == (5, *patch.size)
+    outside = moved.inner == 0
+    same = reference.patch().transpose(2, 0, 1) / 127.5 - 1
+    assert np.abs(composite[:3] - same)[:, outside].max() < 0.02
+    assert np.abs(composite[:3] - same)[:, outside].mean() < 1e-3
 
 
 def test_movement_decays_to_the_border(reference: Reference, wide: Array) -> None:

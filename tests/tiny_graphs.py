@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from difftalk.face.mouth import COMPONENTS
+from difftalk.face.space import PATCH_SIZE, REGION_SIZE
+from difftalk.graphs import LATENT_SHAPE
 from difftalk.speech.features import FEATURE_SIZE
 
 Shapes = Mapping[str, tuple[int, ...]]
 Nodes = list[onnx.NodeProto]
 CHIP = (1, 3, 150, 150)
-REGION = (144, 176)
-LATENT = (1, 8, 18, 22)
+HALF_REGION = (REGION_SIZE[0] // 2, REGION_SIZE[1] // 2)
+FEATURES = {"half": 2, "quarter": 4, "eighth": 8}  # px of a patch for one of a composite's features
 
 
 def save_graph(path: Path, nodes: Nodes, inputs: Shapes, outputs: Shapes, **constants: NDArray[Any]) -> Path:
@@ -45,18 +47,38 @@ SPLIT = [node("Slice", "composite zero three one", "rgb"), node("Slice", "compos
 SLICES = {name: np.array([value], np.int64) for name, value in {"zero": 0, "one": 1, "three": 3, "four": 4}.items()}
 
 
+def folds_graph(path: Path) -> Path:
+    """change = coverage × composite / 20 + the mean of the shape / 100: darker where it is dark, lighter elsewhere."""
+    nodes = [
+        node("Slice", "composite zero three one", "rgb"),
+        node("Slice", "composite four five one", "coverage"),
+        node("Mul", "rgb twentieth", "dim"),
+        node("Mul", "dim coverage", "shade"),
+        node("ReduceMean", "shape", "shape_mean", keepdims=0),
+        node("Mul", "shape_mean hundredth", "light"),
+        node("Add", "shade light", "change"),
+    ]
+    inputs: Shapes = {"composite": (1, 5, *HALF_REGION), "shape": (1, COMPONENTS)}
+    own: dict[str, NDArray[Any]] = {"five": np.array([5], np.int64), "twentieth": f32(0.05), "hundredth": f32(0.01)}
+    constants = {**SLICES, **own}
+    return save_graph(path, nodes, inputs, {"change": (1, 3, *HALF_REGION)}, **constants)
+
+
 def painter_graph(path: Path) -> Path:
-    """picture = composite + inner mouth × (0.1 + reference / 20)."""
+    """picture = composite + inner mouth × (0.1 + reference / 20 + the mean of the sharpness / 100)."""
     nodes = [
         *SPLIT,
+        node("ReduceMean", "sharpness", "sharpness_mean", keepdims=0),
+        node("Mul", "sharpness_mean hundredth", "clear"),
         node("Mul", "reference twentieth", "shade"),
-        node("Add", "shade tenth", "light"),
+        node("Sum", "shade tenth clear", "light"),
         node("Mul", "light inner", "paint"),
         node("Add", "rgb paint", "picture"),
     ]
-    inputs: Shapes = {"composite": (1, 5, *REGION), "reference": (1, 3, *REGION)}
-    constants: dict[str, NDArray[Any]] = {**SLICES, "tenth": f32(0.1), "twentieth": f32(0.05)}
-    return save_graph(path, nodes, inputs, {"picture": (1, 3, *REGION)}, **constants)
+    inputs: Shapes = {"composite": (1, 5, *PATCH_SIZE), "reference": (1, 3, *PATCH_SIZE), "sharpness": (1, 2)}
+    shares = {"tenth": f32(0.1), "twentieth": f32(0.05), "hundredth": f32(0.01)}
+    constants: dict[str, NDArray[Any]] = {**SLICES, **shares}
+    return save_graph(path, nodes, inputs, {"picture": (1, 3, *PATCH_SIZE)}, **constants)
 
 
 def motion_graph(path: Path, *, seed: int) -> Path:
@@ -100,24 +122,28 @@ def identity_graph(path: Path) -> Path:
 
 
 def encoder_graph(path: Path) -> Path:
-    pool = node("AveragePool", "region", "small", kernel_shape=[8, 8], strides=[8, 8])
+    pool = node("AveragePool", "picture", "small", kernel_shape=[8, 8], strides=[8, 8])
     nodes = [pool, node("Concat", "small small small", "nine", axis=1), node("Slice", "nine zero eight one", "latent")]
     constants = {"zero": SLICES["zero"], "one": SLICES["one"], "eight": np.array([8], np.int64)}
-    return save_graph(path, nodes, {"region": (1, 3, *REGION)}, {"latent": LATENT}, **constants)
+    return save_graph(path, nodes, {"picture": (1, 3, *PATCH_SIZE)}, {"latent": LATENT_SHAPE}, **constants)
 
 
 def composite_path_graph(path: Path) -> Path:
-    names, outputs = {"half": 2, "quarter": 4, "eighth": 8}, {}
-    nodes = []
-    for name, by in names.items():
-        nodes.append(node("AveragePool", "composite", name, kernel_shape=[by, by], strides=[by, by]))
-        outputs[name] = (1, 5, REGION[0] // by, REGION[1] // by)
-    return save_graph(path, nodes, {"composite": (1, 5, *REGION)}, outputs)
+    nodes = [node("ReduceMean", "sharpness", "mean", keepdims=0), node("Add", "composite mean", "seen")]
+    nodes += [
+        node("AveragePool", "seen", name, kernel_shape=[by, by], strides=[by, by]) for name, by in FEATURES.items()
+    ]
+    return save_graph(path, nodes, {"composite": (1, 5, *PATCH_SIZE), "sharpness": (1, 2)}, _features())
+
+
+def _features() -> Shapes:
+    height, width = PATCH_SIZE
+    return {name: (1, 5, height // by, width // by) for name, by in FEATURES.items()}
 
 
 def denoiser_graph(path: Path) -> Path:
     """velocity = noisy - clean, clean = (reference + previous) / 2 + the means of everything else."""
-    others: Shapes = {"composite": (1, 5, 18, 22), "audio": (1, 20, FEATURE_SIZE), "landmarks": (1, 45, 2)}
+    others: Shapes = {"composite": (1, 5, *LATENT_SHAPE[2:]), "audio": (1, 20, FEATURE_SIZE), "landmarks": (1, 45, 2)}
     others = {**others, "shape": (1, COMPONENTS), "time": (1,)}
     nodes = [node("ReduceMean", name, f"{name}_mean", keepdims=0) for name in others]
     nodes += [
@@ -126,13 +152,13 @@ def denoiser_graph(path: Path) -> Path:
         node("Add", "seen means", "clean"),
         node("Sub", "noisy clean", "velocity"),
     ]
-    inputs = {"noisy": LATENT, "reference": LATENT, "previous": LATENT, **others}
-    return save_graph(path, nodes, inputs, {"velocity": LATENT})
+    inputs = {"noisy": LATENT_SHAPE, "reference": LATENT_SHAPE, "previous": LATENT_SHAPE, **others}
+    return save_graph(path, nodes, inputs, {"velocity": LATENT_SHAPE})
 
 
 def decoder_graph(path: Path) -> Path:
     """picture = composite + inner mouth × (the latent's first channels + the means of the features) / 10."""
-    features: Shapes = {"half": (1, 5, 72, 88), "quarter": (1, 5, 36, 44), "eighth": (1, 5, 18, 22)}
+    features = _features()
     nodes = [*SPLIT, *[node("ReduceMean", name, f"{name}_mean", keepdims=0) for name in features]]
     nodes += [
         node("Slice", "latent zero three one", "few"),
@@ -143,5 +169,5 @@ def decoder_graph(path: Path) -> Path:
         node("Add", "rgb paint", "picture"),
     ]
     constants: dict[str, NDArray[Any]] = {**SLICES, "tenth": f32(0.1), "scales": f32(1, 1, 8, 8)}
-    inputs: Shapes = {"latent": LATENT, "composite": (1, 5, *REGION), **features}
-    return save_graph(path, nodes, inputs, {"picture": (1, 3, *REGION)}, **constants)
+    inputs: Shapes = {"latent": LATENT_SHAPE, "composite": (1, 5, *PATCH_SIZE), **features}
+    return save_graph(path, nodes, inputs, {"picture": (1, 3, *PATCH_SIZE)}, **constants)

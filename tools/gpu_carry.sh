@@ -3,12 +3,16 @@
 #
 #     tools/gpu_carry.sh DATA [FOLDER]     FOLDER is gpu/ unless given, and is made anew
 #
-# START    which of weights/ go along to start from: "denoiser painter" unless given
+# START    what goes along to start from, each NAME of weights/, or NAME=RUN or NAME=FILE.safetensors: what there is in
+#          weights/ of "denoiser painter folds head" unless given
 # LIMIT    MB (of a million bytes) that may travel at once: 66 unless given; FOLDER/data may travel apart from the rest
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${1:?give a folder that difftalk prepare or pack wrote} folder=$(realpath -m "${2:-$root/gpu}")
-start=${START-denoiser painter} limit=${LIMIT:-66}
+limit=${LIMIT:-66} from_here=$PWD
+
+in_weights() { for name in denoiser painter folds head; do [ ! -f "$root/weights/$name.safetensors" ] || echo $name; done; }
+start=${START-$(in_weights)}
 
 bytes() { du -sb --apparent-size "$1" | cut -f1; }
 line() { printf '%8.2f MB  %s\n' "$(bytes "$1")e-6" "$2"; }
@@ -24,13 +28,17 @@ find difftalk -name '*.py' -not -path 'difftalk/evaluation/*' -exec cp --parents
 cp --parents -t "$folder/src" difftalk/weights/{geometry.safetensors,mesh_topology.json}
 cd "$root"
 cp --parents -t "$folder" weights/lpips_alex.fp16.safetensors
-for name in $start; do cp "weights/$name.safetensors" "$folder/start/"; done
+for one in $start; do
+    case $one in *=*) from=$(cd "$from_here" && realpath "${one#*=}") ;; *) from=weights/$one.safetensors ;; esac
+    [ ! -d "$from" ] || from=$from/weights.safetensors
+    cp "$from" "$folder/start/${one%%=*}.safetensors"
+done
 cp tools/gpu_train.sh "$folder/train.sh"
 cp tools/parcel.py "$folder/"
 
 line "$folder/src" "code and geometry"
 line "$folder/weights" "LPIPS"
-line "$folder/start" "weights to start from: ${start:-none}"
+line "$folder/start" "weights to start from: $(echo ${start:-none})"
 line "$folder/data" "data"
 line "$folder" "in all, of $limit: $folder"
 of_data=$(bytes "$folder/data") of_rest=$(($(bytes "$folder") - $(bytes "$folder/data")))

@@ -8,7 +8,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 data=${1:?give a prepared folder} bare=${2:?give the bare python} folder=$(realpath -m "${3:-$root/out/rehearsal}")
-export PYTHON=${PYTHON:-$root/.venv/bin/python} PARTS=${PARTS:-joint sharp painter}
+export PYTHON=${PYTHON:-$root/.venv/bin/python} PARTS=${PARTS:-sharp painter folds}
 demo=$root/src/difftalk/demo
 difftalk() { PYTHONPATH=$root/src "$PYTHON" -m difftalk "$@"; }
 
@@ -25,7 +25,7 @@ count=$(find "$folder/back" -type f | wc -l)
 
 PYTHONPATH=$root/src "$PYTHON" "$root/tools/parcel.py" join "$folder/back" "$folder/runs"
 given=()
-for name in painter motion joint sharp; do # the last of a kind wins
+for name in painter folds motion head joint sharp; do # the last of a kind wins
     case $name in joint | sharp) kind=denoiser ;; *) kind=$name ;; esac
     [ ! -f "$folder/runs/$name.safetensors" ] || given+=("--$kind" "$folder/runs/$name.safetensors")
 done

@@ -6,8 +6,9 @@
 # Needs no network. What is worth keeping lies in OUT, never more than a minute old. A part that fails is reported, and
 # the next one runs. docs/gpu.md has the rest.
 #
-# PARTS     what to train, in this order: first-stage, denoiser, joint, sharp, painter, motion, each NAME or NAME:SHARE
-# SET_joint, SET_first_stage ...   settings of a part: "schedule.batch=64 optimiser.lr=3e-4"; SET: of every part but motion
+# PARTS     what to train, in this order: first-stage, denoiser, joint, sharp, painter, folds, motion, head, each NAME or
+#           NAME:SHARE
+# SET_joint, SET_first_stage ...   settings of a part: "schedule.batch=64 optimiser.lr=3e-4"; SET: of every part that draws
 # DEVICE    cuda or cpu
 # STEPS     at most so many of each part: for a rehearsal
 # DATA, WORK, PYTHON   other data; where runs lie; which python
@@ -15,8 +16,8 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 minutes=${MINUTES:-9} device=${DEVICE:-cuda} python=${PYTHON:-python3}
 out=${OUT:-$here/back} work=${WORK:-$here/runs} data=${DATA:-$here/data}
-read -ra parts <<<"${PARTS:-joint sharp painter}"
-declare -A usual=([first-stage]=3 [denoiser]=3 [joint]=4 [sharp]=3 [painter]=7 [motion]=1)
+read -ra parts <<<"${PARTS:-sharp painter folds}"
+declare -A usual=([first-stage]=3 [denoiser]=3 [joint]=4 [sharp]=3 [painter]=3 [folds]=1 [motion]=1 [head]=1)
 closing=20  # s at a part's end in which it validates, saves and is copied
 ends=$(awk "BEGIN { print int($minutes * 60) - 10 }")
 failed=() trainer=
@@ -25,6 +26,9 @@ trap 'stop_all' EXIT
 
 # Whatever a trainer has left running: the processes that make rows, where it was killed.
 stop_all() { [ -z "$trainer" ] || kill -KILL -- "-$trainer" 2>/dev/null || true; }
+
+# Whether a part draws pictures: those have rows on the card, and train as long as there is time.
+draws() { case $1 in motion | head) return 1 ;; esac }
 
 share_of() { case $1 in *:*) echo "${1#*:}" ;; *) echo "${usual[$1]:-0}" ;; esac; }
 
@@ -53,13 +57,13 @@ arguments() {
     [ -z "$from" ] || printf '%s\n' --from "$from"
     [ -z "$stage" ] || printf '%s\n' --set "first_stage=$stage"
     printf '%s\n' --set schedule.checkpoint_minutes=0.8
-    [ "$1" = motion ] || printf '%s\n' --set schedule.steps=1000000 # time alone decides
+    ! draws "$1" || printf '%s\n' --set schedule.steps=1000000 # time alone decides
 }
 
 # The settings of a part from SET and SET_part.
 settings() {
     local own=SET_${1//-/_} setting
-    [ "$1" = motion ] && local SET=
+    draws "$1" || local SET=
     for setting in ${SET:-} ${!own:-}; do printf '%s\n' --set "$setting"; done
 }
 

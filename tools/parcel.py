@@ -25,7 +25,7 @@ SUMMARY: Final = "summary.json"
 BEFORE: Final = ("first-stage", "denoiser")  # whose weights lie inside those of what is trained from them
 CONTAINED: Final = {"denoiser": BEFORE[:1], "joint": BEFORE, "sharp": BEFORE}
 JPEG_QUALITY: Final = 90
-SHOWN: Final = ("val_mouth_lpips", "val_lpips", "val_texture", "val_opening_r")
+SHOWN: Final = ("val_lpips", "val_tint", "val_texture", "val_l1", "val_l1_warp", "val_opening_r")
 
 
 def send(runs: Path, out: Path, part: str, *, piece: int = PIECE) -> None:

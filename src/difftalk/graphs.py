@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-LATENT_SHAPE: Final = (1, 8, 18, 22)
+LATENT_SHAPE: Final = (1, 8, 16, 22)
 CONTEXT_FEATURES: Final = 20  # speech features around a frame, ± 200 ms
 LEFT_OUT: Final = {  # conditions that can be left out -> the denoiser's inputs
     "audio": ("audio",),
@@ -13,8 +13,8 @@ LEFT_OUT: Final = {  # conditions that can be left out -> the denoiser's inputs
     "mouth": ("landmarks", "shape"),
 }
 NEEDED: Final = {
-    "painter": ["painter"],
-    "denoiser": ["encoder", "composite_path", "denoiser", "decoder"],
+    "painter": ["folds", "painter"],
+    "denoiser": ["folds", "encoder", "composite_path", "denoiser", "decoder"],
     "published": ["published_encoder", "published_conditions", "published_denoiser", "published_decoder"],
 }
 WINDOWS: Final = 8  # of audio, of as many frames: four before, the frame's own, three after

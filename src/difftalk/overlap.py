@@ -11,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
 
@@ -48,6 +49,16 @@ def ahead(items: Generator[Item, None, None], depth: int = DEPTH) -> Generator[I
     finally:
         made.close()
         items.close()
+
+
+@contextmanager
+def beside(job: Callable[[], Item] | None) -> Iterator[Callable[[], Item | None]]:
+    """Runs a job in a thread of its own while the block runs; what is given returns what it did, None without one."""
+    if job is None:
+        yield lambda: None
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(job).result
 
 
 class Behind:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from difftalk import ranges
 from difftalk.errors import InputError, ModelError
+from difftalk.records import filled, flat, parsed
 
 RENDERERS: Final = ("denoiser", "painter", "published")
 MOTIONS: Final = ("motion", "linear")
@@ -181,9 +182,16 @@ class Drawing:
 
     previous_share: float = 0.5  # of its own last latent that the denoiser sees: its errors feed on themselves
     change_held: float = 0.3  # share of the decoder's change beyond the inner mouth that is left out
-    mouth_rim: int = 5  # px by which the inner mouth is widened for that
-    mouth_soft: float = 1.5  # px, sigma of its edge
+    mouth_rim: int = 9  # px of the patch by which the inner mouth is widened for that
+    mouth_soft: float = 3.0  # px of the patch, sigma of its edge
+    crispness: float = 0.3  # share of the inner mouth's detail that is added to it once more
+    crisp_reach: float = 2.5  # px of the patch, sigma of what is no detail
+    # most green and blue over red in the inner mouth, of the skin's own; white in the same light has 1.49 and 1.78
+    most_tint: tuple[float, float] = (1.45, 1.65)
+    tint_reach: float = 1.2  # px of the patch, sigma of the colour that is looked at
+    tint_dark: float = 0.02  # [-1, 1] units, so dark that there is no colour
     detail_whole: float = 0.8  # share of the composite's brightness from which its detail is shown whole
+    even_from: float = 1.25  # px of a grid in one of the frame, from which what was drawn is evened lest it flicker
     blend: float = 6.0  # px below the nose over which what was drawn comes in
 
 
@@ -215,21 +223,61 @@ class Warp:
 
 
 @dataclass(frozen=True)
+class Head:
+    """How a still's head is turned (`render.head_field`). Eye distances, unless it says otherwise."""
+
+    limits: tuple[float, float, float, float, float, float, float] = (
+        12.0,
+        9.0,
+        8.0,
+        0.25,
+        0.2,
+        0.12,
+        0.12,
+    )  # of a pose
+    neck: tuple[float, float] = (0.04, 0.04)  # that the neck moves at most, so that lines behind the head stay straight
+    # degrees of roll, the neck's motion and the size's logarithm, at most, where many lines are seen behind the head
+    before_lines: tuple[float, float, float, float] = (2.0, 0.012, 0.012, 0.03)
+    lines: tuple[float, float] = (2.5, 5.5)  # levels from grid point to grid point from which there are a few, and many
+    lines_beside: tuple[float, float] = (1.1, 0.8)  # skulls from its middle and above the shoulders, where they count
+    lines_around: float = 0.125  # sigma over which they are gathered
+    lines_most: float = 20.0  # levels that a place counts for: a head's own outline is stronger than what is behind it
+    lines_fade: float = 0.6  # beyond the face's oval, over which the head's motion ends before lines
+    strain: float = 0.6  # share of itself by which one number of a pose squeezes any place at most
+    strains: float = 0.95  # and all together, as the root of their squares; at 1 the picture could fold
+    max_yaw: float = 40.0  # degrees from the camera up to which a head is turned
+    least_turn: float = 2.0  # degrees that it may be turned however far it is already
+    skull: tuple[float, float, float] = (1.3, 1.85, 1.5)  # half axes, hair included
+    skull_middle: tuple[float, float] = (-0.2, 1.25)  # its middle, down and back from between the eyes
+    fade: float = 1.0  # beyond the head, over which its motion ends
+    border: float = 0.4  # before the picture's border, over which it ends
+    jaw: float = 0.5  # beyond the face's oval, over which its depth goes over into the skull's
+    blur: float = 0.07  # sigma over which depth is smoothed
+    front: float = 2.0  # nearer by this a mesh's point hides another
+    brow_reach: float = 0.16  # sigma of what goes with a brow
+    step: float = 0.0625  # between the grid's points
+
+
+@dataclass(frozen=True)
 class Life:
     """How a still lives (`talk.life`)."""
 
-    sway: float = 0.055  # eye distances: largest shift of the head, below 3 % of a face's width
-    nod: float = 0.025  # eye distances: the head goes down with emphasis
-    roll: float = 1.2  # degrees
-    zoom: float = 0.008
-    periods: tuple[float, float, float] = (3.1, 5.3, 8.9)  # seconds
+    film_seconds: float = 60.0  # of another film, from its beginning, as which the head moves
     blink_seconds: tuple[float, float, float] = (0.08, 0.05, 0.14)  # closing, closed, opening
     blink_gap: tuple[float, float] = (2.2, 5.5)  # seconds between blinks
-    blink_depth: float = 0.92
-    lid_room: float = 0.16  # eye distances above the lid's edge from which its skin is drawn down
-    head_centre: tuple[float, float] = (128.0, 130.0)  # px, aligned: middle of what moves rigidly
-    head_size: tuple[float, float] = (118.0, 140.0)  # px, aligned: half axes of what moves rigidly
-    fade: float = 1.9  # the motion is nothing at so many times those axes
+    blink_depth: float = 1.06  # of an eye's opening: what is tracked of it ends a little early
+    # what follows is in eye distances, unless it says otherwise
+    lid_room: float = 0.14  # above the lid's edge, from which its skin is drawn down
+    lid_under: tuple[float, float] = (0.05, 0.15)  # below the eye, where its skin is looked at
+    lid_light: tuple[float, float] = (0.6, 1.6)  # shares of skin's light: what is darker or brighter is none
+    lid_contrast: float = 0.2  # share of light by which a lid may differ from its colour
+    lid_usual: float = 0.6  # of the skin above an eye, that the skin below it counts for in a lid's colour
+    lid_blur: float = 0.06  # sigma along the eye over which the skin's colour is evened
+    lid_margin: float = 0.03  # by which a lid comes down further, since an eye may be larger than is tracked
+    corner: float = 0.3  # share of an eye's width from its corners within which less is done
+    lash_reach: float = 0.05  # above the lid's edge, up to which lashes may be dark
+    rim: float = 0.38  # share of skin's light under which something above the lid may be the rim of glasses
+    rim_along: float = 0.6  # share of an eye's width from which it is
 
 
 @dataclass(frozen=True)
@@ -249,8 +297,6 @@ class Still:
 
     small_eyes: float = 32.0  # px apart: a picture with a small face is shrunk to this
     largest: int = 1920  # px: long side of such a picture; what is larger then is cut to the face's surroundings
-    heard_margin: float = 0.2  # seconds by which less audio is taken for heard: most frames settle a little sooner
-    nod_begins: float = 1.0  # seconds within which a still begins to nod
     size: int = 1080  # px: long side of an animated still unless told otherwise
 
 
@@ -293,6 +339,7 @@ class Settings:
     drawing: Drawing = field(default_factory=Drawing)
     surroundings: Surroundings = field(default_factory=Surroundings)
     warp: Warp = field(default_factory=Warp)
+    head: Head = field(default_factory=Head)
     life: Life = field(default_factory=Life)
     people: People = field(default_factory=People)
     still: Still = field(default_factory=Still)
@@ -303,15 +350,15 @@ class Settings:
             raise ModelError(f"renderer {self.renderer!r} is not known; allowed: {', '.join(RENDERERS)}")
         if self.motion not in MOTIONS:
             raise ModelError(f"motion {self.motion!r} is not known; allowed: {', '.join(MOTIONS)}")
-        ranges.check(_flat(asdict(self)), _usual())
+        ranges.check(flat(asdict(self)), _usual())
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         """From what `asdict` or JSON made of it; numbers that are not named are the default ones. Raises TypeError."""
-        return _filled(cls(), values)
+        return filled(cls(), values)
 
     def changed(self, texts: Sequence[str]) -> Settings:
-        """With other values: "loudness.quiet=-50", "life.periods=2,4,8". Raises InputError."""
+        """With other values: "loudness.quiet=-50", "life.blink_gap=2,4". Raises InputError."""
         values = asdict(self)
         for text in texts:
             name, given, value = text.partition("=")
@@ -321,7 +368,7 @@ class Settings:
                 place = place.get(group) if isinstance(place, dict) else None
             if not given or not isinstance(place, dict) or last not in place or isinstance(place[last], dict):
                 raise InputError(f"setting {text!r} is not known; allowed are NAME=VALUE of {self._near(name)}")
-            place[last] = _parsed(text, value, place[last])
+            place[last] = parsed(text, value, place[last])
         return Settings.of(values)
 
     def _near(self, name: str) -> str:
@@ -332,63 +379,16 @@ class Settings:
 
     def differing(self, other: Settings) -> dict[str, Any]:
         """This one's values where they are not the other's, by dotted name."""
-        mine, theirs = _flat(asdict(self)), _flat(asdict(other))
+        mine, theirs = flat(asdict(self)), flat(asdict(other))
         return {name: value for name, value in mine.items() if value != theirs[name]}
 
     def names(self) -> list[str]:
         """All of them, dotted."""
-        return list(_flat(asdict(self)))
+        return list(flat(asdict(self)))
 
 
 @cache
 def _usual() -> dict[str, Any]:
     """The default ones, by dotted name."""
     groups = {one.name: asdict(one.default_factory()) for one in fields(Settings) if one.default_factory is not MISSING}
-    return _flat({one.name: groups.get(one.name, one.default) for one in fields(Settings)})
-
-
-RecordT = TypeVar("RecordT")
-
-
-def _filled(record: RecordT, values: Mapping[str, Any]) -> RecordT:
-    """The record with other values; lists become the tuples that they were."""
-    assert is_dataclass(record)
-    known = {one.name for one in fields(record)}
-    if unknown := values.keys() - known:
-        raise TypeError(f"unknown settings {', '.join(sorted(unknown))}")
-    made = {name: _like(getattr(record, name), value) for name, value in values.items()}
-    return replace(record, **made)  # type: ignore[type-var]
-
-
-def _like(now: Any, value: Any) -> Any:
-    if is_dataclass(now):
-        return _filled(now, value)
-    if isinstance(now, tuple):
-        return tuple(_like(one, other) for one, other in zip(now, value, strict=True))
-    return value
-
-
-def _parsed(text: str, value: str, now: Any) -> Any:
-    """A value of the kind that stands there now."""
-    parts = value.split(",")
-    wanted = now if isinstance(now, tuple) else (now,)
-    if len(parts) == len(wanted) and not any(isinstance(one, tuple) for one in wanted):
-        try:
-            made = tuple(type(one)(part.strip()) for one, part in zip(wanted, parts, strict=True))
-        except ValueError:
-            made = ()
-        if made and all(one == one for one in made):
-            return made if isinstance(now, tuple) else made[0]
-    kind = ",".join(type(one).__name__ for one in wanted)
-    raise InputError(f"setting {text!r}: its value must be {kind}; it is {_shown(now)} now")
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        out |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return out
+    return flat({one.name: groups.get(one.name, one.default) for one in fields(Settings)})

@@ -2,6 +2,7 @@
 
     pack.json           format, counts, the clips' records, who is held out
     frames.bin          the rows of aligned frames that training looks at, WebP after WebP
+    closes.bin          close-ups of their mouths, likewise
     pack.safetensors    meshes, alignments, mouth shapes, speech components: everything numeric
     sheet.png           some frames of everybody
 
@@ -24,16 +25,16 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
 from difftalk.data.codec import Components, Foretold, expand
-from difftalk.data.sample import Curve, Record, Sample, load_samples
+from difftalk.data.sample import PICTURES, Curve, Record, Sample, load_samples
 from difftalk.errors import DataError
 from difftalk.face.landmarks import POINTS
 from difftalk.face.mouth import COMPONENTS
 from difftalk.face.space import ALIGNED_SIZE, Alignment
 from difftalk.speech.features import FEATURE_SIZE
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 INDEX: Final = "pack.json"
-FRAMES: Final = "frames.bin"
+FILES: Final = {name: f"{name}.bin" for name in PICTURES}
 NUMBERS: Final = "pack.safetensors"
 TOP: Final = 84  # first row of an aligned frame that is kept; the rows above it come back as this one
 MESH_STEP: Final = 1 / 64  # px
@@ -42,19 +43,29 @@ OPENING_STEP: Final = 1 / 8192  # eye distances; of neutrals too
 TICKS: Final = 1_000_000_000  # a second, of times
 
 
-def encode_frame(frame: Image, quality: int) -> bytes:
-    """Aligned RGB frame (256, 256, 3) -> its rows from TOP on as WebP. quality: 1 to 100."""
+def encode(picture: Image, quality: int) -> bytes:
+    """RGB (h, w, 3) -> WebP. quality: 1 to 100."""
     import cv2
 
-    rows = np.ascontiguousarray(frame[TOP:, :, ::-1])
+    rows = np.ascontiguousarray(picture[..., ::-1])
     return bytes(cv2.imencode(".webp", rows, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes())
+
+
+def decode(data: NDArray[np.uint8]) -> Image:
+    """WebP -> RGB (h, w, 3)."""
+    import cv2
+
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+
+
+def encode_frame(frame: Image, quality: int) -> bytes:
+    """Aligned RGB frame (256, 256, 3) -> its rows from TOP on as WebP."""
+    return encode(frame[TOP:], quality)
 
 
 def decode_frame(data: NDArray[np.uint8]) -> Image:
     """WebP -> aligned RGB frame (256, 256, 3), its upper rows like the first that was kept."""
-    import cv2
-
-    rows = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), np.uint8)
+    rows = decode(data)
     return np.pad(rows, ((ALIGNED_SIZE - len(rows), 0), (0, 0), (0, 0)), mode="edge")
 
 
@@ -119,12 +130,23 @@ class Pack:
         return self.expanded("frame_numbers", dtype=np.int64)
 
     @cached_property
-    def picture_offsets(self) -> NDArray[np.int64]:
-        return self.expanded("picture_offsets", dtype=np.int64)
+    def close_corners(self) -> NDArray[np.int64]:
+        """(n, 2) x, y of each close-up's first pixel."""
+        return self.expanded("close_corners", 2, dtype=np.int64)
 
     @cached_property
-    def pictures(self) -> NDArray[np.uint8]:
-        return np.memmap(self.folder / FRAMES, np.uint8, "r")
+    def offsets(self) -> dict[str, NDArray[np.int64]]:
+        """Of each kind of pictures where in its file they begin."""
+        return {name: self.expanded(f"{name}_offsets", dtype=np.int64) for name in PICTURES}
+
+    @cached_property
+    def _bytes(self) -> dict[str, NDArray[np.uint8]]:
+        return {name: np.memmap(self.folder / file, np.uint8, "r") for name, file in FILES.items()}
+
+    def picture(self, name: str, place: int) -> NDArray[np.uint8]:
+        """The bytes of one of `PICTURES`; place: among the frames of all clips."""
+        offsets = self.offsets[name]
+        return np.asarray(self._bytes[name][offsets[place] : offsets[place + 1]])
 
     @cached_property
     def neutrals(self) -> Array:
@@ -247,8 +269,19 @@ class PackedSample(Sample):
 
     def frame(self, index: int) -> Image:
         """Aligned RGB frame (256, 256, 3)."""
-        offsets, place = self.pack.picture_offsets, (self._frames.start or 0) + range(len(self.numbers))[index]
-        return decode_frame(np.asarray(self.pack.pictures[offsets[place] : offsets[place + 1]]))
+        return decode_frame(self.pack.picture("frames", self._place(index)))
+
+    def close_up(self, index: int) -> Image:
+        """RGB close-up (176, 208, 3) of the frame's mouth, in the close space of its alignment."""
+        return decode(self.pack.picture("closes", self._place(index)))
+
+    def close_corner(self, index: int) -> NDArray[np.int64]:
+        """(x, y) of the close-up's first pixel in that space."""
+        return np.asarray(self.pack.close_corners[self._place(index)])
+
+    def _place(self, index: int) -> int:
+        """Where among the frames of all clips one of these is."""
+        return int(self._frames.start + range(len(self.numbers))[index])
 
 
 def pack_at(data: Path) -> Pack | None:

@@ -2,13 +2,12 @@
 
     difftalk pack DATA -o PACK --megabytes 55
 
-Everybody is in it: people come before minutes, and small or blurred faces get fewer pictures. Depends on the samples
-and options alone; the folder appears when it is whole. Knows nothing of training.
+Depends on the samples and options alone; the folder appears when it is whole. Knows nothing of training, nor of whose
+pictures come first (`queue`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array, Image
 from difftalk.data.codec import Components, Foretold, in_steps, squeeze
 from difftalk.data.pack import (
+    FILES,
     FORMAT,
-    FRAMES,
     INDEX,
     MESH_STEP,
     NUMBERS,
@@ -32,10 +31,12 @@ from difftalk.data.pack import (
     TICKS,
     TOP,
     Pack,
+    encode,
     encode_frame,
 )
-from difftalk.data.pairs import Telling, ordered_pairs
-from difftalk.data.sample import Sample, load_samples
+from difftalk.data.pairs import Telling
+from difftalk.data.queue import held_out_people, people_of, queue_of
+from difftalk.data.sample import PICTURES, Sample, load_samples
 from difftalk.errors import InputError, OutputError
 from difftalk.face.landmarks import POINTS
 from difftalk.media.sheet import CAPTION_HEIGHT, sheet
@@ -44,16 +45,11 @@ from difftalk.progress import Progress
 from difftalk.speech.features import FEATURE_SIZE, silence_features
 
 MEGABYTE: Final = 1_000_000
-QUALITY: Final = 88  # of WebP: 41 dB
+QUALITY: Final = 88  # of WebP, of close-ups: 43 dB
+FRAME_QUALITY: Final = 75  # of aligned frames, which training looks at where they are half as large: 38 dB
 SPEECH_COMPONENTS: Final = 256
 MESH_COMPONENTS: Final = 128
 HELD_OUT: Final = 0.04  # share of people
-HELD_OUT_FRAMES: Final = 120  # of a clip whose person may be held out
-SHARP: Final = 6.0  # gradient energy and eye distance from which a face gets all the pictures it can
-LARGE: Final = 60.0  # px
-LEAST_WEIGHT: Final = 0.4  # of people whose faces are small or blurred
-TURN: Final = 6  # pairs of one clip before the person's next one has its turn
-DENSE: Final = 4  # frames of a clip for each of the pairs that count once; further ones count double
 NUMBERS_A_FRAME: Final = 700  # bytes, a first guess
 ROOM: Final = 4096  # bytes of names and headers
 TRIES: Final = 5
@@ -66,11 +62,12 @@ COLOURS: Final = 256
 
 @dataclass(frozen=True)
 class Options:
-    """megabytes: of the whole folder. held_out: share of the people. split: whose clips go in."""
+    """megabytes: of the whole folder. held_out: share of people. quality: of close-ups. split: whose clips go in."""
 
     megabytes: float = 55.0
     held_out: float = HELD_OUT
     quality: int = QUALITY
+    frame_quality: int = FRAME_QUALITY
     speech_components: int = SPEECH_COMPONENTS
     mesh_components: int = MESH_COMPONENTS
     split: str = "train"
@@ -87,12 +84,16 @@ class Packed:
     bytes: dict[str, int]
 
 
+_Encoded = dict[str, bytes]  # a frame's pictures, by their names
+_Pictures = dict[tuple[int, int], _Encoded]
+
+
 @dataclass(frozen=True)
 class _Choice:
     """Frames of each clip, in order, and their pictures."""
 
     frames: list[list[int]]
-    pictures: dict[tuple[int, int], bytes] = field(repr=False)
+    pictures: _Pictures = field(repr=False)
 
     def __len__(self) -> int:
         return sum(map(len, self.frames))
@@ -100,7 +101,12 @@ class _Choice:
     @property
     def size(self) -> int:
         """Bytes of the pictures."""
-        return sum(len(self.pictures[clip, i]) for clip, frames in enumerate(self.frames) for i in frames)
+        return sum(_bytes(self.pictures[key]) for key in self.keys)
+
+    @property
+    def keys(self) -> list[tuple[int, int]]:
+        """(clip, frame) of all, in order."""
+        return [(clip, i) for clip, frames in enumerate(self.frames) for i in frames]
 
 
 def pack(
@@ -164,7 +170,7 @@ def _fill(
         progress("looking", len(clips), len(samples))
     silences = silence_features(model.graph("speech_encoder"), model.settings)
     fixed = _clip_numbers(clips, silences, options.speech_components)
-    queue = _queue(clips)
+    queue = queue_of(clips)
     index: dict[str, Any] = {
         "format": FORMAT,
         "quality": options.quality,
@@ -201,57 +207,11 @@ def _record(sample: Sample, frames: Sequence[int]) -> dict[str, Any]:
 def _write(folder: Path, index: dict[str, Any], numbers: dict[str, NDArray[Any]], choice: _Choice) -> None:
     from safetensors.numpy import save_file
 
-    with (folder / FRAMES).open("wb") as file:
-        for clip, frames in enumerate(choice.frames):
-            file.writelines(choice.pictures[clip, frame] for frame in frames)
+    for name, path in FILES.items():
+        with (folder / path).open("wb") as file:
+            file.writelines(choice.pictures[key][name] for key in choice.keys)
     save_file(dict(sorted(numbers.items())), folder / NUMBERS)
     (folder / INDEX).write_text(json.dumps(index))
-
-
-def held_out_people(samples: Sequence[Sample], share: float) -> list[str]:
-    """A share of the people for validation, by a hash of their names; of those with a long clip and a sharp face."""
-    people = _people(samples)
-    weights = {person: max(_weight(samples[i]) for i in places) for person, places in people.items()}
-    middle = float(np.median(list(weights.values())))
-    fit = [
-        person
-        for person, places in people.items()
-        if weights[person] >= middle and max(samples[i].record.frames for i in places) >= HELD_OUT_FRAMES
-    ]
-    fit.sort(key=lambda person: hashlib.sha256(person.encode()).hexdigest())
-    return sorted(fit[: round(share * len(people))])
-
-
-def _people(samples: Sequence[Sample]) -> dict[str, list[int]]:
-    """Places of each person's clips, the best first."""
-    people: dict[str, list[int]] = {}
-    for place, sample in enumerate(samples):
-        people.setdefault(sample.record.person, []).append(place)
-    for places in people.values():
-        places.sort(key=lambda i: (-min(samples[i].record.frames, 250) * _weight(samples[i]), samples[i].record.name))
-    return people
-
-
-def _weight(sample: Sample) -> float:
-    """How many pictures a face is worth: all for a sharp and large one."""
-    record = sample.record
-    fine = min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE)
-    return LEAST_WEIGHT + (1 - LEAST_WEIGHT) * fine
-
-
-def _queue(clips: Sequence[Telling]) -> list[tuple[int, int]]:
-    """Pairs (clip, frame) in the order in which they go in while there is room: people in turn."""
-    samples, found = [clip.sample for clip in clips], []
-    for person, places in _people(samples).items():
-        turns = [
-            (j // TURN, rank, j, i) for rank, p in enumerate(places) for j, i in enumerate(ordered_pairs(clips[p]))
-        ]
-        cost = 0.0
-        for _, rank, j, frame in sorted(turns):
-            place = places[rank]
-            cost += (1 if j < max(TURN, samples[place].record.frames // DENSE) else 2) / _weight(samples[place])
-            found.append((cost, person, place, frame))
-    return [(place, frame) for _, _, place, frame in sorted(found)]
 
 
 def _chosen(
@@ -262,10 +222,10 @@ def _chosen(
     progress: Progress,
 ) -> tuple[_Choice, dict[str, NDArray[Any]]]:
     """As many pairs as there is room for, and what is kept of their frames in numbers."""
-    pictures: dict[tuple[int, int], bytes] = {}
+    pictures: _Pictures = {}
     each, shared, found = float(NUMBERS_A_FRAME), options.mesh_components * POINTS * 3 * 2, None
     for _ in range(TRIES):
-        choice = _filled(clips, queue, room - shared, each, options.quality, pictures, progress)
+        choice = _filled(clips, queue, room - shared, each, options, pictures, progress)
         if not len(choice):
             break
         numbers = _frame_numbers(clips, choice, options.mesh_components)
@@ -290,8 +250,8 @@ def _filled(
     queue: Sequence[tuple[int, int]],
     room: int,
     each: float,
-    quality: int,
-    pictures: dict[tuple[int, int], bytes],
+    options: Options,
+    pictures: _Pictures,
     progress: Progress,
 ) -> _Choice:
     """Pairs until the room is used up, a frame's numbers taken for `each` bytes. pictures: those encoded so far."""
@@ -301,13 +261,22 @@ def _filled(
         new = [(place, i) for i in (frame - 1, frame) if (place, i) not in chosen]
         for key in new:
             if key not in pictures:
-                pictures[key] = encode_frame(clips[place].sample.frame(key[1]), quality)
-        used += sum(len(pictures[key]) + each for key in new)
+                pictures[key] = _encoded(clips[place].sample, key[1], options)
+        used += sum(_bytes(pictures[key]) + each for key in new)
         if used > room:
             break
         chosen.update(new)
         progress("packing", min(round(used), room), room)
     return _Choice([sorted(i for p, i in chosen if p == place) for place in range(len(clips))], pictures)
+
+
+def _encoded(sample: Sample, frame: int, options: Options) -> _Encoded:
+    closes = encode(sample.close_up(frame), options.quality)
+    return {"frames": encode_frame(sample.frame(frame), options.frame_quality), "closes": closes}
+
+
+def _bytes(encoded: _Encoded) -> int:
+    return sum(map(len, encoded.values()))
 
 
 def _size(numbers: dict[str, NDArray[Any]]) -> int:
@@ -340,15 +309,20 @@ def _clip_numbers(clips: Sequence[Telling], silences: Array, components: int) ->
 
 def _frame_numbers(clips: Sequence[Telling], choice: _Choice, components: int) -> dict[str, NDArray[Any]]:
     """What is kept of the chosen frames besides their pictures."""
-    keys = [(place, frame) for place, frames in enumerate(choice.frames) for frame in frames]
+    keys = choice.keys
     meshes = np.stack([clips[place].sample.aligned_mesh(frame) for place, frame in keys]).reshape(len(keys), -1)
     foretold = Foretold.of(in_steps(meshes, MESH_STEP).astype(np.int16), components)
     alignments = np.stack([clips[place].sample.alignments[frame] for place, frame in keys])
-    offsets = np.concatenate([[0], _ends([len(choice.pictures[key]) for key in keys])])
+    corners = np.stack([clips[place].sample.close_corner(frame) for place, frame in keys])
+    offsets = {
+        f"{name}_offsets": squeeze(np.concatenate([[0], _ends([len(choice.pictures[key][name]) for key in keys])]))
+        for name in PICTURES
+    }
     return {
+        **offsets,
         "frames_ends": _ends([len(frames) for frames in choice.frames]),
         "frame_numbers": squeeze(np.array([frame for _, frame in keys], np.int64)),
-        "picture_offsets": squeeze(offsets),
+        "close_corners": squeeze(corners),
         "alignments": alignments.astype(np.float32),
         "mesh_mean": foretold.mean,
         "mesh_basis": foretold.basis,
@@ -359,7 +333,7 @@ def _frame_numbers(clips: Sequence[Telling], choice: _Choice, components: int) -
 
 def _sheet_bound(samples: Sequence[Sample]) -> int:
     """Bytes that the sheet cannot exceed: one a pixel, and a little."""
-    rows = -(-len(_people(samples)) * THUMBNAILS // COLUMNS)
+    rows = -(-len(people_of(samples)) * THUMBNAILS // COLUMNS)
     width, height = COLUMNS * THUMBNAIL[0], rows * (THUMBNAIL[1] + CAPTION_HEIGHT)
     return round(1.02 * width * height) + ROOM
 
@@ -369,7 +343,7 @@ def _write_sheet(folder: Path) -> None:
     from PIL import Image as Pillow
 
     clips, shown = [sample for sample in Pack.open(folder).samples if len(sample.numbers)], []
-    for person, places in _people(clips).items():
+    for person, places in people_of(clips).items():
         clip = clips[places[0]]
         order = np.argsort(clip.curve.openings[clip.numbers], kind="stable")
         shown.append((person, [_thumbnail(clip.frame(int(order[round(k * (len(order) - 1))]))) for k in (0.1, 0.95)]))

@@ -25,7 +25,17 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array, Image
 from difftalk.data.manifest import Entry, find_clips
 from difftalk.data.offset import with_offset
-from difftalk.data.sample import FORMAT, FULL_SCALE, SPEECH_EXTRA, FrameWriter, Record, Sample, load_record, save_record
+from difftalk.data.sample import (
+    FORMAT,
+    FULL_SCALE,
+    PICTURES,
+    SPEECH_EXTRA,
+    FrameWriter,
+    Record,
+    Sample,
+    load_record,
+    save_record,
+)
 from difftalk.errors import DifftalkError, FaceError, MediaError, MissingExtraError, OutputError
 from difftalk.face.landmarks import CHIN
 from difftalk.face.space import REGION_X, REGION_Y
@@ -128,22 +138,27 @@ def _fill(clip: Entry, folder: Path, model: Model, mark: str) -> Record:
     info = video.probe(clip.path)
     waveform = audio.read(clip.path, from_video_start=True)
     frames = ((frame.image, frame.seconds) for frame in video.read(clip.path))
-    writer, kept, sharpness, contrast, total = FrameWriter(folder), [], [], [], 0
+    writers = [FrameWriter(folder, name) for name in PICTURES]
+    kept, corners, sharpness, contrast, total = [], [], [], [], 0
     for followed in follow(frames, Tracker(model.face_finder), model.geometry.canonical, model.settings):
         total += 1
-        if followed.alignment is None:
+        if followed.alignment is None or followed.face is None:
             continue
         aligned = followed.alignment.crop(followed.image)
-        writer.write(aligned)
+        close, corner = followed.alignment.close_up(followed.image, followed.alignment.points(followed.face.points))
+        for writer, picture in zip(writers, (aligned, close), strict=True):
+            writer.write(picture)
+        corners.append(corner)
         sharpness.append(_sharpness(aligned))
         contrast.append(float(aligned[EYES_TO_CHIN].std()))
         kept.append(replace(followed, image=aligned[:1, :1]))  # the picture itself is not held
     shown = unfaded(contrast)
-    writer.close(shown)
-    kept = kept[shown]
+    for writer in writers:
+        writer.close(shown)
+    kept, corners = kept[shown], corners[shown]
     _check(kept, total, model.settings)
     meshes = np.stack([f.face.points for f in kept if f.face is not None])
-    _save_track(folder, kept, meshes, model)
+    _save_track(folder, kept, meshes, np.stack(corners), model)
     speech = features_of(waveform, model.graph("speech_encoder"), extra=SPEECH_EXTRA, settings=model.settings)
     np.save(folder / "speech.npy", speech.astype(np.float16))
     np.save(folder / "audio.npy", (np.clip(waveform, -1, 1) * FULL_SCALE).astype(np.int16))
@@ -196,7 +211,9 @@ def _sharpness(aligned: Image) -> float:
     return float(np.abs(np.diff(region, axis=0)).mean() + np.abs(np.diff(region, axis=1)).mean())
 
 
-def _save_track(folder: Path, kept: Sequence[Followed], meshes: Array, model: Model) -> None:
+def _save_track(
+    folder: Path, kept: Sequence[Followed], meshes: Array, corners: NDArray[np.int64], model: Model
+) -> None:
     from safetensors.numpy import save_file
 
     arrays: dict[str, NDArray[Any]] = {
@@ -204,6 +221,7 @@ def _save_track(folder: Path, kept: Sequence[Followed], meshes: Array, model: Mo
         "blendshapes": np.stack([model.face_finder.blendshapes(points) for points in meshes]),
         "alignments": np.stack([f.alignment.matrix for f in kept if f.alignment is not None]),
         "seconds": np.array([f.seconds for f in kept]),
+        "close_corners": corners.astype(np.int32),
     }
     save_file(arrays, folder / "track.safetensors")
 

@@ -1,6 +1,7 @@
 """Samples: the prepared form of a clip on disk, one directory each.
 
     frames.jpgs         aligned 256 x 256 frames, JPEG after JPEG; frames.npy their byte offsets
+    closes.jpgs         close-ups of their mouths, likewise; closes.npy
     track.safetensors   meshes, blendshapes, alignments, frame times
     speech.npy          speech features, (n, 1152) float16 at 50 Hz
     audio.npy           16 kHz waveform, int16
@@ -24,10 +25,13 @@ from difftalk.arrays import SAMPLE_RATE, Array, Image
 from difftalk.errors import DataError
 from difftalk.face.space import Alignment
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 FULL_SCALE: Final = 32767  # of the int16 waveform
 SPEECH_EXTRA: Final = 32  # features beyond the audio's end, for the motion's look-ahead
 JPEG_QUALITY: Final = 95
+PICTURES: Final = ("frames", "closes")
+SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
+LARGE_EYES: Final = 90.0  # px between the eyes from which it does
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,11 @@ class Record:
     fingerprint: str  # of the source file and the way it was prepared
     language: str = ""  # as the manifest names it
     format: int = FORMAT
+
+    @property
+    def texture(self) -> float:
+        """In [0, 1], how much of a face's texture there is: small and blurred ones show shape and colour alone."""
+        return min(1.0, self.sharpness / SHARP) * min(1.0, self.eye_distance / LARGE_EYES)
 
 
 @dataclass(frozen=True)
@@ -148,15 +157,30 @@ class Sample:
         return self.waveform[:count].astype(np.float32) / np.float32(FULL_SCALE)
 
     @cached_property
-    def _offsets(self) -> NDArray[np.int64]:
-        return np.load(self.folder / "frames.npy")  # type: ignore[no-any-return]
-
-    @cached_property
-    def _bytes(self) -> NDArray[np.uint8]:
-        return np.memmap(self.folder / "frames.jpgs", np.uint8, "r")
+    def _pictures(self) -> dict[str, _Pictures]:
+        return {name: _Pictures(self.folder, name) for name in PICTURES}
 
     def frame(self, index: int) -> Image:
         """Aligned RGB frame (256, 256, 3)."""
+        return self._pictures["frames"][index]
+
+    def close_up(self, index: int) -> Image:
+        """RGB close-up (176, 208, 3) of the frame's mouth, in the close space of its alignment."""
+        return self._pictures["closes"][index]
+
+    def close_corner(self, index: int) -> NDArray[np.int64]:
+        """(x, y) of the close-up's first pixel in that space."""
+        return np.asarray(self._track["close_corners"][index], np.int64)
+
+
+class _Pictures:
+    """A sample's pictures of one name, read one at a time."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._offsets: NDArray[np.int64] = np.load(folder / f"{name}.npy")
+        self._bytes = np.memmap(folder / f"{name}.jpgs", np.uint8, "r")
+
+    def __getitem__(self, index: int) -> Image:
         import cv2
 
         data = np.asarray(self._bytes[self._offsets[index] : self._offsets[index + 1]])
@@ -164,11 +188,11 @@ class Sample:
 
 
 class FrameWriter:
-    """Packs aligned frames into a sample's folder; the other half of `Sample.frame`."""
+    """Packs pictures of one name into a sample's folder; the other half of `Sample.frame` and `Sample.close_up`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = (folder / "frames.jpgs").open("wb")
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._file = (folder / f"{name}.jpgs").open("wb")
         self._offsets = [0]
 
     def write(self, frame: Image) -> None:
@@ -188,7 +212,7 @@ class FrameWriter:
         """shown: the frames, next to each other, that the sample keeps."""
         self._file.close()
         start, stop, _ = shown.indices(len(self._offsets) - 1)
-        np.save(self._folder / "frames.npy", np.array(self._offsets[start : stop + 1], np.int64))
+        np.save(self._folder / f"{self._name}.npy", np.array(self._offsets[start : stop + 1], np.int64))
 
 
 def save_record(record: Record, folder: Path) -> None:

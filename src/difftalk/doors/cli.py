@@ -4,7 +4,7 @@
     difftalk dub VIDEO AUDIO -o OUT.mp4
     difftalk prepare CLIPS OUT
     difftalk pack DATA -o PACK
-    difftalk train first-stage|motion|denoiser|painter|geometry DATA --out RUN
+    difftalk train first-stage|motion|denoiser|painter|folds|head|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
 
@@ -68,7 +68,9 @@ def animate(
     size: Annotated[
         int | None, typer.Option("--size", help="Long side, px, to which a larger picture is shrunk: 1080.")
     ] = None,
-    head_motion: Annotated[float, typer.Option("--head-motion", help="0 turns head motion and blinks off.")] = 1.0,
+    head_motion: Annotated[float, typer.Option("--head-motion", help="How far the head moves, 0 (off) to 2.")] = 1.0,
+    blinks: Annotated[float, typer.Option("--blinks", help="How often the eyes close, 0 (never) to 2.")] = 1.0,
+    head_from: Annotated[Path | None, typer.Option("--head-from", help="A video as whose head this one moves.")] = None,
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
@@ -81,7 +83,15 @@ def animate(
             model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
         )
         result = talker.animate(
-            portrait, audio, out, size=size, head_motion=head_motion, overwrite=overwrite, progress=progress
+            portrait,
+            audio,
+            out,
+            size=size,
+            head_motion=head_motion,
+            blinks=blinks,
+            head_from=head_from,
+            overwrite=overwrite,
+            progress=progress,
         )
     print_result(result, as_json)
 
@@ -189,7 +199,7 @@ def pack(
 
 @app.command()
 def train(
-    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter or geometry")],
+    kind: Annotated[str, typer.Argument(help="first-stage, motion, denoiser, painter, folds, head or geometry")],
     data: Annotated[
         Path | None, typer.Argument(help="A folder that prepare wrote; not needed by the recipe debug.")
     ] = None,
@@ -230,8 +240,10 @@ def export(
     first_stage: Annotated[Optional[Path], typer.Option(help="Run of the first stage.")] = None,  # noqa: UP045
     denoiser: Annotated[Optional[Path], typer.Option(help="Run of the denoiser.")] = None,  # noqa: UP045
     painter: Annotated[Optional[Path], typer.Option(help="Run of the painter.")] = None,  # noqa: UP045
+    folds: Annotated[Optional[Path], typer.Option(help="Run of the folds.")] = None,  # noqa: UP045
     motion: Annotated[Optional[Path], typer.Option(help="Run of the motion network.")] = None,  # noqa: UP045
     linear: Annotated[Optional[Path], typer.Option(help="Run of the linear motion.")] = None,  # noqa: UP045
+    head: Annotated[Optional[Path], typer.Option(help="Run of the head's motion.")] = None,  # noqa: UP045
     base: Annotated[
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
@@ -248,7 +260,15 @@ def export(
     """Writes a model folder from training runs; what no run is given for comes from the base."""
     from difftalk.training.export import export_model
 
-    given = {"first-stage": first_stage, "denoiser": denoiser, "painter": painter, "motion": motion, "linear": linear}
+    given = {
+        "first-stage": first_stage,
+        "denoiser": denoiser,
+        "painter": painter,
+        "folds": folds,
+        "motion": motion,
+        "linear": linear,
+        "head": head,
+    }
     runs = {kind: run for kind, run in given.items() if run is not None}
     export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
     print(f"model folder: {out}")

@@ -7,8 +7,10 @@ from typing import Final
 
 OPTIONS: Final = {
     "articulation": "--articulation",
+    "blinks": "--blinks",
     "chosen": "--protocol",
     "fit": "--fit",
+    "head_from": "--head-from",
     "head_motion": "--head-motion",
     "i3d": "--i3d",
     "inception": "--inception",

@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from difftalk.nets.blocks import Down, Paint, Residual, Up
-from difftalk.nets.sizes import COMPOSITE_CHANNELS, LATENT_CHANNELS, FirstStageSizes
+from difftalk.nets.blocks import Down, Paint, Residual, Up, told
+from difftalk.nets.sizes import COMPOSITE_CHANNELS, LATENT_CHANNELS, SHARPNESS, FirstStageSizes
 
 STATISTICS_MOMENTUM: Final = 0.01
 
 
 class Encoder(nn.Module):
-    """region (b, 3, 144, 176) in [-1, 1] -> normalised latent (b, 8, 18, 22), about unit variance a channel."""
+    """picture (b, 3, 128, 176) in [-1, 1] -> normalised latent (b, 8, 16, 22), about unit variance a channel."""
 
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
@@ -34,8 +34,8 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.ones(LATENT_CHANNELS))
         self.register_buffer("seen", torch.zeros(()))
 
-    def forward(self, region: Tensor) -> Tensor:
-        x = self.level2(self.stem(F.pixel_unshuffle(region, 2)))
+    def forward(self, picture: Tensor) -> Tensor:
+        x = self.level2(self.stem(F.pixel_unshuffle(picture, 2)))
         raw = self.out(F.silu(self.level8(self.level4(x)))).float()
         mean, std = self._batch_statistics(raw) if self.training else (self.mean, self.std)
         out: Tensor = (raw - mean[:, None, None]) / std[:, None, None]  # type: ignore[index]
@@ -52,22 +52,23 @@ class Encoder(nn.Module):
 
 
 class CompositePath(nn.Module):
-    """composite (b, 5, 144, 176) -> features at /2, /4, /8."""
+    """composite (b, 5, 128, 176), sharpness (b, 2) of the person's pictures -> features at /2, /4, /8."""
 
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
         a, b, c = sizes.decoder
         self.stem = nn.Conv2d(4 * COMPOSITE_CHANNELS, a, 3, padding=1)
         self.level4, self.level8 = Down(a, b, blocks=0), Down(b, c, blocks=1)
+        self.sharpness = told(SHARPNESS, c)
 
-    def forward(self, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, composite: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x2 = self.stem(F.pixel_unshuffle(composite, 2))
         x4 = self.level4(F.silu(x2))
-        return x2, x4, self.level8(F.silu(x4))
+        return x2, x4, self.level8(F.silu(x4)) + self.sharpness(sharpness)[:, :, None, None]
 
 
 class Decoder(nn.Module):
-    """latent (b, 8, 18, 22), composite and its features -> picture (b, 3, 144, 176), about [-1, 1]."""
+    """latent (b, 8, 16, 22), composite and its features -> picture (b, 3, 128, 176), about [-1, 1]."""
 
     def __init__(self, sizes: FirstStageSizes) -> None:
         super().__init__()
@@ -93,16 +94,16 @@ class Decoder(nn.Module):
         return out
 
     def window(self, composite: Tensor) -> Tensor:
-        """(b, 1, 18, 22): where the latent is heard."""
+        """(b, 1, 16, 22): where the latent is heard."""
         window = mouth_window(composite)
         return window if self.conditional else torch.ones_like(window)
 
 
 def mouth_window(composite: Tensor) -> Tensor:
-    """composite (b, 5, 144, 176) -> (b, 1, 18, 22) in [0, 1]: where the latent is heard.
+    """composite (b, 5, 128, 176) -> (b, 1, 16, 22) in [0, 1]: where the latent is heard.
 
-    That is the mouth and 16 to 24 px around it. Elsewhere the composite says all there is to say; a latent heard there
-    carries background that no denoiser can know.
+    That is the mouth and 16 to 24 px of the patch around it. Elsewhere the composite says all there is to say; a
+    latent heard there carries background that no denoiser can know.
     """
     inner = F.max_pool2d(composite[:, 3:4], 8, 8)
     return F.avg_pool2d(F.max_pool2d((4 * inner).clamp(max=1), 5, 1, 2), 3, 1, 1)
@@ -116,12 +117,12 @@ class FirstStage(nn.Module):
         self.sizes = sizes
         self.encoder, self.composite_path, self.decoder = Encoder(sizes), CompositePath(sizes), Decoder(sizes)
 
-    def encode(self, region: Tensor) -> Tensor:
-        out: Tensor = self.encoder(region)
+    def encode(self, picture: Tensor) -> Tensor:
+        out: Tensor = self.encoder(picture)
         return out
 
-    def decode(self, latent: Tensor, composite: Tensor) -> Tensor:
-        return self.decode_parts(latent, composite)[0]
+    def decode(self, latent: Tensor, composite: Tensor, sharpness: Tensor) -> Tensor:
+        return self.decode_parts(latent, composite, sharpness)[0]
 
-    def decode_parts(self, latent: Tensor, composite: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.decoder.parts(latent, composite, *self.composite_path(composite))
+    def decode_parts(self, latent: Tensor, composite: Tensor, sharpness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.decoder.parts(latent, composite, *self.composite_path(composite, sharpness))

@@ -24,6 +24,14 @@ def widened(mask: Tensor, reach: int) -> Tensor:
     return mask
 
 
+def told(numbers: int, width: int) -> nn.Linear:
+    """What a few numbers add to features; starts as nothing."""
+    layer = nn.Linear(numbers, width)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Residual(nn.Module):
     """x + two 3x3 convolutions; starts as the identity. No normalisation: plain narrow convolutions are fast."""
 

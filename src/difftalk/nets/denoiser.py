@@ -1,4 +1,4 @@
-"""The denoiser: one small convolution UNet on the region's latents (DiffTalk, section 3.2, made to run on two cores).
+"""The denoiser: one small convolution UNet on the patch's latents (DiffTalk, section 3.2, made to run on two cores).
 
 Conditions: the composite's features, the reference's latent, the previous output's latent (the paper's progressive
 reference), audio tokens by cross-attention, upper-face landmarks and mouth shape as tokens. Predicts the velocity of a
@@ -104,9 +104,9 @@ class Denoiser(nn.Module):
         shape: Tensor,
         keep: Tensor | None = None,
     ) -> Tensor:
-        """Velocity (b, 8, 18, 22).
+        """Velocity (b, 8, 16, 22).
 
-        noisy, reference, previous: (b, 8, 18, 22) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 18,
+        noisy, reference, previous: (b, 8, 16, 22) latents. time: (b,) in [0, 1], 1 is pure noise. composite: (b, c, 16,
         22) features at /8. audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). keep: (b, 4) of 0 or 1, see
         CONDITIONS.
         """

@@ -29,6 +29,6 @@ class LatentDiffusion(nn.Module):
         return self
 
     @torch.no_grad()
-    def encode(self, region: Tensor) -> Tensor:
-        """region (b, 3, 144, 176) in [-1, 1] -> latent (b, 8, 18, 22) in f32."""
-        return self.first_stage.encode(region).float()
+    def encode(self, picture: Tensor) -> Tensor:
+        """picture (b, 3, 128, 176) in [-1, 1] -> latent (b, 8, 16, 22) in f32."""
+        return self.first_stage.encode(picture).float()

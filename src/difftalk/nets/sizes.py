@@ -1,6 +1,6 @@
 """The named sizes of every net, as one literal table, and the tensor shapes they share.
 
-Budgets are multiply-adds a frame at 176 x 144; `tests/test_nets.py` holds them.
+Budgets are multiply-adds a frame; `tests/test_nets.py` holds them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from difftalk.graphs import CONTEXT_FEATURES
 from difftalk.speech.features import FEATURE_SIZE
 
 LATENT_CHANNELS: Final = 8
-LATENT_SIZE: Final = (18, 22)  # height, width: the region's by 8
+LATENT_SIZE: Final = (16, 22)  # height, width: the patch's by 8
+FOLDS_SIZE: Final = (72, 88)  # height, width: the region's by 2
+SHARPNESS: Final = 2  # numbers that say how sharp a person's pictures are
 COMPOSITE_CHANNELS: Final = 5  # RGB, inner mouth, coverage
 LANDMARKS: Final = len(UPPER)
 AUDIO_TOKENS: Final = CONTEXT_FEATURES
@@ -48,6 +50,13 @@ class DenoiserSizes:
     composite: int = 128
     token: int = 192
     heads: int = 4
+
+
+@dataclass(frozen=True)
+class FoldsSizes:
+    """Widths at half of the region's size, at a quarter and at an eighth."""
+
+    widths: tuple[int, int, int] = (16, 32, 72)
 
 
 @dataclass(frozen=True)
@@ -88,8 +97,28 @@ class SyncSizes:
     dropout: float = 0.3
 
 
+@dataclass(frozen=True)
+class HeadSizes:
+    """components: of the features; ear: numbers for what is heard; width, layers: of the net.
+
+    steps: of the midpoint method. noise, past_noise: on the components and the past's knots, in training, in spreads.
+    """
+
+    components: int = 16
+    ear: int = 32
+    width: int = 160
+    layers: int = 3
+    steps: int = 5
+    past_noise: float = 0.05
+    noise: float = 0.15
+    dropout: float = 0.1
+    ear_dropout: float = 0.3
+
+
 PAINTER: Final = {"default": PainterSizes(), "debug": PainterSizes((8, 8, 8, 8))}
 FIRST_STAGE: Final = {"default": FirstStageSizes(), "debug": FirstStageSizes((8, 8, 8), (8, 8, 8))}
 DENOISER: Final = {"default": DenoiserSizes(), "debug": DenoiserSizes((8, 16), 8, 16, 2)}
+FOLDS: Final = {"default": FoldsSizes(), "debug": FoldsSizes((8, 8, 8))}
 MOTION: Final = {"default": MotionSizes(regression=0.3), "debug": MotionSizes(8, 8, 8, 2, 0.2)}
 SYNC: Final = {"default": SyncSizes(), "debug": SyncSizes(8, 8, 8)}
+HEAD: Final = {"default": HeadSizes(), "debug": HeadSizes(4, 8, 16, 1, 2)}

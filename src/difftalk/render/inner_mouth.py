@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.landmarks import LOWER_EDGE, UPPER_EDGE
-from difftalk.face.space import REGION_SIZE, REGION_X, REGION_Y
+from difftalk.face.space import REGION, Grid
 from difftalk.settings import Settings
 
 
@@ -21,9 +21,9 @@ from difftalk.settings import Settings
 class Interior:
     """Where each pixel between the lips comes from.
 
-    map: (144, 176, 2) aligned px of the reference; means nothing outside the inner mouth. above, below: (144, 176) its
-    y as counted from the upper lip and from the lower one. share: in [0, 1], how far the reference's mouth is open
-    enough to be looked into.
+    map: (h, w, 2) aligned px of the reference, for every pixel of a grid; means nothing outside the inner mouth. above,
+    below: (h, w) its y as counted from the upper lip and from the lower one. share: in [0, 1], how far the reference's
+    mouth is open enough to be looked into.
     """
 
     map: Array
@@ -32,11 +32,9 @@ class Interior:
     share: float
 
 
-def interior(reference: Array, target: Array, settings: Settings) -> Interior:
+def interior(reference: Array, target: Array, settings: Settings, grid: Grid = REGION) -> Interior:
     """The inside of the reference mesh's mouth (478, 3), carried into the target mesh's (478, 3), both aligned."""
-    how = settings.lips
-    columns = np.arange(REGION_SIZE[1], dtype=np.float32) + REGION_X[0]
-    rows = np.arange(REGION_SIZE[0], dtype=np.float32)[:, None] + REGION_Y[0]
+    how, (columns, rows) = settings.lips, grid.places
     left, right = target[LOWER_EDGE[[0, -1]], 0]
     there, beyond = reference[LOWER_EDGE[[0, -1]], 0]
     scale = (beyond - there) / max(float(right - left), 1.0)

@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.landmarks import INNER_LIPS, LIP_BOTTOM, LIP_TOP, LOWER_EDGE, UPPER_EDGE
-from difftalk.face.space import REGION_SIZE, REGION_X, REGION_Y
+from difftalk.face.space import REGION, Grid
 from difftalk.render.inner_mouth import Interior
 from difftalk.settings import Settings
 
 
 @dataclass(frozen=True)
 class Lips:
-    """Part of the region, (h, w), that holds the lips' edges; `part` cuts it out of (144, 176).
+    """Part of a grid, (h, w), that holds the lips' edges; `part` cuts it out of the grid's pixels.
 
     lips, inside: maps (h, w, 2) of the skin and of the mouth's inside, each as it goes on downwards from the upper lip
     and upwards from the lower one. depth: aligned px from the line midway between the lips, down. near: where the lips'
     maps differ from the warp's. shut: in [0, 1], how far the lips meet. opening: (n, 2) polygon of the inner mouth, px
-    of the part; inner: how much of each pixel lies in it. apart: in [0, 1], how far the whole mouth is open.
+    of the part; inner: how much of each pixel lies in it. apart: in [0, 1], how far the whole mouth is open. zoom: the
+    grid's.
     """
 
     part: tuple[slice, slice]
@@ -38,22 +39,30 @@ class Lips:
     opening: Array
     inner: Array
     apart: float
+    zoom: int
 
     @classmethod
-    def of(cls, reference: Array, target: Array, where: Array, inside: Interior, settings: Settings) -> Lips | None:
+    def of(
+        cls,
+        reference: Array,
+        target: Array,
+        where: Array,
+        inside: Interior,
+        settings: Settings,
+        grid: Grid = REGION,
+    ) -> Lips | None:
         """The lips of the target mesh (478, 3), shown by those of the reference mesh (478, 3), both aligned.
 
-        where: the warp's map. None where they lie outside the region.
+        where: the warp's map on the grid. None where they lie outside it.
         """
         how = settings.lips
-        part = _part(target[INNER_LIPS, :2], settings)
-        rows = np.arange(part[0].start, part[0].stop, dtype=np.float32)[:, None] + REGION_Y[0]
-        columns = np.arange(part[1].start, part[1].stop, dtype=np.float32) + REGION_X[0]
+        part = _part(grid.points(target[INNER_LIPS, :2]), settings, grid)
+        columns, rows = grid.places[0][part[1]], grid.places[1][part[0]]
         if not rows.size * columns.size:
             return None
         (top, *upper), (bottom, *lower) = (_edge(reference, target, edge, columns) for edge in (UPPER_EDGE, LOWER_EDGE))
         over, under = rows - top, rows - bottom
-        opening = target[INNER_LIPS, :2] - np.array([columns[0], rows[0, 0]])
+        opening = (target[INNER_LIPS, :2] - np.array([columns[0], rows[0, 0]])) * grid.zoom
         inner = filled(opening, (len(rows), len(columns)))
         left, right = target[INNER_LIPS, 0].min(), target[INNER_LIPS, 0].max()
         near = (over > -how.seam) & (under < how.seam) & (columns >= left) & (columns <= right) | (inner > 0)
@@ -72,17 +81,19 @@ class Lips:
             opening,
             inner,
             float(1 - all_shut),
+            grid.zoom,
         )
 
     def joined(self, change: Array, settings: Settings) -> Array:
         """A change (h, w, 3) of the part without its dots along lips that meet."""
         import cv2
 
-        even = cv2.GaussianBlur(change, (0, 0), sigmaX=settings.lips.join[0], sigmaY=settings.lips.join[1])
+        along, across = (self.zoom * sigma for sigma in settings.lips.join)
+        even = cv2.GaussianBlur(change, (0, 0), sigmaX=along, sigmaY=across)
         return np.asarray(change + self.shut[..., None] * (even - change), np.float32)
 
 
-def filled(polygon: Array, size: tuple[int, int]) -> Array:
+def filled(polygon: NDArray[np.floating], size: tuple[int, int]) -> Array:
     """(height, width) of `size`, in [0, 1]: how much of each pixel lies in a polygon (n, 2) of pixels."""
     import cv2
 
@@ -92,12 +103,11 @@ def filled(polygon: Array, size: tuple[int, int]) -> Array:
     return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
 
 
-def _part(edges: Array, settings: Settings) -> tuple[slice, slice]:
-    """The region's rows and columns around points (n, 2) of the lips' edges, a pixel wider than what is `near`."""
-    corner, margin = np.array([REGION_X[0], REGION_Y[0]]), np.array([2, 2 + settings.lips.seam])
-    size = REGION_SIZE[::-1]
-    low = np.clip(np.floor(edges.min(0) - corner - margin).astype(int), 0, size)
-    high = np.clip(np.ceil(edges.max(0) - corner + margin).astype(int) + 1, 0, size)
+def _part(edges: NDArray[np.floating], settings: Settings, grid: Grid) -> tuple[slice, slice]:
+    """The grid's rows and columns around points (n, 2) of the lips' edges, a pixel wider than what is `near`."""
+    margin, size = np.array([2, 2 + grid.zoom * settings.lips.seam]), grid.size[::-1]
+    low = np.clip(np.floor(edges.min(0) - margin).astype(int), 0, size)
+    high = np.clip(np.ceil(edges.max(0) + margin).astype(int) + 1, 0, size)
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 

@@ -8,7 +8,7 @@ Works on the aligned picture, brought to the size that the nets draw. Knows noth
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -38,6 +38,11 @@ class Redrawn:
     picture: Array
     composite: Array  # (5, 144, 176), as a composite's, so that both are measured alike
     weight: Array  # (144, 176) in [0, 1]
+
+    @property
+    def plain(self) -> Redrawn:
+        """With nothing drawn."""
+        return replace(self, picture=self.composite[:3].transpose(1, 2, 0))
 
     def onto(self, frame: Image, alignment: Alignment, reference: Reference) -> Image:
         """The frame (h, w, 3) with the drawn region in it, enlarged; bytes where it does not count are the frame's."""

@@ -16,7 +16,12 @@ from difftalk.face.landmarks import CORNERS
 from difftalk.face.mouth import opening
 from difftalk.face.space import (
     ALIGNED_SIZE,
+    CLOSE,
+    CLOSE_SPACE,
+    EYE_DISTANCE,
     Alignment,
+    Grid,
+    patch_of,
 )
 from difftalk.settings import Settings
 
@@ -61,17 +66,24 @@ class Reference:
     """A frame of the person whose pixels are warped.
 
     image: source RGB, or the part of it whose upper left corner is at `origin` (x, y). points: (478, 3) aligned mesh.
+    close: its close-up, which begins at `corner` (x, y) of the close space. eyes: px apart in the source.
     """
 
     image: Image
     alignment: Alignment
     points: Array
     aligned: Image  # (256, 256, 3)
+    close: Image  # (176, 208, 3)
+    corner: tuple[int, int]
+    eyes: float
     origin: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, image: Image, alignment: Alignment, source_points: Array) -> Reference:
-        return cls(image, alignment, alignment.points(source_points), alignment.crop(image))
+    def of(cls, image: Image, alignment: Alignment, points: Array) -> Reference:
+        """Of a source picture and its aligned mesh (478, 3)."""
+        close, corner = alignment.close_up(image, points)
+        place, eyes = (int(corner[0]), int(corner[1])), EYE_DISTANCE / alignment.scale
+        return cls(image, alignment, points, alignment.crop(image), close, place, eyes)
 
     def kept(self, settings: Settings) -> Reference:
         """With no more of the picture than the face and its surroundings, so that many can be held."""
@@ -84,9 +96,32 @@ class Reference:
         part = self.image[low[1] : high[1], low[0] : high[0]].copy()
         return replace(self, image=part, origin=(int(low[0]), int(low[1])))
 
-    def small(self) -> Reference:
-        """What the networks see of it."""
-        return replace(self, image=self.aligned, alignment=Alignment(np.eye(2, 3)), origin=(0, 0))
+    def seen(self, zoom: int) -> Reference:
+        """What the networks see of it on a grid of this zoom: its aligned frame, or its close-up."""
+        if zoom == 1:
+            return replace(self, image=self.aligned, alignment=Alignment(np.eye(2, 3)), origin=(0, 0))
+        return replace(self, image=self.close, alignment=CLOSE_SPACE, origin=self.corner)
+
+    def places(self, where: Array) -> Array:
+        """Aligned places (h, w, 2) -> pixels of `image`."""
+        import cv2
+
+        back = self.alignment.inverse - np.array([[0, 0, self.origin[0]], [0, 0, self.origin[1]]])
+        return np.asarray(cv2.transform(where, back), np.float32)
+
+    def patch(self) -> Image:
+        """(128, 176, 3): its own mouth's patch of the close-up."""
+        return self.close_at(patch_of(self.points))
+
+    def close_at(self, patch: Grid) -> Image:
+        """(128, 176, 3): what the close-up shows of a patch; as at its border where that lies beyond."""
+        rows, columns = (
+            np.clip(np.rint(CLOSE * first + (CLOSE - 1) / 2).astype(int) - begin + np.arange(length), 0, limit - 1)
+            for first, begin, length, limit in zip(
+                patch.corner[::-1], self.corner[::-1], patch.size, self.close.shape[:2], strict=True
+            )
+        )
+        return np.asarray(self.close[rows[:, None], columns])
 
 
 @dataclass(frozen=True)

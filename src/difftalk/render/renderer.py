@@ -1,30 +1,25 @@
-"""The renderer: a target mesh and its conditions -> the frame with the region drawn anew.
+"""The renderer: a target mesh and its conditions -> what is drawn of a frame, layer by layer.
 
-Composes at 256 and lets the denoiser (or the painter) draw what the composite lacks. Knows nothing of audio or files.
+In the region folds and shade are added to the composite; in the mouth's patch the denoiser (or the painter) draws what
+the composite lacks. Knows nothing of audio or files.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, State
+from difftalk.arrays import Array, Image, State
 from difftalk.face.landmarks import UPPER
-from difftalk.face.space import (
-    ALIGNED_SIZE,
-    EYE_DISTANCE,
-    EYE_LINE,
-    crop_region,
-)
+from difftalk.face.space import ALIGNED_SIZE, CLOSE, EYE_DISTANCE, EYE_LINE, REGION_SIZE
 from difftalk.graphs import LATENT_SHAPE, LEFT_OUT
-from difftalk.render.inner_mouth import Interior, interior
-from difftalk.render.paste import Drawn
+from difftalk.render.composite import composites
+from difftalk.render.paste import Drawn, Layer
 from difftalk.render.references import Reference, Scene
 from difftalk.render.sampler import euler
-from difftalk.render.surroundings import RimFollower, rim_colour, still_scene
-from difftalk.render.warp import Warp, compose, known, warp
+from difftalk.render.surroundings import RimFollower
 from difftalk.settings import Settings
 from difftalk.speech.listener import Conditions
 
@@ -32,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from difftalk.model import Model
+
+
+LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
+LEAST_SHARP: Final = 3.0  # halvings of 128 px an eye distance; with fewer pixels yet it is the same
 
 
 class Renderer:
@@ -73,35 +72,44 @@ class Renderer:
     def draw(
         self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
     ) -> Drawn:
-        """The region for an aligned target mesh (478, 3).
+        """The layers for an aligned target mesh (478, 3).
 
         mouth: shows the inside of the mouth; may be the reference itself. scene: of a video's frame, whose surroundings
         and light the references' are brought to; None for a still.
         """
-        inside = interior(mouth.points, mesh, self._model.settings)
-        composite, moved, colour = self._compose(reference, mouth, inside, mesh, scene)
+        settings = self._model.settings
+        region, patch = composites(reference, mouth, mesh, settings, scene, self._rim)
+        composite = patch.layers
         picture = (
-            self._paint(composite, mouth)
+            self._paint(composite, reference, mouth)
             if self._kind == "painter"
-            else self._denoise(composite, mouth, mesh, conditions)
+            else self._denoise(composite, reference, mouth, mesh, conditions)
         )
-        shown = restrained(picture, composite, self._model.settings)[0].transpose(1, 2, 0)
-        return Drawn(np.clip(shown, -1, 1), composite, moved, mesh, inside, mouth, self._model.settings, colour)
+        layers = (
+            Layer(self._folded(region.layers, conditions), region),
+            Layer(shown_of(picture, composite, settings), patch),
+        )
+        return Drawn(layers, mesh, mouth, settings)
 
-    def _compose(
-        self, reference: Reference, mouth: Reference, inside: Interior, mesh: Array, scene: Scene | None
-    ) -> tuple[Array, Warp, Array | None]:
-        if scene is None:
-            moved = warp(reference.points, mesh, settings=self._model.settings)
-            return compose(reference, moved, mouth, inside), moved, None
-        return compose_in(scene, reference, mesh, self._rim, mouth, inside, self._model.settings)
+    def _folded(self, composite: Array, conditions: Conditions) -> Array:
+        """The region's composite with the folds and the shade of skin that moved, (144, 176, 3)."""
+        import cv2
 
-    def _paint(self, composite: Array, mouth: Reference) -> Array:
-        picture = crop_region(mouth.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
-        return self._model.graph("painter")(composite=composite[None], reference=picture)["picture"]
+        plain = composite[:3].transpose(1, 2, 0)
+        given = {"composite": halved(composite)[None], "shape": conditions.shape[None]}
+        change = self._model.graph("folds")(**given)["change"][0].transpose(1, 2, 0)
+        added = cv2.resize(change, REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(np.clip(plain + added, -1, 1), np.float32)
 
-    def _denoise(self, composite: Array, mouth: Reference, mesh: Array, conditions: Conditions) -> Array:
-        features = self._model.graph("composite_path")(composite=composite[None])
+    def _paint(self, composite: Array, reference: Reference, mouth: Reference) -> Array:
+        given = {"reference": picture_of(mouth)[None], "sharpness": sharpness_of(reference, mouth)[None]}
+        return self._model.graph("painter")(composite=composite[None], **given)["picture"]
+
+    def _denoise(
+        self, composite: Array, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions
+    ) -> Array:
+        sharpness = sharpness_of(reference, mouth)[None]
+        features = self._model.graph("composite_path")(composite=composite[None], sharpness=sharpness)
         denoiser, seen = self._model.graph("denoiser"), self._seen(mouth, mesh, conditions)
 
         def velocity(x: Array, t: float) -> Array:
@@ -127,36 +135,72 @@ class Renderer:
     def _latent(self, reference: Reference) -> Array:
         """The reference's latent, made once."""
         if id(reference) not in self._latents:
-            picture = crop_region(reference.aligned).astype(np.float32).transpose(2, 0, 1)[None] / 127.5 - 1
-            self._latents[id(reference)] = (reference, self._model.graph("encoder")(region=picture)["latent"])
+            given = picture_of(reference)[None]
+            self._latents[id(reference)] = (reference, self._model.graph("encoder")(picture=given)["latent"])
         return self._latents[id(reference)][1]
 
 
-def compose_in(
-    scene: Scene,
-    reference: Reference,
-    mesh: Array,
-    follower: RimFollower,
-    mouth: Reference,
-    inside: Interior,
-    settings: Settings,
-) -> tuple[Array, Warp, Array]:
-    """The composite (5, 144, 176) as the scene has its surroundings and its light, the warp, the colour added."""
-    rim = follower(scene.aligned, reference.aligned, still_scene(scene.alignment, reference.alignment), settings)
-    moved = warp(reference.points, mesh, rim, settings=settings)
-    composite, colour = compose(reference, moved, mouth, inside), rim_colour(scene, reference, settings)
-    composite[:3] = np.clip(composite[:3] + colour.transpose(2, 0, 1) * known(moved, inside), -1, 1)
-    return composite, moved, colour
-
-
 def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
-    """A decoded picture (1, 3, 144, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
+    """A decoded picture (1, 3, 128, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
     import cv2
 
     how = settings.drawing
     inner = cv2.dilate(composite[3], np.ones((how.mouth_rim, how.mouth_rim), np.uint8))
     share = 1 - np.float32(how.change_held) * (1 - cv2.GaussianBlur(inner, (0, 0), how.mouth_soft))
     return np.asarray(composite[:3] + share * (picture - composite[:3]), np.float32)
+
+
+def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
+    """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3): the inner mouth untinted and crisper."""
+    import cv2
+
+    how, plain = settings.drawing, np.ascontiguousarray(restrained(picture, composite, settings)[0].transpose(1, 2, 0))
+    plain = _untinted(plain, composite, settings)
+    detail = plain - cv2.GaussianBlur(plain, (0, 0), how.crisp_reach)
+    inner = composite[3] * cv2.GaussianBlur(composite[3], (0, 0), how.crisp_reach)  # less along the lips
+    return np.asarray(np.clip(plain + np.float32(how.crispness) * inner[..., None] * detail, -1, 1), np.float32)
+
+
+def _untinted(picture: Array, composite: Array, settings: Settings) -> Array:
+    """(h, w, 3): no part of the inner mouth much greener or bluer than white is in the light that is on the skin."""
+    import cv2
+
+    how, inner = settings.drawing, composite[3]
+    light, dark = picture + 1, np.float32(how.tint_dark)
+    skin = np.median(composite[:3, inner == 0][:, ::7], axis=1) + 1 + dark if (inner == 0).any() else np.ones(3)
+    even = cv2.GaussianBlur(light, (0, 0), how.tint_reach) + dark
+    most = even[..., :1] * (skin / skin[0] * np.array([1, *how.most_tint])).astype(np.float32)
+    less = np.minimum(1, most / even)
+    kept = less * (even @ LUMINANCE / ((less * even) @ LUMINANCE))[..., None]
+    return np.asarray(picture + inner[..., None] * (kept - 1) * light, np.float32)
+
+
+def unit(picture: Image) -> Array:
+    """uint8 (h, w, 3) -> (3, h, w) in [-1, 1]."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1), np.float32) / np.float32(127.5) - 1
+
+
+def halved(layers: Array) -> Array:
+    """The region's layers (c, 144, 176) at half their size."""
+    height, width = REGION_SIZE
+    return np.asarray(layers.reshape(-1, height // 2, 2, width // 2, 2).mean((2, 4)), np.float32)
+
+
+def picture_of(reference: Reference) -> Array:
+    """(3, 128, 176) in [-1, 1]: the reference's mouth, in its own patch."""
+    return unit(reference.patch())
+
+
+def sharpness_of(reference: Reference, mouth: Reference) -> Array:
+    """(2,): how many pixels there are, log2 of eye distances over 128 px, and how much the mouth's patch has in it."""
+    pixels = np.clip(np.log2(reference.eyes / (CLOSE * EYE_DISTANCE)), -LEAST_SHARP, 0)
+    return np.array([pixels, energy(picture_of(mouth))], np.float32)
+
+
+def energy(pictures: Any) -> Any:
+    """Mean gradient of pictures (..., 3, h, w), [-1, 1] units for a px, times 32; of NumPy or torch."""
+    down, across = abs(pictures[..., 1:, :] - pictures[..., :-1, :]), abs(pictures[..., 1:] - pictures[..., :-1])
+    return 32 * (down.mean((-3, -2, -1)) + across.mean((-3, -2, -1)))
 
 
 def landmarks_of(mesh: NDArray[np.floating]) -> Array:

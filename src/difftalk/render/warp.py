@@ -4,7 +4,7 @@ The 854 triangles of the face mesh and three rings around the face carry the ref
 agree nothing moves; beyond them the surroundings move as the rim does. The inside of the mouth comes from a frame that
 shows it, as far as there is one; the network paints the rest. Geometry only: knows nothing of audio, files or networks.
 
-A *map* is (144, 176, 2) float32: for every pixel of the region the aligned coordinates in the reference.
+A *map* is (h, w, 2) float32: for every pixel of a grid, the region or a patch, aligned coordinates in the reference.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.landmarks import INNER_LIPS, MESH_POINTS, OVAL
-from difftalk.face.space import ALIGNED_SIZE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
+from difftalk.face.space import ALIGNED_SIZE, EYE_LINE, REGION, REGION_SIZE, REGION_X, REGION_Y, Grid
 from difftalk.model import SHIPPED
 from difftalk.render.inner_mouth import Interior
 from difftalk.render.lips import filled
@@ -33,11 +33,17 @@ _TOPOLOGY: Final = SHIPPED / "mesh_topology.json"
 
 @dataclass(frozen=True)
 class Warp:
-    """Where each region pixel comes from. map: (144, 176, 2) aligned px; inner, coverage: (144, 176) in [0, 1]."""
+    """Where each pixel of a grid comes from. map: (h, w, 2) aligned px; inner, coverage: (h, w) in [0, 1]."""
 
     map: Array
     inner: Array
     coverage: Array
+    grid: Grid = REGION
+
+    def on(self, grid: Grid, target: Array, settings: Settings) -> Warp:
+        """The same on another grid. target: the mesh (478, 3) that it leads to, whose inner mouth is sharp there."""
+        coverage = grid.of(self.coverage, self.grid)
+        return Warp(grid.of(self.steady(settings), self.grid), inner_mouth(target, grid), coverage, grid)
 
     def steady(self, settings: Settings) -> Array:
         """The map without single pixels that look elsewhere than those around them.
@@ -52,12 +58,12 @@ class Warp:
         return np.where(strays, median, self.map)
 
     def torn(self, settings: Settings) -> NDArray[np.bool_]:
-        """(144, 176): where pixels side by side look so far apart that what lies between is not to be seen."""
+        """(h, w): where pixels side by side look so far apart that what lies between is not to be seen."""
         import cv2
 
         around = np.ones((3, 3), np.uint8)
         spans = [cv2.dilate(axis, around) - cv2.erode(axis, around) for axis in cv2.split(self.map)]
-        return np.asarray(np.maximum(*spans) > settings.warp.tear)
+        return np.asarray(self.grid.zoom * np.maximum(*spans) > settings.warp.tear)
 
 
 @dataclass(frozen=True)
@@ -176,32 +182,33 @@ def _grid() -> tuple[Array, Array]:
     return x[..., None], y[..., None]
 
 
-def inner_mouth(points: Array) -> Array:
-    """(144, 176) soft mask in [0, 1] of the inner-lip polygon of an aligned mesh."""
-    return filled(points[INNER_LIPS, :2] - np.array([REGION_X[0], REGION_Y[0]]), REGION_SIZE)
+def inner_mouth(points: Array, grid: Grid = REGION) -> Array:
+    """(h, w) soft mask in [0, 1] of the inner-lip polygon of an aligned mesh."""
+    return filled(grid.points(points[INNER_LIPS, :2]), grid.size)
 
 
 def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interior) -> Array:
-    """The network's composite (5, 144, 176): RGB in [-1, 1], inner mouth, coverage.
+    """The networks' composite (5, h, w) on the warp's grid: RGB in [-1, 1], inner mouth, coverage.
 
     The inner mouth's colours are those of `mouth` times the interior's share, which is also its coverage.
     """
-    colour, inner = _sampled(reference, moved.map), moved.inner[..., None]
-    filled = np.float32(inside.share) * _sampled(mouth, inside.map) if inside.share > 0 else np.float32(0)
+    zoom, inner = moved.grid.zoom, moved.inner[..., None]
+    colour = _sampled(reference.seen(zoom), moved.map)
+    filled = np.float32(inside.share) * _sampled(mouth.seen(zoom), inside.map) if inside.share > 0 else np.float32(0)
     colour = colour * (1 - inner) + filled * inner
     coverage = moved.coverage * (1 - moved.inner) + np.float32(inside.share) * moved.inner
     return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], coverage[None]]).astype(np.float32)
 
 
 def known(moved: Warp, inside: Interior) -> Array:
-    """(144, 176) in [0, 1]: where the composite has pixels of a reference."""
+    """(h, w) in [0, 1]: where the composite has pixels of a reference."""
     return np.asarray(1 - np.float32(1 - inside.share) * moved.inner, np.float32)
 
 
 def _sampled(reference: Reference, where: Array) -> Array:
-    """(144, 176, 3) in [-1, 1]."""
+    """(h, w, 3) in [-1, 1]: the reference's pixels at a map."""
     import cv2
 
-    edge = cv2.BORDER_REPLICATE
-    pixels = cv2.remap(reference.aligned, where, None, cv2.INTER_LINEAR, borderMode=edge)  # type: ignore[call-overload]
+    edge, places = cv2.BORDER_REPLICATE, reference.places(where)
+    pixels = cv2.remap(reference.image, places, None, cv2.INTER_LINEAR, borderMode=edge)  # type: ignore[call-overload]
     return np.asarray(pixels.astype(np.float32) / 127.5 - 1, np.float32)

@@ -16,6 +16,7 @@ from difftalk.arrays import Array, State, joined, part
 from difftalk.face.mouth import COMPONENTS
 from difftalk.graphs import context_of
 from difftalk.speech.features import FEATURE_RATE, FEATURE_SIZE, SpeechStream, features_of
+from difftalk.speech.head_motion import HeadMotion
 from difftalk.speech.loudness import Loudness, Rows
 from difftalk.speech.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, Heard, MotionStream, heard_of, pressed
 
@@ -51,10 +52,19 @@ def listened(waveform: Array, model: Model) -> Heard:
 
 
 class Voice:
-    """articulation: gain of the mouth shapes. own_way, own_share: the speaker's, how far."""
+    """articulation: gain of the mouth shapes. own_way, own_share: the speaker's, how far.
+
+    head: that moves with the voice, if any.
+    """
 
     def __init__(
-        self, model: Model, *, articulation: float = 1.0, own_way: OwnWay | None = None, own_share: float = 1.0
+        self,
+        model: Model,
+        *,
+        articulation: float = 1.0,
+        own_way: OwnWay | None = None,
+        own_share: float = 1.0,
+        head: HeadMotion | None = None,
     ) -> None:
         motion, self._geometry, self._articulation = model.settings.motion, model.geometry, articulation
         self._settings, self._own_way, self._own_share = model.settings, own_way, own_share
@@ -64,14 +74,14 @@ class Voice:
             MotionStream(model.graph(motion)),
         )
         self._features, self._shapes = Rows(FEATURE_SIZE), Rows(COMPONENTS)
-        self.loudness = Loudness(model)
+        self.loudness, self.head = Loudness(model), head
         self.heard = False  # whether the mouth has had anything to say yet
         self._ended = False
 
     def push(self, waveform: Array) -> None:
         """(n,) samples at 16 kHz."""
-        self._take(self._speech.push(waveform))
         self.loudness.push(waveform)
+        self._take(self._speech.push(waveform))
 
     def finish(self) -> None:
         """No more audio follows."""
@@ -83,6 +93,8 @@ class Voice:
         heard = self._motion.push(features)
         shapes = heard.shapes if self._own_way is None else self._own_way(heard, self._own_share)
         self._shapes.append(pressed(shapes, self._geometry))
+        if self.head is not None:
+            self.head.push(features, self.loudness)
 
     @property
     def settled(self) -> float:
@@ -114,6 +126,7 @@ class Voice:
             features=self._features.state(),
             shapes=self._shapes.state(),
             loudness=self.loudness.state(),
+            head={} if self.head is None else self.head.state(),
         )
         return {"flags": np.array([self.heard, self._ended]), **parts}
 
@@ -124,3 +137,5 @@ class Voice:
         self._features.restore(part(state, "features"))
         self._shapes.restore(part(state, "shapes"))
         self.loudness.restore(part(state, "loudness"))
+        if self.head is not None:
+            self.head.restore(part(state, "head"))

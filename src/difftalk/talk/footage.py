@@ -34,7 +34,7 @@ from difftalk.talk.keeping import Kept
 
 if TYPE_CHECKING:
     from difftalk.model import Model
-    from difftalk.speech.loudness import Loudness
+    from difftalk.speech.head_motion import HeadMotion
 
 BACKWARD_BYTES: Final = 400_000_000
 
@@ -69,7 +69,7 @@ class Footage(Identity):
     backward_bytes: int = field(default=BACKWARD_BYTES, kw_only=True)
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
         """At its end the video turns round (bounce), starts again (loop), or stays (hold)."""
         return ahead(self._with_cuts(manner.fit, first, settings))

@@ -6,21 +6,23 @@ A portrait and footage are identities with the same methods. Knows nothing of ho
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from difftalk.arrays import Array, Image
 from difftalk.errors import FaceError, InputError
+from difftalk.face.head import HeadPose
 from difftalk.face.mouth import Geometry, target_mesh
 from difftalk.face.pose import Pose
 from difftalk.face.space import Alignment
 from difftalk.ranges import MAX_RATE, MAX_STEPS
 from difftalk.render.cover import Cover, Lookout
 from difftalk.render.drawing import Choice
+from difftalk.render.head_field import Moved
 from difftalk.render.references import Person, Reference, Scene
 from difftalk.settings import Settings
 from difftalk.talk import keeping
@@ -28,7 +30,7 @@ from difftalk.talk.keeping import Kept
 
 if TYPE_CHECKING:
     from difftalk.model import Model
-    from difftalk.speech.loudness import Loudness
+    from difftalk.speech.head_motion import HeadMotion
     from difftalk.speech.own_way import OwnWay
 
 Fit = Literal["bounce", "loop", "hold"]
@@ -42,9 +44,10 @@ KINDS: Final = {"portrait": "Portrait", "footage": "Footage"}  # module here and
 class Manner:
     """How a session speaks.
 
-    head_motion: 0 (off) to 2, of stills. frame_rate: of stills. fit: what a video shorter than the audio does. own_way:
-    in [0, 1], how far the mouth moves as it did in the video. articulation: gain of the mouth's movement, 0 to 3.
-    steps: of denoising; 0: the model's. seed: fixes noise, head motion and blinks.
+    head_motion, blinks: 0 (off) to 2, of stills: how far the head moves, how often the eyes close. heads: of a film,
+    one a frame, as which a still's head moves; none: its own way. frame_rate: of stills. fit: what a video shorter than
+    the audio does. own_way: in [0, 1], how far the mouth moves as it did in the video. articulation: gain of the
+    mouth's movement, 0 to 3. steps: of denoising; 0: the model's. seed: fixes noise, head motion and blinks.
     """
 
     head_motion: float = 1.0
@@ -54,10 +57,13 @@ class Manner:
     articulation: float = 1.0
     steps: int = 0
     seed: int = 0
+    blinks: float = 1.0
+    heads: tuple[HeadPose, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.head_motion <= 2:
-            raise InputError(f"`head_motion` was {self.head_motion}; allowed are 0 (off) to 2, 1 is natural")
+        for name in ("head_motion", "blinks"):
+            if not 0 <= getattr(self, name) <= 2:
+                raise InputError(f"`{name}` was {getattr(self, name)}; allowed are 0 (off) to 2, 1 is natural")
         if not 0 < self.frame_rate <= MAX_RATE:
             raise InputError(f"`frame_rate` was {self.frame_rate}; allowed are rates over 0, up to {MAX_RATE} frames/s")
         if self.fit not in FITS:
@@ -77,15 +83,13 @@ class Sitter:
     """The face that a frame shows.
 
     pose, upper: source pixels. upper: (478, 3), only UPPER is set. alignment: of the reference's space. person: number
-    in the identity's people. placed: where the region is pasted, when that differs (a still's head motion). cover: what
-    lies before the face.
+    in the identity's people. cover: what lies before the face.
     """
 
     pose: Pose
     alignment: Alignment
     upper: Array
     person: int = 0
-    placed: Alignment | None = None
     cover: Cover | None = None
 
 
@@ -94,7 +98,8 @@ class Shot:
     """A frame to draw on.
 
     sitter: None where it is passed through. cut: it does not follow the one before. mouth_hidden: it is passed through
-    because something covers the mouth.
+    because something covers the mouth. moved: of a still whose head moves, how it does; to be asked for once the frame
+    has been heard.
     """
 
     image: Image
@@ -102,6 +107,7 @@ class Shot:
     sitter: Sitter | None
     cut: bool = False
     mouth_hidden: bool = False
+    moved: Callable[[], Moved | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,8 @@ class Identity(ABC):
     the model that found it.
     """
 
+    still: ClassVar[bool] = False  # one picture, which lives
+
     path: Path
     people: list[Person]
     notes: list[str] = field(default_factory=list, kw_only=True)
@@ -153,9 +161,9 @@ class Identity(ABC):
 
     @abstractmethod
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        """The frames from number `first` on, without end, made a little ahead. loudness: of what is said in them."""
+        """The frames from number `first` on, without end, made a little ahead. head: as which a still's moves."""
 
     @abstractmethod
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:

@@ -24,7 +24,7 @@ from difftalk.media.part import Part
 from difftalk.render.cover import Cover
 from difftalk.render.references import Person, Reference
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 HEADER: Final = "difftalk"  # the one name in the file's metadata
 PNG_LEVEL: Final = 1  # of 9: what is above takes far longer and saves little
 BLOCK: Final = 1 << 24  # bytes of a video that are hashed at a time
@@ -211,6 +211,9 @@ def of_people(people: Sequence[Person], images: Pictures) -> State:
         "origin": np.array([one.origin for one in references], np.int64),
         "image": np.array([images.put(one.image) for one in references], np.int64),
         "aligned": np.array([images.put(one.aligned) for one in references], np.int64),
+        "close": np.array([images.put(one.close) for one in references], np.int64),
+        "corner": np.array([one.corner for one in references], np.int64),
+        "eyes": np.array([one.eyes for one in references]),
     }
     for number, person in enumerate(people):
         own: State = {
@@ -227,12 +230,15 @@ def of_people(people: Sequence[Person], images: Pictures) -> State:
 
 def people_of(state: State, images: Sequence[Image]) -> list[Person]:
     references = [
-        Reference(images[image], alignment, points, images[aligned], (x, y))
-        for image, alignment, points, aligned, (x, y) in zip(
+        Reference(images[image], alignment, points, images[aligned], images[close], (left, top), eyes, (x, y))
+        for image, alignment, points, aligned, close, (left, top), eyes, (x, y) in zip(
             state["image"],
             alignments_of(state["alignment"]),
             state["points"],
             state["aligned"],
+            state["close"],
+            state["corner"].tolist(),
+            state["eyes"].tolist(),
             state["origin"].tolist(),
             strict=True,
         )

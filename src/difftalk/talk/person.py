@@ -129,7 +129,7 @@ def _reference(frame: Followed, cover: Cover | None, settings: Settings) -> Refe
     assert frame.face is not None
     assert frame.alignment is not None
     image = frame.image if cover is None else filled_in(frame.image, cover, settings)
-    return Reference.of(image, frame.alignment, frame.face.points).kept(settings)
+    return Reference.of(image, frame.alignment, frame.alignment.points(frame.face.points)).kept(settings)
 
 
 @dataclass

@@ -6,12 +6,12 @@ It gives one reference and a neutral that does not depend on what its mouth does
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -24,11 +24,12 @@ from difftalk.face.space import align
 from difftalk.media import picture
 from difftalk.media.audio import frame_count
 from difftalk.media.picture import Picture
-from difftalk.overlap import DEPTH, made_ahead
+from difftalk.overlap import made_ahead
 from difftalk.render.cover import Cover, filled_in
+from difftalk.render.head_field import HeadField, Moved
+from difftalk.render.lids import close_lids
 from difftalk.render.references import Person, Reference
 from difftalk.settings import Settings
-from difftalk.speech.listener import look_ahead_of
 from difftalk.talk import keeping
 from difftalk.talk.identity import Identity, Manner, Shot, Sitter, Sitting, check_size, lookout_of
 from difftalk.talk.keeping import Kept
@@ -36,12 +37,14 @@ from difftalk.talk.life import Life
 
 if TYPE_CHECKING:
     from difftalk.model import Model
-    from difftalk.speech.loudness import Loudness
+    from difftalk.speech.head_motion import HeadMotion
 
 
 @dataclass(frozen=True)
 class Portrait(Identity):
     """image: (h, w, 3). points: (478, 3) source pixels. cover: what lies before the face."""
+
+    still: ClassVar[bool] = True
 
     image: Image
     points: Array
@@ -49,14 +52,16 @@ class Portrait(Identity):
     cover: Cover | None = None
 
     def shots(
-        self, manner: Manner, loudness: Loudness, settings: Settings, first: int = 0
+        self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
-        life = Life(
-            self.people[0].references[0].alignment, self.points, manner.head_motion, manner.seed, settings=settings
-        )
+        life, field = Life(manner, head, settings), None
+        if manner.head_motion > 0:
+            field = HeadField.of(self.image, self.points, self.pose, settings)
         return made_ahead(
-            partial(self._shot, life, float(number / manner.frame_rate), _nod(manner, loudness, number, settings))
+            partial(self._shot, life.closed(seconds), seconds, settings, moved)
             for number in itertools.count(first)
+            for seconds in [float(number / manner.frame_rate)]
+            for moved in [None if field is None else partial(_moved, field, life, number)]
         )
 
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
@@ -96,19 +101,17 @@ class Portrait(Identity):
             model=kept.facts["model"],
         )
 
-    def _shot(self, life: Life, seconds: float, nod: float) -> Shot:
-        image, placed = life.frame(self.image, seconds, nod)
-        cover = None if self.cover is None else replace(self.cover, alignment=placed)
-        return Shot(image, seconds, Sitter(self.pose, life.alignment, self.points, placed=placed, cover=cover))
+    def _shot(
+        self, closed: float, seconds: float, settings: Settings, moved: Callable[[], Moved | None] | None
+    ) -> Shot:
+        image = close_lids(self.image, self.points, closed, settings) if closed > 0 else self.image
+        sitter = Sitter(self.pose, self.people[0].references[0].alignment, self.points, cover=self.cover)
+        return Shot(image, seconds, sitter, moved=moved)
 
 
-def _nod(manner: Manner, loudness: Loudness, number: int, settings: Settings) -> float:
-    """How far a frame nods. Made up to DEPTH frames ahead: so much audio has been heard by then, in any pieces."""
-    if number <= DEPTH:
-        return 0.0
-    seconds = float(number / manner.frame_rate)
-    heard = float((number - DEPTH) / manner.frame_rate) + look_ahead_of("denoiser") - settings.still.heard_margin
-    return loudness.emphasis(seconds, heard) * min(1.0, seconds / settings.still.nod_begins)
+def _moved(field: HeadField, life: Life, number: int) -> Moved | None:
+    """How a frame's head moves, by its number."""
+    return field.moved(life.head(number))
 
 
 def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:
@@ -163,7 +166,8 @@ def portrayed(
 ) -> Portrait:
     """The identity of a picture with its mesh (478, 3), source pixels, and neutral (478, 3): it shows its own mouth."""
     pose = geometry.pose(points)
-    reference, turn = Reference.of(image, align(pose), points), pose.turn[None]
+    alignment, turn = align(pose), pose.turn[None]
+    reference = Reference.of(image, alignment, alignment.points(points))
     shape = geometry.shape_of(pose.remove(points), neutral)[None]
     person = Person(neutral, [reference], turn, [reference], shape, turn)
     return Portrait(path, [person], image, points, pose, notes=list(notes or []))

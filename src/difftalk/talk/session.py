@@ -24,10 +24,13 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import SAMPLE_RATE, Image, State, joined, part
 from difftalk.errors import InputError
+from difftalk.face.head import HeadPose
 from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
+from difftalk.overlap import beside
 from difftalk.render.drawing import Drawing
 from difftalk.render.paste import put_before
+from difftalk.speech.head_motion import HeadMotion
 from difftalk.speech.listener import Voice
 from difftalk.talk.identity import Identity, Manner, Shot
 
@@ -59,12 +62,19 @@ class Session:
             articulation=self._manner.articulation,
             own_way=identity.own_way if self._manner.own_way else None,
             own_share=self._manner.own_way,
+            head=HeadMotion(model, self._manner.seed) if self._moves_by_itself() else None,
         )
         steps = self._manner.steps or model.settings.steps
         self._drawing = Drawing(model, steps=steps, seed=self._manner.seed)
         self._number, self._samples, self._ended = 0, 0, False
         self._shots: Generator[Shot, None, None] | None = None
         self._next: Shot | None = None  # looked at, not yet drawn
+
+    def _moves_by_itself(self) -> bool:
+        """Whether the head goes its own way; of a model without a net for it no head does."""
+        manner = self._manner
+        wanted = self._identity.still and manner.head_motion > 0 and not manner.heads
+        return wanted and "head" in self._model.graphs
 
     def push(self, piece: NDArray[np.floating] | Sequence[float]) -> Iterator[TalkingFrame]:
         """(n,) samples, 16 kHz mono in [-1, 1] -> the frames that can now be drawn, each when it is asked for.
@@ -104,7 +114,7 @@ class Session:
     def _shot(self) -> Shot:
         """The next one. Where the source cannot be read, the next call tries again."""
         if self._shots is None:
-            self._shots = self._identity.shots(self._manner, self._voice.loudness, self._model.settings, self._number)
+            self._shots = self._identity.shots(self._manner, self._voice.head, self._model.settings, self._number)
         try:
             return next(self._shots)
         except BaseException:
@@ -116,15 +126,14 @@ class Session:
         if sitting is None:
             self._drawing.reset()
             return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
-        shown = self._drawing.draw(sitting, self._voice.at(shot.seconds), cut=shot.cut)
-        sitter = sitting.sitter
-        image = shown.drawn.onto(shot.image, sitter.placed or sitter.alignment, shown.reference)
-        return TalkingFrame(
-            put_before(image, shot.image, sitter.cover, self._model.settings),
-            shot.seconds,
-            drawn=True,
-            heard=self._voice.heard,
-        )
+        conditions, sitter = self._voice.at(shot.seconds), sitting.sitter
+        with beside(shot.moved) as moving:
+            shown = self._drawing.draw(sitting, conditions, cut=shot.cut)
+            image = shown.drawn.onto(shot.image, sitter.alignment, shown.reference)
+            image = put_before(image, shot.image, sitter.cover, self._model.settings)
+        if (moved := moving()) is not None:
+            image = moved(image)
+        return TalkingFrame(image, shot.seconds, drawn=True, heard=self._voice.heard)
 
     def close(self) -> None:
         """Ends the threads that work ahead; a session that is asked for frames again begins them anew."""
@@ -159,7 +168,9 @@ class Session:
         """
         try:
             facts: dict[str, Any] = json.loads(np.asarray(state["session"], np.uint8).tobytes())
-            manner = Manner(**facts["manner"] | {"frame_rate": Fraction(facts["manner"]["frame_rate"])})
+            kept = facts["manner"]
+            heads = tuple(HeadPose(**pose) for pose in kept["heads"])
+            manner = Manner(**kept | {"frame_rate": Fraction(kept["frame_rate"]), "heads": heads})
             for name, now in (("model", model.hash), ("identity", _mark_of(identity))):
                 if facts[name] != now:
                     raise InputError(

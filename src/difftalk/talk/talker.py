@@ -37,6 +37,7 @@ from difftalk.progress import Progress
 from difftalk.ranges import MAX_STEPS, SIDES
 from difftalk.speech.listener import look_ahead_of
 from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond
+from difftalk.talk.head_film import heads_of
 from difftalk.talk.identity import STILL_RATE, Fit, Identity, Manner
 from difftalk.talk.portrait import of_still
 from difftalk.talk.session import Session, TalkingFrame
@@ -133,16 +134,24 @@ class Talker:
         identity: Identity,
         *,
         head_motion: float = 1.0,
+        blinks: float = 1.0,
+        head_from: Path | str | None = None,
         frame_rate: Fraction = STILL_RATE,
         fit: Fit = "bounce",
         own_way: float = 1.0,
+        progress: Progress | None = None,
     ) -> Session:
         """Sound in by pieces, frames out: see `Session`.
 
-        head_motion, frame_rate: for stills. fit: for videos shorter than the audio. own_way: for videos, in [0, 1], how
-        far the mouth moves as it did in the video.
+        head_motion, blinks, frame_rate: for stills, as in `Manner`. head_from: a video as whose head a still's moves.
+        fit: for videos shorter than the audio. own_way: for videos, in [0, 1], how far the mouth moves as it did in the
+        video. progress: of looking at `head_from`.
         """
-        manner = replace(self._manner, head_motion=head_motion, frame_rate=frame_rate, fit=fit, own_way=own_way)
+        manner = replace(
+            self._manner, head_motion=head_motion, blinks=blinks, frame_rate=frame_rate, fit=fit, own_way=own_way
+        )
+        if head_from is not None and head_motion > 0:
+            manner = replace(manner, heads=heads_of(Path(head_from), self.model, frame_rate, progress=progress))
         return Session(self.model, identity, manner)
 
     def stream(
@@ -151,16 +160,26 @@ class Talker:
         pieces: Iterable[NDArray[np.float32]],
         *,
         head_motion: float = 1.0,
+        blinks: float = 1.0,
+        head_from: Path | str | None = None,
         frame_rate: Fraction = STILL_RATE,
         fit: Fit = "bounce",
         own_way: float = 1.0,
+        progress: Progress | None = None,
     ) -> Iterator[TalkingFrame]:
         """Frames as the audio allows, `round(seconds of audio × rate)` of them: a session, run to its end.
 
         pieces: 16 kHz mono float32 in [-1, 1], of any lengths; for the rest see `session`.
         """
         with self.session(
-            identity, head_motion=head_motion, frame_rate=frame_rate, fit=fit, own_way=own_way
+            identity,
+            head_motion=head_motion,
+            blinks=blinks,
+            head_from=head_from,
+            frame_rate=frame_rate,
+            fit=fit,
+            own_way=own_way,
+            progress=progress,
         ) as session:
             for piece in pieces:
                 yield from session.push(piece)
@@ -174,18 +193,20 @@ class Talker:
         *,
         size: int | None = None,
         head_motion: float = 1.0,
+        blinks: float = 1.0,
+        head_from: Path | str | None = None,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Result:
         """A portrait speaks: writes OUT.mp4 with the sound as it is. Raises InputError, OutputError.
 
-        portrait: see `identity`. sound: a file or a pipe, "-" for standard input; a binary file object; or a waveform,
-        float32 (samples,), 16 kHz mono in [-1, 1], which becomes AAC. out: a path, or a binary file object that gets
-        the video when it is whole.
+        portrait: see `identity`; head_motion, blinks, head_from: `session`. sound: a file or a pipe, "-" for standard
+        input; a binary file object; or a waveform, float32 (samples,), 16 kHz mono in [-1, 1], which becomes AAC. out:
+        a path, or a binary file object that gets the video when it is whole.
         """
         began = time.monotonic()
         side = self._size(size)
-        replace(self._manner, head_motion=head_motion)  # says at once what is not allowed
+        replace(self._manner, head_motion=head_motion, blinks=blinks)  # says at once what is not allowed
         source = inputs.picture_of(portrait)
         with inputs.heard(sound) as heard, inputs.written(out) as path:
             inputs.check_kinds(source, heard, wanted="picture")
@@ -206,7 +227,14 @@ class Talker:
                 comment=COMMENT,
             )
             with writer:
-                frames = self.stream(identity, _pieces(waveform), head_motion=head_motion)
+                frames = self.stream(
+                    identity,
+                    _pieces(waveform),
+                    head_motion=head_motion,
+                    blinks=blinks,
+                    head_from=head_from,
+                    progress=progress,
+                )
                 result = self._write(writer, frames, identity, total, STILL_RATE, began, progress)
         return replace(result, path=inputs.place_of(out))
 

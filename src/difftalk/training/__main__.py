@@ -20,7 +20,7 @@ from difftalk.process import exit_code_of
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The arguments, sys.argv's if None."""
     parser = argparse.ArgumentParser(prog="python -m difftalk.training", description="Trains one net.")
-    parser.add_argument("kind", help="first-stage, motion, denoiser, painter, sync or geometry")
+    parser.add_argument("kind", help="first-stage, motion, denoiser, painter, folds, sync, head or geometry")
     parser.add_argument("data", nargs="?", type=Path, help="a folder that prepare wrote")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--recipe", default="default")

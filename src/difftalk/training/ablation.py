@@ -18,7 +18,7 @@ from typing import Final
 from difftalk.progress import Progress
 from difftalk.training.run import train_kind
 
-COLUMNS: Final = ("val_lpips", "val_mouth_lpips", "val_texture", "val_mouth_lpips_own")
+COLUMNS: Final = ("val_lpips", "val_tint", "val_texture", "val_lpips_own")
 
 
 @dataclass(frozen=True)

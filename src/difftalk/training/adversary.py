@@ -23,14 +23,14 @@ from difftalk.training.picture_loss import Loss, Mouths
 
 WARM_UP: Final = 60  # steps in which the critic learns alone
 RATE: Final = 5.0  # times the other nets' learning rate
-PENALTY: Final = 0.004  # of the squared gradient, on true and drawn boxes
+PENALTY: Final = 0.004  # of the squared gradient, on true and drawn mouths
 PENALTY_EVERY: Final = 4  # steps; weighted by as much; on every second sample
-PATCH: Final = 8  # px of the enlarged box, side of what is judged as one
+PATCH: Final = 8  # px, side of what is judged as one
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Mouths side by side, and how much each patch counts, (b, 1, 12, 20)."""
+    """Mouths side by side, and how much each patch counts, (b, 1, 16, 22)."""
 
     mouths: Mouths
     weight: Tensor
@@ -90,7 +90,7 @@ class Adversary(Generic[BatchT]):
         self.step += 1
 
     def _slope(self, mouths: Mouths, weight: Tensor) -> Tensor:
-        """The square of the scores' gradient with respect to true and drawn boxes, in f32."""
+        """The square of the scores' gradient with respect to true and drawn mouths, in f32."""
         boxes = torch.cat([mouths.true[::2], mouths.drawn[::2].detach()]).requires_grad_(True)
         scores = self.net(self.eyes.features(boxes, len(CRITIC_LAYERS)), weight.shape[-2:])
         (slope,) = torch.autograd.grad(scores.sum(), boxes, create_graph=True)

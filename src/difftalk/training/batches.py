@@ -11,9 +11,12 @@ from torch import Tensor
 from typing_extensions import Self
 
 from difftalk.face.mouth import COMPONENTS
+from difftalk.face.space import PATCH_SIZE
 from difftalk.graphs import WINDOW_STEPS, WINDOWS
-from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, LANDMARKS
+from difftalk.nets.sizes import AUDIO_SIZE, AUDIO_TOKENS, FOLDS_SIZE, LANDMARKS, SHARPNESS
 from difftalk.render.published import CHARACTERS, EMPTY, SEEN
+from difftalk.speech.features import BLOCK
+from difftalk.speech.head_motion import KNOT_FRAMES, KNOT_SIZE, PAST_KNOTS, VOICE_FRAMES, VOICE_SIZE
 from difftalk.speech.motion import FUTURE_FEATURES, PAST_FEATURES
 
 
@@ -40,20 +43,25 @@ def _placed(value: Tensor, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True)
 class RenderBatch(Batch):
-    """Pictures in [-1, 1], conditions as the denoiser takes them; all float32, batch first.
+    """Pictures in [-1, 1], conditions as the nets take them; all float32, batch first.
 
-    target, reference, previous: (b, 3, 144, 176). composite: (b, 5, 144, 176). has_previous: (b,), 0 or 1.
-    audio: (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). weight: (b,) in [0, 1], how much its texture counts.
+    target, reference, previous: (b, 3, 128, 176), mouths in their patches. composite: (b, 5, 128, 176). skin: (b, 3,
+    72, 88), the true region at half its size; warped: (b, 5, 72, 88) its composite. has_previous: (b,), 0 or 1. audio:
+    (b, 20, 1152). landmarks: (b, n, 2). shape: (b, 16). sharpness: (b, 2), see `sharpness_of`. weight: (b,) in [0, 1],
+    how much its texture counts.
     """
 
     target: Tensor
     composite: Tensor
     reference: Tensor
     previous: Tensor
+    skin: Tensor
+    warped: Tensor
     has_previous: Tensor
     audio: Tensor
     landmarks: Tensor
     shape: Tensor
+    sharpness: Tensor
     weight: Tensor
 
 
@@ -76,6 +84,19 @@ class MotionBatch(Batch):
     def units(self) -> Tensor:
         """(b, t, 16): the shapes around their clip's mean, in its spreads."""
         return (self.shape - self.mean[:, None]) / self.spread[:, None]
+
+
+@dataclass(frozen=True)
+class HeadBatch(Batch):
+    """Stretches of t knots of a head's way, after PAST_KNOTS others; see `speech.head_motion`.
+
+    features: (b, 8 t + 38, 1152). voice: (b, 4 t + 12, 2). knots: (b, 10 + t, 14). mask: (b, t), 1 where a knot counts.
+    """
+
+    features: Tensor
+    voice: Tensor
+    knots: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True)
@@ -136,12 +157,19 @@ class FakeSource:
                 torch.zeros(n, COMPONENTS),
                 torch.ones(n, COMPONENTS),
             )
+        if self._kind == "head":
+            knots = 3
+            voice = noise(VOICE_FRAMES + KNOT_FRAMES * (knots - 1), VOICE_SIZE).abs()
+            features = noise(BLOCK * knots + PAST_FEATURES + FUTURE_FEATURES, AUDIO_SIZE)
+            return HeadBatch(features, voice, noise(PAST_KNOTS + knots, KNOT_SIZE), torch.ones(n, knots))
         if self._kind == "paper":
             return _fake_paper(noise)
-        target, composite = noise(3, 144, 176), noise(5, 144, 176)
-        composite[:, 3:] = composite[:, 3:].abs().round()
-        conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), torch.ones(n)
-        return RenderBatch(target, composite, noise(3, 144, 176), noise(3, 144, 176), torch.ones(n), *conditions)
+        target, composite, warped = noise(3, *PATCH_SIZE), noise(5, *PATCH_SIZE), noise(5, *FOLDS_SIZE)
+        for layers in (composite, warped):
+            layers[:, 3:] = layers[:, 3:].abs().round()
+        pictures = target, composite, noise(3, *PATCH_SIZE), noise(3, *PATCH_SIZE), noise(3, *FOLDS_SIZE), warped
+        conditions = noise(AUDIO_TOKENS, AUDIO_SIZE), noise(LANDMARKS, 2), noise(COMPONENTS), noise(SHARPNESS)
+        return RenderBatch(*pictures, torch.ones(n), *conditions, torch.ones(n))
 
     def validation(self) -> list[Batch]:
         return [self.batch(-1)]

@@ -1,11 +1,12 @@
 """Looks: augmentations of whole batches on their device, all pictures and points of a sample alike.
 
-Colours, a small similarity, left and right exchanged. Knows nothing of where samples come from.
+Colours, a small similarity, left and right exchanged, fewer pixels. Knows nothing of where samples come from.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,13 +18,18 @@ from typing_extensions import Self
 
 from difftalk.face.landmarks import UPPER
 from difftalk.face.mouth import COMPONENTS, Geometry
-from difftalk.face.space import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, REGION_SIZE, REGION_X, REGION_Y
+from difftalk.face.space import CLOSE
+from difftalk.render.renderer import LEAST_SHARP, energy
 from difftalk.training.batches import RenderBatch
 
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
 MAX_ZOOM: Final = 0.08
-MAX_SLIDE: Final = 5.0  # px
-ORIGIN: Final = (ALIGNED_SIZE / 2 - REGION_X[0], EYE_LINE - REGION_Y[0])  # px of the region: between the eyes
+MAX_SLIDE: Final = 6.0  # px of the patch
+MOVED: Final = 0.5  # share of samples that are turned, zoomed and slid: it takes a little of their sharpness
+BLURRED: Final = 0.25  # share of samples that are shown as from a smaller picture
+DETAIL: Final = (0.35, 0.9)  # px of that along a side for one of theirs
+TENSORS: Final = ("gain", "shift", "move", "back", "slide", "mirrored", "blurred")  # of a look, one row a sample
+REGION_SHARE: Final = 0.5 / CLOSE  # px of the region at half its size for one of the patch
 
 
 @dataclass(frozen=True)
@@ -49,23 +55,29 @@ class Mirror:
 class Look:
     """One augmentation a sample of a batch, on the CPU or where `to` puts it.
 
-    gain, shift: (b, 3), of colours in [-1, 1]. move: (b, 2, 3), region px before -> after; back: its inverse.
-    mirrored: (b,), 0 or 1: afterwards.
+    gain, shift: (b, 3), of colours in [-1, 1]. move: (b, 2, 2), turn and zoom about a picture's middle; back: its
+    inverse. slide: (b, 2), afterwards, px of the patch. mirrored: (b,), 0 or 1: afterwards. blurred: (b,), 0 or 1:
+    shown with so little `detail`, a share of the pixels along a side, as from a smaller picture.
     """
 
     gain: Tensor
     shift: Tensor
     move: Tensor
     back: Tensor
+    slide: Tensor
     mirrored: Tensor
+    blurred: Tensor
+    detail: float
 
     @classmethod
     def random(cls, rng: np.random.Generator, count: int) -> Look:
-        gain = 1 + 0.15 * rng.standard_normal((count, 1)) + 0.05 * rng.standard_normal((count, 3))
+        gain = 1 + 0.15 * rng.standard_normal((count, 1)) + 0.08 * rng.standard_normal((count, 3))
         shift = 0.08 * rng.standard_normal((count, 1)) + 0.03 * rng.standard_normal((count, 3))
-        turn, zoom = MAX_TURN * rng.uniform(-1, 1, count), 1 + MAX_ZOOM * rng.uniform(-1, 1, count)
-        move = similarity(turn, zoom, MAX_SLIDE * rng.uniform(-1, 1, (count, 2)))
-        return cls.of(gain, shift, move, rng.random(count) < 0.5)
+        moved = rng.random(count) < MOVED
+        turn, zoom = MAX_TURN * moved * rng.uniform(-1, 1, count), 1 + MAX_ZOOM * moved * rng.uniform(-1, 1, count)
+        slide = MAX_SLIDE * moved[:, None] * rng.uniform(-1, 1, (count, 2))
+        blurred, detail = rng.random(count) < BLURRED, float(rng.uniform(*DETAIL))
+        return cls.of(gain, shift, turned(turn, zoom), slide, rng.random(count) < 0.5, blurred, detail)
 
     @classmethod
     def of(
@@ -73,36 +85,43 @@ class Look:
         gain: NDArray[np.float64],
         shift: NDArray[np.float64],
         move: NDArray[np.float64],
+        slide: NDArray[np.float64],
         mirrored: NDArray[np.bool_],
+        blurred: NDArray[np.bool_],
+        detail: float,
     ) -> Look:
-        inverse = np.linalg.inv(move[:, :, :2])
-        back = np.concatenate([inverse, -inverse @ move[:, :, 2:]], 2)
-        parts = (gain, shift, move, back, mirrored)
-        return cls(*(torch.from_numpy(np.asarray(part, np.float32)) for part in parts))
+        parts = (gain, shift, move, np.linalg.inv(move), slide, mirrored, blurred)
+        tensors = (torch.from_numpy(np.asarray(part, np.float32)) for part in parts)
+        return cls(**dict(zip(TENSORS, tensors, strict=True)), detail=detail)
 
     def to(self, device: torch.device) -> Self:
         """On the device, without waiting for it."""
-        return type(self)(**{f.name: sent(getattr(self, f.name), device) for f in fields(self)})
+        held = {name: sent(getattr(self, name), device) for name in TENSORS}
+        return type(self)(**held, detail=self.detail)
 
     def batch(self, batch: RenderBatch, mirror: Mirror) -> RenderBatch:
         """The batch as the look shows it."""
-        inner, coverage = batch.composite[:, 3:4], batch.composite[:, 4:5]
-        pictures = [self.coloured(picture) for picture in (batch.target, batch.reference, batch.previous)]
-        composite = self.coloured(batch.composite[:, :3], 1 - inner * (1 - coverage))
-        placed = self.placed(torch.cat([*pictures, composite, batch.composite[:, 3:]], 1))
+        mouths = [self.coloured(picture) for picture in (batch.target, batch.reference, batch.previous)]
+        placed = self.placed(torch.cat([*mouths, self.composite(batch.composite), batch.composite[:, 3:]], 1), 1.0)
+        placed = torch.cat([self.shown(placed[:, :-2]), placed[:, -2:]], 1)
         target, reference, previous, composite = torch.split(placed, [3, 3, 3, 5], 1)
-        mirrored, points = self.mirrored[:, None], self.points(batch.landmarks)
+        regions = [self.coloured(batch.skin), self.composite(batch.warped), batch.warped[:, 3:]]
+        skin, warped = torch.split(self.placed(torch.cat(regions, 1), REGION_SHARE), [3, 5], 1)
+        mirrored, points = self.mirrored[:, None], torch.einsum("bij,bnj->bni", self.move, batch.landmarks)
         x, y = points[:, mirror.upper].unbind(-1)
-        return RenderBatch(
+        lost = -math.log2(self.detail) * self.blurred
+        return replace(
+            batch,
             target=target,
             composite=composite,
             reference=reference,
             previous=previous,
-            has_previous=batch.has_previous,
-            audio=batch.audio,
+            skin=skin,
+            warped=warped,
             landmarks=torch.where(mirrored[..., None] > 0, torch.stack([-x, y], -1), points),
             shape=torch.where(mirrored > 0, batch.shape @ mirror.shape, batch.shape),
-            weight=batch.weight,
+            sharpness=torch.stack([(batch.sharpness[:, 0] - lost).clamp_min(-LEAST_SHARP), energy(reference)], 1),
+            weight=batch.weight * 2**-lost,
         )
 
     def coloured(self, pictures: Tensor, known: Tensor | float = 1.0) -> Tensor:
@@ -110,35 +129,40 @@ class Look:
         gain, shift = self.gain[:, :, None, None], self.shift[:, :, None, None]
         return (pictures * gain + shift * known).clamp_(-1, 1)
 
-    def placed(self, layers: Tensor) -> Tensor:
-        """(b, c, h, w): moved and mirrored, values as they are; beyond the border as in a mirror."""
+    def composite(self, layers: Tensor) -> Tensor:
+        """The colours (b, 3, h, w) of a composite (b, 5, h, w), likewise, its emptiness left as it is."""
+        return self.coloured(layers[:, :3], 1 - layers[:, 3:4] * (1 - layers[:, 4:5]))
+
+    def placed(self, layers: Tensor, share: float) -> Tensor:
+        """(b, c, h, w): moved and mirrored, values as they are; beyond the border as in a mirror.
+
+        share: its pixels for one of the patch.
+        """
         height, width = layers.shape[2:]
         x = torch.arange(width, device=layers.device, dtype=torch.float32)[None, None]
         y = torch.arange(height, device=layers.device, dtype=torch.float32)[None, :, None]
         mirrored = self.mirrored[:, None, None]
         x = mirrored * (width - 1 - x) + (1 - mirrored) * x
+        slide = share * self.slide[:, :, None, None]
+        x, y = x - (width - 1) / 2 - slide[:, 0], y - (height - 1) / 2 - slide[:, 1]
         axes = zip(self.back.unbind(1), (width, height), strict=True)  # sums, not a product that may run in TF32
-        where = [
-            (axis[:, 0, None, None] * x + axis[:, 1, None, None] * y + axis[:, 2, None, None]) * (2 / (size - 1)) - 1
-            for axis, size in axes
-        ]
+        where = [(axis[:, 0, None, None] * x + axis[:, 1, None, None] * y) * (2 / (size - 1)) for axis, size in axes]
         grid = torch.stack(where, -1)
         return F.grid_sample(layers, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 
-    def points(self, points: Tensor) -> Tensor:
-        """(b, n, 2) in eye distances from the eyes' middle, moved but not mirrored."""
-        x, y = (points[..., axis] * EYE_DISTANCE + ORIGIN[axis] for axis in range(2))
-        rows = (row[:, None] for row in self.move.unbind(1))
-        moved = [x * row[..., 0] + y * row[..., 1] + row[..., 2] - ORIGIN[axis] for axis, row in enumerate(rows)]
-        return torch.stack(moved, -1) / EYE_DISTANCE
+    def shown(self, pictures: Tensor) -> Tensor:
+        """(b, c, h, w): with less detail where it is blurred."""
+        height, width = pictures.shape[2:]
+        size = (round(self.detail * height), round(self.detail * width))
+        small = F.interpolate(pictures, size=size, mode="bilinear", antialias=True, align_corners=False)
+        large = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+        return pictures + self.blurred[:, None, None, None] * (large - pictures)
 
 
-def similarity(turn: NDArray[np.float64], zoom: NDArray[np.float64], slide: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(b, 2, 3): turned by radians (b,) and zoomed about the region's middle, then slid by px (b, 2)."""
-    middle = (np.array(REGION_SIZE[::-1]) - 1) / 2
+def turned(turn: NDArray[np.float64], zoom: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(b, 2, 2): turned by radians (b,) and zoomed."""
     c, s = zoom * np.cos(turn), zoom * np.sin(turn)
-    matrix = np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], 1)
-    return np.concatenate([matrix, (middle - matrix @ middle + slide)[..., None]], 2)
+    return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], 1)
 
 
 def sent(value: Tensor, device: torch.device) -> Tensor:

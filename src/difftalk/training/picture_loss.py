@@ -17,32 +17,17 @@ from difftalk.nets.blocks import widened
 from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import RenderBatch
 
-INNER_WEIGHT: Final = 4.0  # the inner mouth counts so much more than skin
-MOUTH_BOX: Final = (48, 80)  # px, height and width of the box around the mouth that LPIPS sees enlarged
-MOUTH_PLACE: Final = (50, 88)  # px in the region: where the mouth is when the mask is empty
+INNER_WEIGHT: Final = 2.0  # the inner mouth counts so much more than skin
+TINT_WEIGHT: Final = 2.0  # of the inner mouth's colour, evened
+LPIPS_WEIGHT: Final = 3.0  # of samples whose source has the pixels
+TINT_CELL: Final = 16  # px over which it is
 RESIDUAL_PENALTY: Final = 0.3
 GATE_PENALTY: Final = 0.05
 
 
-def mouth_boxes(pictures: Tensor, inner: Tensor) -> Tensor:
-    """(b, c, 144, 176) and inner-mouth masks (b, 1, 144, 176) -> boxes around the mouth, enlarged, (b, c, 96, 160)."""
-    height, width = pictures.shape[-2:]
-    rows, columns = torch.arange(height, device=inner.device), torch.arange(width, device=inner.device)
-    mass = inner.sum((1, 2, 3))
-    y = torch.where(mass > 4, (inner.sum((1, 3)) * rows).sum(1) / mass.clamp_min(1e-6), float(MOUTH_PLACE[0]))
-    x = torch.where(mass > 4, (inner.sum((1, 2)) * columns).sum(1) / mass.clamp_min(1e-6), float(MOUTH_PLACE[1]))
-    box_height, box_width = MOUTH_BOX
-    top = (y.round().long() - box_height // 2).clamp(0, height - box_height)
-    left = (x.round().long() - box_width // 2).clamp(0, width - box_width)
-    places = (top[:, None] + rows[:box_height])[:, :, None] * width + (left[:, None] + columns[:box_width])[:, None]
-    index = places.flatten(1)[:, None].expand(-1, pictures.shape[1], -1)
-    boxes = pictures.flatten(2).gather(2, index).reshape(*pictures.shape[:2], *MOUTH_BOX)
-    return F.interpolate(boxes, scale_factor=2, mode="bilinear", align_corners=False)
-
-
 @dataclass(frozen=True)
 class Mouths:
-    """Boxes around drawn and true mouths, (b, 3, 96, 160), and what LPIPS's network sees in them."""
+    """Drawn and true mouths, (b, 3, 128, 176), and what LPIPS's network sees in them."""
 
     drawn: Tensor
     true: Tensor
@@ -50,12 +35,8 @@ class Mouths:
     true_features: list[Tensor]
 
     @classmethod
-    def of(cls, picture: Tensor, target: Tensor, inner: Tensor, eyes: LPIPS) -> Mouths:
-        return cls.seen(mouth_boxes(picture, inner), mouth_boxes(target, inner), eyes)
-
-    @classmethod
     def seen(cls, drawn: Tensor, true: Tensor, eyes: LPIPS, layers: int = 5) -> Mouths:
-        """Of boxes; features of the first layers."""
+        """Features of the first layers."""
         with torch.no_grad():
             true_features = eyes.features(true, layers)
         return cls(drawn, true, eyes.features(drawn, layers), true_features)
@@ -65,7 +46,7 @@ class Mouths:
 class Loss:
     """What is minimised, its parts for the log, and what a critic may look at.
 
-    That is the picture (b, 3, 144, 176) and its mouths, where the loss itself looked at them.
+    That is the picture (b, 3, 128, 176) and its mouths, where the loss itself looked at them.
     """
 
     total: Tensor
@@ -74,29 +55,31 @@ class Loss:
     mouths: Mouths | None = None
 
 
-def picture_loss(
-    picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None), *, region_every: int = 1
-) -> Loss:
-    """L1 with the inner mouth four times, LPIPS on the region and on the mouth's box, each sample's by its weight.
-
-    region_every: LPIPS sees the region of every n-th sample only, which stands for the others.
-    """
+def picture_loss(picture: Tensor, batch: RenderBatch, lpips: LPIPS | None, rows: slice = slice(None)) -> Loss:
+    """L1 with the inner mouth twice, the colour of its inside, LPIPS, each sample's by its weight."""
     target, inner, weight = batch.target[rows], batch.composite[rows, 3:4], batch.weight[rows]
-    near = 1 + (INNER_WEIGHT - 1) * widened(inner, 5)
+    near = 1 + (INNER_WEIGHT - 1) * widened(inner, 9)
     l1 = ((picture - target).abs() * near).mean((1, 2, 3))
+    tint = tint_of(picture - target, inner)
+    total, parts = 2 * l1.mean() + TINT_WEIGHT * tint.mean(), {"l1": l1.mean(), "tint": tint.mean()}
     if lpips is None:
-        return Loss(2 * l1.mean(), {"l1": l1.mean()})
-    mouths, some = Mouths.of(picture, target, inner, lpips), slice(None, None, region_every)
-    whole = lpips(picture[some], target[some])
-    mouth = lpips.distance(mouths.drawn_features, mouths.true_features)
-    total = (2 * l1 + mouth * weight).mean() + (whole * weight[some]).mean()
-    parts = {"l1": l1.mean(), "lpips": whole.mean(), "mouth_lpips": mouth.mean()}
-    return Loss(total, parts, picture, mouths)
+        return Loss(total, parts)
+    mouths = Mouths.seen(picture, target, lpips)
+    seen = lpips.distance(mouths.drawn_features, mouths.true_features)
+    return Loss(total + LPIPS_WEIGHT * (seen * weight).mean(), {**parts, "lpips": seen.mean()}, picture, mouths)
+
+
+def tint_of(difference: Tensor, inner: Tensor) -> Tensor:
+    """(b,): how far off the evened colour of inner mouths is; difference: (b, 3, h, w), inner: (b, 1, h, w)."""
+    mass = F.avg_pool2d(inner, TINT_CELL)
+    colour = F.avg_pool2d(difference * inner, TINT_CELL).abs().mean(1, keepdim=True)
+    out: Tensor = colour.sum((1, 2, 3)) / mass.sum((1, 2, 3)).clamp_min(0.25)
+    return out
 
 
 def restraint(residual: Tensor, gate: Tensor, batch: RenderBatch) -> Tensor:
     """What is painted outside the mouth costs."""
-    outside = 1 - widened(batch.composite[:, 3:4], 9)
+    outside = 1 - widened(batch.composite[:, 3:4], 17)
     return RESIDUAL_PENALTY * (residual.abs() * outside).mean() + GATE_PENALTY * (gate * outside).mean()
 
 

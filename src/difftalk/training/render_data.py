@@ -1,7 +1,7 @@
 """Training data of pictures: prepared samples -> rows, each a pure function of (seed, number).
 
-A row is a true frame, the composite of another frame of the same clip warped to it, and the conditions. Knows nothing
-of augmentation or losses.
+A row is a true mouth and the skin about it, the composites of another frame of the same clip warped to it, and the
+conditions. Knows nothing of augmentation or losses.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array
 from difftalk.data.clip import Clip
 from difftalk.data.sample import Record, Sample
 from difftalk.face.mouth import COMPONENTS, Geometry
 from difftalk.face.space import crop_region
-from difftalk.render.inner_mouth import interior
-from difftalk.render.renderer import compose_in, landmarks_of
+from difftalk.render.composite import Composite, composites
+from difftalk.render.references import Reference
+from difftalk.render.renderer import halved, landmarks_of, picture_of, sharpness_of, unit
 from difftalk.render.surroundings import RimFollower
-from difftalk.render.warp import compose, inner_mouth, warp
+from difftalk.render.warp import compose, warp
 from difftalk.training.batches import RenderBatch
 
 SHAPE_JITTER: Final = 0.05  # units of spread
@@ -32,8 +33,7 @@ ALONE_SHARE: Final = 0.3  # of samples whose mouth comes from the reference itse
 MOST_OF_ONE: Final = 0.03  # share of all draws that one person may have
 CAP_ROUNDS: Final = 20  # of cutting and sharing out again
 FIRST_SHARE: Final = 0.2  # of the draws of a frame that has none before it which stay with it
-SHARP: Final = 6.0  # gradient energy from which a clip's texture counts fully
-LARGE_EYES: Final = 45.0  # px between the eyes from which it does
+BLURRED_TRUST: Final = 0.1  # how often clips are drawn that teach no texture, for one that teaches it fully
 
 Row = dict[str, NDArray[np.float32]]  # by the names of RenderBatch
 
@@ -48,9 +48,9 @@ class Chosen:
     mouth: int
 
 
-def texture_weight(record: Record) -> float:
-    """In [0, 1]: small and blurred faces teach shape and colour, not texture."""
-    return min(1.0, record.sharpness / SHARP) * min(1.0, record.eye_distance / LARGE_EYES)
+def trust_in(record: Record) -> float:
+    """By which a clip is drawn more often: most show a small face, and what they teach is soon learned."""
+    return BLURRED_TRUST + (1 - BLURRED_TRUST) * record.texture**2
 
 
 def chances(
@@ -72,7 +72,7 @@ def chances(
 
 
 class RenderSource:
-    """Rows for first stage, denoiser and painter. People count by the square root of their frames.
+    """Rows for first stage, denoiser and painter. People count by the square root of their frames, sharp clips more.
 
     warped: whether the reference is carried to the frame's mesh; without, it is shown as it is (an ablation).
     batch_size: of validation.
@@ -92,7 +92,8 @@ class RenderSource:
         self._batch_size, self._warped = batch_size, warped
         self._samples, self._validation = ([s for s in given if len(s.numbers)] for given in (samples, validation))
         self._clips: dict[int, Clip] = {}  # made when they are first drawn
-        self._chance = chances([s.record.frames for s in self._samples], [s.record.person for s in self._samples])
+        frames, people = [s.record.frames for s in self._samples], [s.record.person for s in self._samples]
+        self._chance = chances(frames, people, np.array([trust_in(s.record) for s in self._samples]))
 
     def __getstate__(self) -> dict[str, Any]:
         """For the processes that make rows: without what is made on demand."""
@@ -132,27 +133,32 @@ class RenderSource:
         mesh, shape = self._target(clip, index, rng, held_out=held_out)
         scene, reference = clip.scene(index, frames.reference), clip.reference(frames.reference)
         mouth = clip.reference(frames.mouth)
-        inside = interior(mouth.points, mesh, self.geometry.settings)
-        if self._warped:
-            composite, _, _ = compose_in(scene, reference, mesh, RimFollower(), mouth, inside, self.geometry.settings)
-        else:
-            still = replace(
-                warp(reference.points, reference.points, settings=self.geometry.settings), inner=inner_mouth(mesh)
-            )
-            composite = compose(reference, still, mouth, replace(inside, share=0.0))
-        follows = clip.follows(index)
-        target = _picture(clip.sample.frame(index))
+        region, patch = composites(reference, mouth, mesh, self.geometry.settings, scene, RimFollower())
+        if not self._warped:
+            patch = self._still(patch, reference, mouth, mesh)
+        truth, follows = clip.reference(index), clip.follows(index)
+        target = unit(truth.close_at(patch.grid))
         return {
             "target": target,
-            "composite": composite,
-            "reference": _picture(mouth.aligned),
-            "previous": _picture(clip.sample.frame(index - 1)) if follows else np.zeros_like(target),
+            "composite": patch.layers,
+            "reference": picture_of(mouth),
+            "previous": picture_of(clip.reference(index - 1)) if follows else np.zeros_like(target),
+            "skin": halved(unit(crop_region(truth.aligned))),
+            "warped": halved(region.layers),
             "has_previous": np.array(follows, np.float32),
             "audio": clip.audio(index),
             "landmarks": landmarks_of(mesh),
             "shape": shape,
-            "weight": np.array(texture_weight(clip.sample.record), np.float32),
+            "sharpness": sharpness_of(reference, mouth),
+            "weight": np.array(clip.sample.record.texture, np.float32),
         }
+
+    def _still(self, patch: Composite, reference: Reference, mouth: Reference, mesh: Array) -> Composite:
+        """The patch of a reference that is shown as it is, its mouth emptied where the target's is open."""
+        points, settings = reference.points, self.geometry.settings
+        moved = warp(points, points, settings=settings).on(patch.grid, mesh, settings)
+        inside = replace(patch.inside, share=0.0)
+        return Composite(compose(reference, moved, mouth, inside), moved, inside)
 
     def _references(self, clip: Clip, index: int, rng: np.random.Generator) -> tuple[int, int]:
         """The warp's, half of the time the nearest in pose; the mouth's: the same, as with a still, or of a bank."""
@@ -176,11 +182,6 @@ def _drawn(clip: Clip, rng: np.random.Generator) -> int:
     index = int(rng.integers(len(clip)))
     second = index + 1 < len(clip) and not clip.follows(index) and clip.follows(index + 1)
     return index + 1 if second and rng.random() >= FIRST_SHARE else index
-
-
-def _picture(aligned: Image) -> Array:
-    """Aligned uint8 (256, 256, 3) -> its region (3, 144, 176) in [-1, 1]."""
-    return (crop_region(aligned).astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)
 
 
 def _stack(rows: Sequence[Row]) -> RenderBatch:

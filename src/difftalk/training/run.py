@@ -17,7 +17,7 @@ from difftalk.training.kinds.table import kind_of, recipe_named
 from difftalk.training.loop import train
 from difftalk.training.recipes import override
 
-KINDS = ("first-stage", "motion", "denoiser", "painter", "sync", "geometry")
+KINDS = ("first-stage", "motion", "denoiser", "painter", "folds", "sync", "head", "geometry")
 
 
 def train_kind(

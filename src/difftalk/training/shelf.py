@@ -35,7 +35,12 @@ from difftalk.training.look import Look, Mirror, sent
 from difftalk.training.recipes import Schedule
 from difftalk.training.render_data import RenderSource
 
-PICTURES: Final = {"target": 3, "reference": 3, "previous": 3, "composite": 5}  # channels of a row's bytes, in order
+# Channels of a row's bytes, in order, by what they are of; the last two of the last are masks.
+PICTURES: Final[Mapping[str, Mapping[str, int]]] = {
+    "mouths": {"target": 3, "reference": 3, "previous": 3, "composite": 5},
+    "regions": {"skin": 3, "warped": 5},
+}
+MASKS: Final = 2
 CRATE: Final = 8  # rows that are made and put up at once
 CRATES_AHEAD: Final = 4  # a process
 
@@ -146,13 +151,15 @@ class Shelf:
 def crate(source: RenderSource, number: int) -> Crate:
     """Rows number * CRATE and following."""
     rows = [source.row(i) for i in range(number * CRATE, (number + 1) * CRATE)]
+    names = {name for held in PICTURES.values() for name in held}
     out: dict[str, NDArray[np.generic]] = {
-        name: np.stack([row[name] for row in rows]) for name in rows[0] if name not in PICTURES
+        name: np.stack([row[name] for row in rows]) for name in rows[0] if name not in names
     }
     out["audio"] = out["audio"].astype(np.float16)  # as samples hold it
-    pictures = np.stack([np.concatenate([row[name] for name in PICTURES]) for row in rows])
-    pictures[:, :-2] = (pictures[:, :-2] + 1) / 2  # all but masks
-    out["pictures"] = np.rint(pictures * 255).astype(np.uint8)
+    for kind, held in PICTURES.items():
+        pictures = np.stack([np.concatenate([row[name] for name in held]) for row in rows])
+        pictures[:, :-MASKS] = (pictures[:, :-MASKS] + 1) / 2
+        out[kind] = np.rint(pictures * 255).astype(np.uint8)
     return out
 
 
@@ -172,11 +179,13 @@ def _cores() -> int:
 
 
 def _unpacked(held: Mapping[str, Tensor]) -> RenderBatch:
-    pictures = held["pictures"].float()
-    pictures[:, :-2].div_(127.5).sub_(1)
-    pictures[:, -2:].div_(255)
-    parts = dict(zip(PICTURES, torch.split(pictures, list(PICTURES.values()), 1), strict=True))
-    return RenderBatch(**parts, **{name: value.float() for name, value in held.items() if name != "pictures"})
+    parts = {name: value.float() for name, value in held.items() if name not in PICTURES}
+    for kind, channels in PICTURES.items():
+        pictures = held[kind].float()
+        pictures[:, :-MASKS].div_(127.5).sub_(1)
+        pictures[:, -MASKS:].div_(255)
+        parts |= dict(zip(channels, torch.split(pictures, list(channels.values()), 1), strict=True))
+    return RenderBatch(**parts)
 
 
 # --- in the processes -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What validation says and shows of a batch; of drawn regions, how far they are from the truth."""
+"""What validation says and shows of a batch; of drawn mouths, how far they are from the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from difftalk.nets.lpips import LPIPS
 from difftalk.render.renderer import restrained
 from difftalk.settings import Settings
 from difftalk.training.batches import RenderBatch
-from difftalk.training.picture_loss import mouth_boxes
+from difftalk.training.picture_loss import tint_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def seen(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS | None) -
     figures = figures_of(pictures["output"], batch, lpips)
     if lpips is not None:
         figures |= others_of(pictures, batch, lpips)
-    return Validation(figures, rows_of(pictures, batch))
+    return Validation(figures, rows_of(pictures, batch.target, batch.composite))
 
 
 def as_shown(pictures: Tensor, composites: Tensor) -> Tensor:
@@ -43,10 +43,12 @@ def as_shown(pictures: Tensor, composites: Tensor) -> Tensor:
 def figures_of(output: Tensor, batch: RenderBatch, lpips: LPIPS | None) -> dict[str, float]:
     """How far what was drawn is from the truth."""
     inner = batch.composite[:, 3:4]
-    figures = {"l1": float((output - batch.target).abs().mean())}
+    figures = {
+        "l1": float((output - batch.target).abs().mean()),
+        "tint": float(tint_of(output - batch.target, inner).mean()),
+    }
     if lpips is not None:
         figures["lpips"] = float(lpips(output, batch.target).mean())
-        figures["mouth_lpips"] = float(lpips(mouth_boxes(output, inner), mouth_boxes(batch.target, inner)).mean())
         figures["texture"] = _texture(output, inner) / max(_texture(batch.target, inner), 1e-9)
         figures["composite_lpips"] = float(lpips(batch.composite[:, :3], batch.target).mean())
     return figures
@@ -60,22 +62,17 @@ def _texture(picture: Tensor, inner: Tensor) -> float:
 
 
 def others_of(pictures: dict[str, Tensor], batch: RenderBatch, lpips: LPIPS) -> dict[str, float]:
-    """The mouth box of the pictures from other latents."""
-    inner = batch.composite[:, 3:4]
-    truth = mouth_boxes(batch.target, inner)
-    return {
-        f"mouth_lpips_{name}": float(lpips(mouth_boxes(picture, inner), truth).mean())
-        for name, picture in pictures.items()
-        if name != "output"
-    }
+    """Of the pictures from other latents."""
+    others = {name: picture for name, picture in pictures.items() if name != "output"}
+    return {f"lpips_{name}": float(lpips(picture, batch.target).mean()) for name, picture in others.items()}
 
 
-def rows_of(pictures: dict[str, Tensor], batch: RenderBatch) -> list[list[Image]]:
+def rows_of(pictures: dict[str, Tensor], targets: Tensor, composites: Tensor) -> list[list[Image]]:
     """True, composite, what was drawn, difference × 4."""
     rows = []
-    for i in range(len(batch.target)):
-        shown = [batch.target[i], batch.composite[i, :3], *(value[i] for value in pictures.values())]
-        difference = ((pictures["output"][i] - batch.target[i]) * 4).clamp(-1, 1)
+    for i, target in enumerate(targets):
+        shown = [target, composites[i, :3], *(value[i] for value in pictures.values())]
+        difference = ((pictures["output"][i] - target) * 4).clamp(-1, 1)
         rows.append([image_of(picture) for picture in [*shown, difference]])
     return rows
 

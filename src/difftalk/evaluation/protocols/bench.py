@@ -106,7 +106,7 @@ def held_from(performance: Performance, index: int = 0) -> Performance:
 
 def spoken(model: Model, subject: Subject, waveform: Array) -> Performance:
     """The subject's still speaking a waveform, rendered and tracked again."""
-    frames = Talker(model).stream(subject.identity, [waveform], head_motion=0)
+    frames = Talker(model).stream(subject.identity, [waveform], head_motion=0, blinks=0)
     return of_frames((frame.image for frame in frames), model, subject.identity.people[0].references[0].alignment)
 
 
@@ -141,10 +141,13 @@ def own_conditions(clip: Clip, model: Model) -> Callable[[int], Conditions]:
     return own
 
 
-def predicted_conditions(clip: Clip, model: Model) -> Callable[[int], Conditions]:
-    """What the motion makes of the clip's own sound; asked for in order. The lip/audio offset is repaired for all."""
+def predicted_conditions(clip: Clip, model: Model, seconds: float | None = None) -> Callable[[int], Conditions]:
+    """What the motion makes of the clip's own sound; asked for in order. The lip/audio offset is repaired for all.
+
+    seconds: of the sound that is listened to; all of it, if None.
+    """
     voice, late = Voice(model), clip.sample.record.offset / MOTION_RATE
-    voice.push(clip.sample.sound())
+    voice.push(clip.sample.sound(seconds))
     voice.finish()
     return lambda index: voice.at(max(0.0, float(clip.sample.seconds[index]) + late))
 

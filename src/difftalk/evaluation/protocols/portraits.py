@@ -112,7 +112,9 @@ def sharpness(model: Model, subject: Subject) -> dict[str, float]:
         return {}
     alignment = subject.identity.people[0].references[0].alignment
     weight = _source_weight(alignment, image.shape[:2])
-    frames = list(Talker(model).stream(subject.identity, [subject.waveform[: SAMPLE_RATE // 2]], head_motion=0))
+    frames = list(
+        Talker(model).stream(subject.identity, [subject.waveform[: SAMPLE_RATE // 2]], head_motion=0, blinks=0)
+    )
     before = gradient_energy(image, weight)
     return {"sharpness": float(np.mean([gradient_energy(frame.image, weight) for frame in frames]) / max(before, 1e-9))}
 

@@ -53,20 +53,22 @@ def _tasks(protocol: str, clip: Clip, bench: Bench, folder: Path) -> Iterator[Ta
     if protocol == "swap":
         for donor in bench.donors[record.name]:
             name = f"{record.name}__{donor.sample.record.name}"
-            yield Task(protocol, name, record.source, _sound(out / f"{name}.wav", donor.sample.sound(bench.seconds)))
+            yield Task(
+                protocol, name, record.source, write_sound(out / f"{name}.wav", donor.sample.sound(bench.seconds))
+            )
         return
     subject = subject_of(clip, bench.model, int(clip.openings.argmax()) if protocol == "widest" else 0, bench.seconds)
     picture = str(DEMO) if protocol == "outside" else _picture(out / f"{record.name}.png", subject)
     if protocol == "silence":
         for kind, waveform in quiet_waveforms(subject.waveform).items():
             name = f"{record.name}__{kind}"
-            yield Task(protocol, name, picture, _sound(out / f"{name}.wav", waveform))
+            yield Task(protocol, name, picture, write_sound(out / f"{name}.wav", waveform))
         return
     name, waveform = record.name, subject.waveform
     if protocol == "cross":
         donor = bench.donors[record.name][0]
         name, waveform = f"{name}__{donor.sample.record.name}", donor.sample.sound(bench.seconds)
-    yield Task(protocol, name, picture, _sound(out / f"{name}.wav", waveform))
+    yield Task(protocol, name, picture, write_sound(out / f"{name}.wav", waveform))
 
 
 def _picture(path: Path, subject: Subject) -> str:
@@ -74,7 +76,8 @@ def _picture(path: Path, subject: Subject) -> str:
     return str(path)
 
 
-def _sound(path: Path, waveform: NDArray[np.float32]) -> str:
+def write_sound(path: Path, waveform: NDArray[np.float32]) -> str:
+    """16 kHz mono; the path."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

@@ -8,7 +8,7 @@ every fifth frame, flicker on all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,9 @@ from difftalk.evaluation.protocols.portraits import painting
 from difftalk.face.space import EYE_DISTANCE, region_mask
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
-from difftalk.render.renderer import restrained
+from difftalk.render.paste import Drawn
+from difftalk.render.references import Reference
+from difftalk.render.renderer import sharpness_of, shown_of, unit
 from difftalk.speech.motion import MOTION_RATE
 
 STRIDE: Final = 5  # frames
@@ -85,8 +87,8 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], *, true_mout
             truth = region_of(ours.frame)
             regions["held"] = region_of(ours.reference.aligned)
             if model.settings.renderer == "denoiser":
-                other = clip.sample.frame((frame.index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip))
-                regions |= _decoded(model, truth, region_of(other), ours.drawn.composite)
+                other = (frame.index + max(OTHER_FRAMES, len(clip) // 2)) % len(clip)
+                regions |= _decoded(model, pictures[frame.index], pictures[other], ours)
             _keep(kept, regions, truth, clip.meshes[frame.index])
         kept.same.append(ours.choice.reference == before)
         before = ours.choice.reference
@@ -167,16 +169,20 @@ def _flicker(frames: Sequence[Image], meshes: Sequence[Array], same: Sequence[bo
     return float(skin), float(mouth)
 
 
-def _decoded(model: Model, truth: Array, other: Array, composite: Array) -> dict[str, Array]:
-    """What the first stage makes of its own latent, of another frame's, and of zeros."""
+def _decoded(model: Model, truth: Reference, other: Reference, shown: Shown) -> dict[str, Array]:
+    """The region with what the first stage makes of the mouth's own latent, of another frame's, and of zeros."""
+    drawn = shown.drawn
+    assert isinstance(drawn, Drawn)
+    region, patch = drawn.layers
     encode, decode, path = model.graph("encoder"), model.graph("decoder"), model.graph("composite_path")
-    features = path(composite=composite[None])
-    latents = {
-        name: encode(region=p.transpose(2, 0, 1)[None])["latent"] for name, p in (("ceiling", truth), ("other", other))
-    }
+    layers, grid = patch.composite.layers, patch.composite.grid
+    features = path(composite=layers[None], sharpness=sharpness_of(shown.reference, drawn.mouth)[None])
+    own, elsewhere = (unit(picture)[None] for picture in (truth.close_at(grid), other.patch()))
+    latents = {"ceiling": encode(picture=own)["latent"], "other": encode(picture=elsewhere)["latent"]}
     latents["zeros"] = np.zeros_like(latents["ceiling"])
-    shown = {}
+    out = {}
     for name, latent in latents.items():
-        picture = decode(latent=latent, composite=composite[None], **features)["picture"]
-        shown[name] = np.clip(restrained(picture, composite, model.settings)[0].transpose(1, 2, 0), -1, 1)
-    return shown
+        picture = decode(latent=latent, composite=layers[None], **features)["picture"]
+        made = replace(patch, picture=shown_of(picture, layers, model.settings))
+        out[name] = replace(drawn, layers=(region, made)).picture
+    return out

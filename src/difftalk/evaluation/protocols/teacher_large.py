@@ -6,7 +6,7 @@ from pictures shrunk to the small crop's resolution: what it lacks is what the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +21,7 @@ from difftalk.evaluation.metrics.perception import lpips_distance
 from difftalk.evaluation.metrics.pictures import gradient_energy, psnr
 from difftalk.evaluation.protocols.bench import Bench, Outcome, own_conditions, shown
 from difftalk.evaluation.protocols.portraits import source_frames
+from difftalk.face.mouth import Geometry
 from difftalk.face.space import ALIGNED_SIZE, EYE_DISTANCE, REGION_X, REGION_Y, Alignment, region_mask
 from difftalk.render.drawing import Choice
 from difftalk.render.references import Reference, Scene
@@ -29,9 +30,11 @@ SCALE: Final = 2  # of the crop over the usual one
 STRIDE: Final = 6  # frames
 MOUTH: Final = (slice(64, 164), slice(88, 264))  # rows and columns of the large region that hold the mouth
 
+Numbers = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
-class _LargeFrame(ClipFrame):
+class LargeFrame(ClipFrame):
     """A clip's frame at the source's own size. held: references made of `sources`, by number, shrunk by `scale`."""
 
     sources: Mapping[int, Image] = field(default_factory=dict)
@@ -50,7 +53,7 @@ class _LargeFrame(ClipFrame):
     def _reference(self, number: int) -> Reference:
         if number not in self.held:
             image, alignment = self.picture(number)
-            self.held[number] = Reference(image, alignment, self.clip.meshes[number], alignment.crop(image))
+            self.held[number] = Reference.of(image, alignment, self.clip.meshes[number])
         return self.held[number]
 
 
@@ -61,7 +64,7 @@ def large(clip: Clip, bench: Bench) -> Outcome:
     if clip.sample.record.eye_distance < SCALE * EYE_DISTANCE:
         return Outcome({})
     indices = frame_indices(clip, bench.seconds)[::STRIDE]
-    sources = source_frames(clip.sample, _looked_at(clip, bench, indices))
+    sources = source_frames(clip.sample, looked_at(clip, bench.model.geometry, indices, clip.shapes[indices]))
     small = EYE_DISTANCE / clip.sample.record.eye_distance
     truths = [_crop(sources[index], clip.sample.alignment(index)) for index in map(int, indices)]
     drawn = {name: _drawn(clip, bench, indices, sources, scale) for name, scale in (("ours", 1.0), ("small", small))}
@@ -70,23 +73,21 @@ def large(clip: Clip, bench: Bench) -> Outcome:
     return Outcome(figures, strips={name: [_region(picture) for picture in row[:6]] for name, row in strips.items()})
 
 
-def _looked_at(clip: Clip, bench: Bench, indices: NDArray[np.int64]) -> set[int]:
-    """Numbers of the frames, and of all that they are drawn from."""
+def looked_at(clip: Clip, geometry: Geometry, indices: Numbers, shapes: Iterable[Array]) -> set[int]:
+    """Numbers of the frames, and of all that they are drawn from when they show these mouth shapes (16,)."""
     found, pictures = {int(index) for index in indices}, References(clip)
     before: Choice | None = None
-    for index in map(int, indices):
-        before = ClipFrame(pictures, index, bench.model.geometry).choose(clip.shapes[index], before)
+    for index, shape in zip(indices, shapes, strict=True):
+        before = ClipFrame(pictures, int(index), geometry).choose(shape, before)
         found |= {before.reference, before.mouth}
     return found
 
 
-def _drawn(
-    clip: Clip, bench: Bench, indices: NDArray[np.int64], sources: Mapping[int, Image], scale: float
-) -> list[Image]:
+def _drawn(clip: Clip, bench: Bench, indices: Numbers, sources: Mapping[int, Image], scale: float) -> list[Image]:
     """Large crops of the frames as drawn from pictures shrunk by `scale`."""
     own, pictures, held = own_conditions(clip, bench.model), References(clip), dict[int, Reference]()
     frames = [
-        _LargeFrame(pictures, int(index), bench.model.geometry, True, False, sources, scale, held) for index in indices
+        LargeFrame(pictures, int(index), bench.model.geometry, True, False, sources, scale, held) for index in indices
     ]
     made = shown(frames, (own(frame.index) for frame in frames), bench.model, apart=STRIDE)
     out = []

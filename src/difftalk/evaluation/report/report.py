@@ -27,7 +27,7 @@ from difftalk.evaluation.judge.syncnet import OfficialJudge
 from difftalk.evaluation.metrics.curves import luck
 from difftalk.evaluation.metrics.frechet import CrowdNets, crowd_figures
 from difftalk.evaluation.protocols import conditions as changes
-from difftalk.evaluation.protocols import speaker, stills, tables, tasks, teacher, teacher_large
+from difftalk.evaluation.protocols import head, mouth, speaker, stills, tables, tasks, teacher, teacher_large
 from difftalk.evaluation.protocols.bench import Bench, Outcome, Protocol, donors_of
 from difftalk.evaluation.report.averages import Medians, Rows, by_language, by_person, medians
 from difftalk.evaluation.report.cache import FORMAT, NO_OWN, Kept, OwnNets, code_hash, file_hash, plain
@@ -45,12 +45,16 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {
     "widest": stills.widest,
     "cross": stills.cross,
     "own_way": speaker.own_way,
+    "head": head.head,
     "outside": stills.outside,
     "turn": teacher.turn,
     "length": stills.length,
     "drift": stills.drift,
     "conditions": changes.conditions,
     "large": teacher_large.large,
+    "mouth": mouth.mouth,
+    "mouth_said": mouth.mouth_said,
+    "mouth_still": mouth.mouth_still,
     "ablation": tables.ablation,
     "comparison": tables.comparison,
 }

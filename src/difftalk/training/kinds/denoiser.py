@@ -41,7 +41,7 @@ from difftalk.training.kinds.kind import (
     load_average,
     shipped_lpips,
 )
-from difftalk.training.picture_loss import Loss, Mouths, mouth_boxes, noise_like, picture_loss, restraint
+from difftalk.training.picture_loss import Loss, Mouths, noise_like, picture_loss, restraint
 from difftalk.training.recipes import DEBUG, Optimiser, Recipe, Schedule
 from difftalk.training.shelf import Shelf
 from difftalk.training.validation import Validation, seen
@@ -51,7 +51,7 @@ PREVIOUS_NOISE: Final = 0.3
 TRUE_LATENT_SHARE: Final = 0.125  # of a batch, where the decoder learns along
 OWN_SHARE: Final = 0.2  # of samples whose previous latent has the net's own error in it
 KEEP: Final = (0.9, 0.9, 0.5, 0.9)  # chance of each condition, in the order of CONDITIONS
-RIM: Final = 9  # px of the enlarged box, width of the square that widens the inner mouth for the critic
+RIM: Final = 9  # px, width of the square that widens the inner mouth for the critic
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class DenoiserRecipe:
     """first_stage: run or weights of the first stage whose latents are denoised; none: the one that is started from.
 
     along: whether the first stage's decoder and composite path learn as well, on the denoiser's own latents.
-    critic: weight of the adversarial loss on the inner mouth; 0 is none. region_every: LPIPS sees the whole region of
-    every n-th sample only.
+    critic: weight of the adversarial loss on the inner mouth; 0 is none.
     """
 
     name: str
@@ -73,12 +72,9 @@ class DenoiserRecipe:
     along: bool = False
     critic: float = 0.0
     critic_size: CriticSizes = field(default_factory=CriticSizes)
-    region_every: int = 1
 
 
-def denoiser_loss(
-    net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None, random: torch.Generator, *, region_every: int = 1
-) -> Loss:
+def denoiser_loss(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None, random: torch.Generator) -> Loss:
     """Flow matching around the mouth; part of the batch starts at pure noise, its one-step picture is judged too.
 
     Lipman et al. 2023; Liu et al. 2023. Noise in the previous latent and dropped conditions as CONDITIONS names them.
@@ -94,7 +90,7 @@ def denoiser_loss(
     noise = noise_like(latent, random)
     time = torch.sigmoid(noise_like(latent[:, 0, 0, 0], random))
     time[:decoded] = 1.0
-    features = net.first_stage.composite_path(batch.composite)
+    features = net.first_stage.composite_path(batch.composite, batch.sharpness)
     conditions = _Conditions(features[2], reference, batch.audio, batch.landmarks, batch.shape)
     seen = _previous(net, conditions, latent, noise, seen, kept, random)
     previous = torch.zeros_like(latent).index_copy(0, kept, seen) * batch.has_previous[:, None, None, None]
@@ -114,7 +110,7 @@ def denoiser_loss(
         clean = torch.cat([clean[:own], latent[own:] + net.first_stage.sizes.noise * noise[own:]])
     shown = slice(0, len(clean))
     picture, residual, gate = net.first_stage.decoder.parts(clean, batch.composite[shown], *features)
-    judged = picture_loss(picture.float(), batch, lpips, shown, region_every=region_every)
+    judged = picture_loss(picture.float(), batch, lpips, shown)
     total = 0.5 * flow + judged.total
     total = total + restraint(residual, gate, batch) if along else total
     return Loss(total, {"flow": flow, **judged.parts}, picture, judged.mouths)
@@ -146,7 +142,7 @@ def _previous(
     kept: Tensor,
     random: torch.Generator,
 ) -> Tensor:
-    """The previous latents (n, 8, 18, 22) as the denoiser sees them, `seen` of the rows `kept`: noised.
+    """The previous latents (n, 8, 16, 22) as the denoiser sees them, `seen` of the rows `kept`: noised.
 
     A fifth have the net's own error in them, as in use: the error that it makes on the frame itself stands for the one
     it made a frame earlier, since the conditions hardly change.
@@ -185,8 +181,8 @@ def judged_mouths(loss: Loss, batch: RenderBatch, eyes: LPIPS) -> Judged:
     """What the critic looks at: inner mouths; everywhere else the pixels exist. Blurred frames count less."""
     assert loss.picture is not None
     inner = batch.composite[:, 3:4]
-    mouths = loss.mouths or Mouths.of(loss.picture.float(), batch.target, inner, eyes)
-    near = F.max_pool2d(widened(mouth_boxes(inner, inner), RIM), PATCH)
+    mouths = loss.mouths or Mouths.seen(loss.picture.float(), batch.target, eyes)
+    near = F.max_pool2d(widened(inner, RIM), PATCH)
     return Judged(mouths, near * batch.weight[:, None, None, None])
 
 
@@ -235,7 +231,7 @@ def _validation(net: LatentDiffusion, batch: RenderBatch, lpips: LPIPS | None) -
     """In one step from noise, and what the decoder makes of the true latent."""
     latent, reference = net.encode(batch.target), net.encode(batch.reference)
     noise = torch.randn(latent.shape, generator=torch.Generator().manual_seed(0)).to(latent)
-    features = net.first_stage.composite_path(batch.composite)
+    features = net.first_stage.composite_path(batch.composite, batch.sharpness)
     given = (features[2], reference, torch.zeros_like(noise), batch.audio, batch.landmarks, batch.shape)
     velocity = net.denoiser(noise, torch.ones_like(noise[:, 0, 0, 0]), *given)
     decode = net.first_stage.decoder
@@ -268,16 +264,14 @@ DENOISER: Final = Kind(
             optimiser=Optimiser(lr=2e-4),
             schedule=Schedule(batch=8),
             along=True,
-            critic=0.2,
+            critic=0.5,
         ),
     },
     batch=RenderBatch,
     build=lambda recipe: LatentDiffusion(recipe.first_stage_size, recipe.size, along=recipe.along),
     source=_source,
     tools=lambda recipe, device: shipped_lpips(device, wanted=recipe.lpips),
-    loss=lambda net, batch, recipe, lpips, random: denoiser_loss(
-        net, batch, lpips, random, region_every=recipe.region_every
-    ),
+    loss=lambda net, batch, recipe, lpips, random: denoiser_loss(net, batch, lpips, random),
     validation=_validation,
     begin=lambda net, source, recipe, start_from: begin_denoiser(net, net.first_stage, recipe, start_from),
     critic=_critic,

@@ -1,4 +1,4 @@
-"""The first stage: regions -> latents -> regions, the decoder beside the composite."""
+"""The first stage: mouths -> latents -> mouths, the decoder beside the composite."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from difftalk.face.space import REGION_SIZE
+from difftalk.face.space import PATCH_SIZE
 from difftalk.nets import sizes
 from difftalk.nets.autoencoder import FirstStage
 from difftalk.nets.blocks import widened
 from difftalk.nets.lpips import LPIPS
-from difftalk.nets.sizes import COMPOSITE_CHANNELS, LATENT_CHANNELS, LATENT_SIZE, FirstStageSizes
+from difftalk.nets.sizes import COMPOSITE_CHANNELS, LATENT_CHANNELS, LATENT_SIZE, SHARPNESS, FirstStageSizes
 from difftalk.training.batches import RenderBatch
 from difftalk.training.data_choice import DataChoice
 from difftalk.training.kinds.kind import Exported, GraphSpec, Kind, Opened, faked, shipped_lpips
@@ -23,7 +23,7 @@ from difftalk.training.shelf import Shelf
 from difftalk.training.validation import Validation, seen
 
 COMPOSITE_DROP: Final = 0.3  # share of samples whose composite is emptied around the mouth
-COMPOSITE_DROP_REACH: Final = 25  # px
+COMPOSITE_DROP_REACH: Final = 49  # px
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def first_stage_loss(net: FirstStage, batch: RenderBatch, lpips: LPIPS | None, r
     latent = net.encode(batch.target)
     noise = noise_like(latent, random)
     composite = _dropped(batch.composite, random)
-    picture, residual, gate = net.decode_parts(latent + net.sizes.noise * noise, composite)
+    picture, residual, gate = net.decode_parts(latent + net.sizes.noise * noise, composite, batch.sharpness)
     loss = picture_loss(picture.float(), batch, lpips)
     extent = 1e-3 * latent.pow(2).mean()
     return Loss(loss.total + restraint(residual, gate, batch) + extent, {**loss.parts, "latent": latent.pow(2).mean()})
@@ -58,15 +58,18 @@ def _dropped(composite: Tensor, random: torch.Generator) -> Tensor:
 
 def first_stage_graphs(net: FirstStage) -> dict[str, GraphSpec]:
     """Encoder, composite path and decoder."""
-    height, width = REGION_SIZE
+    height, width = PATCH_SIZE
     picture, composite = torch.zeros(1, 3, height, width), torch.zeros(1, COMPOSITE_CHANNELS, height, width)
     latent = torch.zeros(1, LATENT_CHANNELS, *LATENT_SIZE)
+    sharpness = torch.zeros(1, SHARPNESS)
     with torch.no_grad():
-        half, quarter, eighth = net.composite_path(composite)
+        half, quarter, eighth = net.composite_path(composite, sharpness)
     features = {"half": half, "quarter": quarter, "eighth": eighth}
     return {
-        "encoder": GraphSpec(net.encoder, {"region": picture}, ("latent",), "f32"),
-        "composite_path": GraphSpec(net.composite_path, {"composite": composite}, tuple(features), "bf16"),
+        "encoder": GraphSpec(net.encoder, {"picture": picture}, ("latent",), "f32"),
+        "composite_path": GraphSpec(
+            net.composite_path, {"composite": composite, "sharpness": sharpness}, tuple(features), "bf16"
+        ),
         "decoder": GraphSpec(net.decoder, {"latent": latent, "composite": composite, **features}, ("picture",), "bf16"),
     }
 
@@ -78,7 +81,8 @@ def _source(recipe: FirstStageRecipe, choice: DataChoice) -> Opened:
 def _validation(net: FirstStage, batch: RenderBatch, lpips: LPIPS | None) -> Validation:
     latent = net.encode(batch.target)
     decoded = {"output": latent, "other": latent.roll(1, 0), "zeros": torch.zeros_like(latent)}
-    return seen({name: net.decode(value, batch.composite) for name, value in decoded.items()}, batch, lpips)
+    pictures = {name: net.decode(value, batch.composite, batch.sharpness) for name, value in decoded.items()}
+    return seen(pictures, batch, lpips)
 
 
 FIRST_STAGE: Final = Kind(

@@ -7,11 +7,11 @@ from typing import Final
 
 import torch
 
-from difftalk.face.space import REGION_SIZE
+from difftalk.face.space import PATCH_SIZE
 from difftalk.nets import sizes
 from difftalk.nets.lpips import LPIPS
 from difftalk.nets.painter import Painter
-from difftalk.nets.sizes import COMPOSITE_CHANNELS, PainterSizes
+from difftalk.nets.sizes import COMPOSITE_CHANNELS, SHARPNESS, PainterSizes
 from difftalk.training.batches import RenderBatch
 from difftalk.training.data_choice import DataChoice
 from difftalk.training.kinds.kind import Exported, GraphSpec, Kind, Opened, faked, shipped_lpips
@@ -34,17 +34,18 @@ class PainterRecipe:
 
 def painter_loss(net: Painter, batch: RenderBatch, lpips: LPIPS | None) -> Loss:
     """The painter's."""
-    picture, residual, gate = net.parts(batch.composite, batch.reference)
+    picture, residual, gate = net.parts(batch.composite, batch.reference, batch.sharpness)
     loss = picture_loss(picture.float(), batch, lpips)
     return Loss(loss.total + restraint(residual, gate, batch), loss.parts)
 
 
 def painter_graphs(net: Painter) -> dict[str, GraphSpec]:
     """The whole net."""
-    height, width = REGION_SIZE
+    height, width = PATCH_SIZE
     inputs = {
         "composite": torch.zeros(1, COMPOSITE_CHANNELS, height, width),
         "reference": torch.zeros(1, 3, height, width),
+        "sharpness": torch.zeros(1, SHARPNESS),
     }
     return {"painter": GraphSpec(net, inputs, ("picture",), "bf16")}
 
@@ -54,7 +55,7 @@ def _source(recipe: PainterRecipe, choice: DataChoice) -> Opened:
 
 
 def _validation(net: Painter, batch: RenderBatch, lpips: LPIPS | None) -> Validation:
-    return seen({"output": net(batch.composite, batch.reference)}, batch, lpips)
+    return seen({"output": net(batch.composite, batch.reference, batch.sharpness)}, batch, lpips)
 
 
 PAINTER: Final = Kind(

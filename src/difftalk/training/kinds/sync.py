@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from difftalk.nets import sizes
+from difftalk.nets.head import HeadNetwork
 from difftalk.nets.motion import MotionNetwork
 from difftalk.nets.sizes import SyncSizes
 from difftalk.nets.sync import SYNC_WINDOW, SyncExpert
-from difftalk.training.batches import MotionBatch, Source, drawn
+from difftalk.training.batches import HeadBatch, MotionBatch, Source, drawn
 from difftalk.training.data_choice import DataChoice
 from difftalk.training.kinds.kind import Kind, Opened, faked, load_average
 from difftalk.training.motion_data import MotionSource
@@ -104,7 +105,9 @@ def _shifted(seen: Tensor, heard: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def fit_whitening(net: MotionNetwork | SyncExpert, batches: Sequence[MotionBatch]) -> None:
+def fit_whitening(
+    net: MotionNetwork | SyncExpert | HeadNetwork, batches: Sequence[MotionBatch] | Sequence[HeadBatch]
+) -> None:
     """Principal components of the features, each feature and then each component at unit spread."""
     features = torch.cat([batch.features.flatten(0, 1) for batch in batches])
     mean, spread = features.mean(0), features.std(0).clamp_min(1e-3)

@@ -12,6 +12,8 @@ from difftalk.errors import DataError, InputError
 from difftalk.training.checkpoint import Checkpoint, load_checkpoint
 from difftalk.training.kinds.denoiser import DENOISER
 from difftalk.training.kinds.first_stage import FIRST_STAGE
+from difftalk.training.kinds.folds import FOLDS
+from difftalk.training.kinds.head import HEAD
 from difftalk.training.kinds.kind import Kind
 from difftalk.training.kinds.motion import LINEAR, MOTION
 from difftalk.training.kinds.painter import PAINTER
@@ -23,11 +25,13 @@ AnyKind: TypeAlias = Kind[Any, Any, Any, Any]
 # Of those that share a name the first is that of weights from before there were several.
 KINDS: Final[tuple[AnyKind, ...]] = (
     PAINTER,
+    FOLDS,
     FIRST_STAGE,
     DENOISER,
     MOTION,
     LINEAR,
     SYNC,
+    HEAD,
     PUBLISHED_FIRST_STAGE,
     PUBLISHED,
 )
