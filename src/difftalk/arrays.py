@@ -26,3 +26,9 @@ def joined(**parts: State) -> State:
 def part(state: State, name: str) -> State:
     """One of the states that were joined; empty where it remembered nothing."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def smoothstep(share: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(...): from 0 at 0 and below to 1 at 1 and above, level at both ends."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share))

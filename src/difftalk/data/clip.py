@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array
 from difftalk.data.sample import Sample
 from difftalk.face.landmarks import UPPER
 from difftalk.face.mouth import Geometry, neutral_of_clip, opening, target_mesh
@@ -82,10 +82,6 @@ class Clip:
         aligned, close, (x, y) = sample.frame(index), sample.close_up(index), sample.close_corner(index)
         eyes = EYE_DISTANCE / sample.alignment(index).scale
         return Reference(aligned, Alignment(np.eye(2, 3)), points, aligned, close, (int(x), int(y)), eyes)
-
-    def patch(self, index: int) -> Image:
-        """(128, 176, 3): the frame's mouth, in its own mesh's patch."""
-        return self.reference(index).patch()
 
     def mesh(self, index: int, shape: Array, geometry: Geometry) -> Array:
         """The frame's aligned mesh (478, 3) with another mouth shape (16,): its own upper face and pose."""

@@ -46,10 +46,19 @@ class HeadPose:
 
     @classmethod
     def about_neck(
-        cls, yaw: float, pitch: float, roll: float, x: float = 0.0, y: float = 0.0, zoom: float = 0.0, brow: float = 0.0
+        cls,
+        yaw: float = 0.0,
+        pitch: float = 0.0,
+        roll: float = 0.0,
+        x: float = 0.0,
+        y: float = 0.0,
+        zoom: float = 0.0,
+        brow: float = 0.0,
+        *,
+        neck: NDArray[np.float64] = NECK,
     ) -> HeadPose:
-        """x, y: eye distances that the neck moves."""
-        right, down, _ = NECK - turned(yaw, pitch, roll) @ NECK
+        """x, y: eye distances that the neck moves, (3,) eye distances from between the eyes."""
+        right, down, _ = neck - turned(yaw, pitch, roll) @ neck
         return cls(yaw, pitch, roll, x + float(right), y + float(down), zoom, brow)
 
     @property

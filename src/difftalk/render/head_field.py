@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array, Image, smoothstep
 from difftalk.face.head import NECK, HeadPose, turned
 from difftalk.face.landmarks import BROWS, MESH_POINTS, OVAL
 from difftalk.face.pose import Pose
@@ -85,7 +85,7 @@ class HeadField:
         flat = (source @ alignment.matrix[:, :2].T + alignment.matrix[:, 2] - middle) / EYE_DISTANCE
         edge = np.minimum(np.minimum(x, size[1] - 1 - x)[None], np.minimum(y, size[0] - 1 - y)[:, None])
         edge -= max(x[1] - x[0], y[1] - y[0]) / 2  # so that what is between the border and the first places stays too
-        within, to_source = _smooth(edge * scale / how.border), alignment.inverse[:, :2] * EYE_DISTANCE
+        within, to_source = smoothstep(edge * scale / how.border), alignment.inverse[:, :2] * EYE_DISTANCE
         part = image[first[1] : end[1], first[0] : end[0]]
         lined = skull.lined(flat, skull.weight(flat, mesh[OVAL]) * within, part, to_source)
         weight = skull.weight(flat, mesh[OVAL], lined) * within
@@ -140,9 +140,7 @@ class HeadField:
 
     def _about_neck(self, row: NDArray[np.float64]) -> HeadPose:
         """A pose (7,) whose x and y are of the neck."""
-        pose = HeadPose.of_row(row)
-        x, y, _ = self.neck - pose.rotation @ self.neck
-        return replace(pose, x=pose.x + float(x), y=pose.y + float(y))
+        return HeadPose.about_neck(*map(float, row), neck=self.neck)
 
     def _limits(self, yaw: float, settings: Settings) -> NDArray[np.float64]:
         """(2, 7): so that no pose within them folds the picture, nor turns the head too far from the camera.
@@ -216,7 +214,7 @@ class _Skull:
         near = -0.5 * (_away(flat, mesh) / how.blur) ** 2 - (mesh[:, 2] / how.front).astype(np.float32)
         weight = np.exp(near - near.max(-1, keepdims=True))
         before = weight @ (mesh[:, 2] - self._front(mesh[:, :2])) / weight.sum(-1)
-        depth = self._front(flat) + _smooth(1 - _outside(flat, mesh[OVAL]) / how.jaw) * before
+        depth = self._front(flat) + smoothstep(1 - _outside(flat, mesh[OVAL]) / how.jaw) * before
         return np.asarray(cv2.GaussianBlur(depth, (0, 0), how.blur / how.step), np.float64)
 
     def weight(self, flat: Grid, oval: Grid, lined: float = 0.0) -> Grid:
@@ -224,7 +222,7 @@ class _Skull:
         how, outside = self.settings.head, _outside(flat, oval)
         beyond = np.minimum(outside, np.maximum(np.sqrt(self._radius(flat)) - 1, 0) * how.skull[0])
         away = (1 - lined) * beyond / how.fade + lined * outside / how.lines_fade
-        return _smooth(1 - away)
+        return smoothstep(1 - away)
 
     def lined(self, flat: Grid, weight: Grid, part: Image, to_source: Grid) -> float:
         """In [0, 1]: how far there are lines behind the head, where a roll would bend them."""
@@ -234,7 +232,7 @@ class _Skull:
         way = np.stack([self.neck[1] - flat[..., 1], flat[..., 0] - self.neck[0]], -1) @ to_source.T
         share = behind * weight * (1 - weight)
         found = lines(part, way, share, around=how.lines_around / how.step, most=how.lines_most)
-        return float(_smooth(np.array((found - low) / (high - low))))
+        return float(smoothstep(np.array((found - low) / (high - low))))
 
 
 def _outside(flat: Grid, outline: Grid) -> Grid:
@@ -259,8 +257,3 @@ def _away(flat: Grid, points: Grid) -> Array:
     """(rows, columns, n): how far places are from points (n, 3), as they are seen."""
     x, y = ((flat[..., None, axis] - points[:, axis]).astype(np.float32) for axis in (0, 1))
     return np.hypot(x, y)
-
-
-def _smooth(share: Grid) -> Grid:
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))

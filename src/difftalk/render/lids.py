@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array, Image, smoothstep
 from difftalk.face.landmarks import LOWER_LIDS, UPPER_LIDS
 from difftalk.settings import Life, Settings
 
@@ -126,7 +126,7 @@ def _lid(
     skin, unit = _Skin.of(image, eye, how), eye.unit
     yy, xx = np.mgrid[box[1] : box[3], box[0] : box[2]]
     u, v = np.moveaxis((np.stack([xx, yy], -1) - eye.first) @ eye.axes.T, -1, 0)
-    end = _smooth(np.minimum(eye.u, eye.u[-1] - eye.u) / (how.corner * eye.u[-1]))
+    end = smoothstep(np.minimum(eye.u, eye.u[-1] - eye.u) / (how.corner * eye.u[-1]))
     drop = closed * (how.blink_depth * (eye.base - eye.lid) + how.lid_margin * unit * end)
     lid, drop, room, end = np.moveaxis(_at(u, eye, np.stack([eye.lid, drop, skin.room, end], 1)), -1, 0)
     share = np.clip((v - lid + room) / np.maximum(room + drop, 1e-6), 0, 1)
@@ -134,8 +134,8 @@ def _lid(
     where = (np.stack([xx, yy], -1) - back[..., None] * eye.axes[1]).astype(np.float32)
     drawn = cv2.remap(image, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     even = _at(u, eye, skin.even)
-    lashes = _smooth((v - back - lid) / (how.lash_reach * unit) + 1)
-    off = end * _smooth(5 * share) * _off(drawn.astype(np.float64), even, lashes, how)
+    lashes = smoothstep((v - back - lid) / (how.lash_reach * unit) + 1)
+    off = end * smoothstep(5 * share) * _off(drawn.astype(np.float64), even, lashes, how)
     colour = drawn + off[..., None] * (even - drawn)
     over = np.clip(lid + drop - v + 0.5, 0, 1) * np.clip(2 * drop, 0, 1) * (v > lid - room)
     return colour, over * ((u > 0) & (u < eye.u[-1]))
@@ -152,8 +152,3 @@ def _off(drawn: NDArray[np.float64], even: NDArray[np.float64], lashes: NDArray[
 def _at(u: NDArray[np.float64], eye: _Eye, columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """(..., n): what lines (columns, n) are at places (...)."""
     return np.stack([np.interp(u, eye.u, one) for one in columns.T], -1)
-
-
-def _smooth(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))

@@ -55,7 +55,7 @@ class Portrait(Identity):
         self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
         life, field = Life(manner, head, settings), None
-        if manner.head_motion > 0:
+        if manner.head_motion > 0 and (head is not None or manner.heads):
             field = HeadField.of(self.image, self.points, self.pose, settings)
         return made_ahead(
             partial(self._shot, life.closed(seconds), seconds, settings, moved)

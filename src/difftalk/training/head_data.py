@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from difftalk.arrays import Array
+from difftalk.arrays import Array, smoothstep
 from difftalk.data.head_track import HeadTrack, head_tracks
 from difftalk.data.sample import Sample
 from difftalk.model import SHIPPED, Model
@@ -169,16 +169,11 @@ def _scaled(way: Way, gain: float) -> Way:
 def quietened(way: Way, start: int, frames: int) -> Way:
     """The same, but from a frame on nobody is heard for a while, and the head comes to rest."""
     since = np.arange(len(way.poses)) - start
-    rest = np.minimum(_eased(since / STILLING), 1 - _eased((since - frames) / STIRRING))
+    rest = np.minimum(smoothstep(since / STILLING), 1 - smoothstep((since - frames) / STIRRING))
     silent = (since >= 0) & (since < frames)
     voice = np.where(silent[:, None], 0, way.voice).astype(np.float32)
     poses = (way.poses * (1 - (1 - STILLED) * rest[:, None])).astype(np.float32)
     return replace(way, voice=voice, poses=poses, counts=np.where(silent, 1, way.counts).astype(np.float32))
-
-
-def _eased(share: NDArray[np.floating]) -> NDArray[np.float64]:
-    share = np.clip(share, 0, 1)
-    return np.asarray(share * share * (3 - 2 * share))
 
 
 def knots_of(poses: Array, frames: NDArray[np.int64]) -> Array:

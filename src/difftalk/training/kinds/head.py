@@ -31,9 +31,7 @@ from difftalk.training.validation import Validation
 
 GAIN_KNOTS: Final = 8  # from which on spreads are compared
 GAIN_DRAWS: Final = 16
-STIR_GAIN: Final = (
-    1.7  # what the ridge takes: with it people kept aside are as quick where they are loud as they truly are
-)
+STIR_GAIN: Final = 1.7  # gives back what the ridge takes of it; chosen on training people
 LEAST_ERROR: Final = 1e-4  # variance, in spreads, so that the regression's errors have a root
 LEAST_SQUARE: Final = 1e-2  # of an error, in its spreads, so that it has a logarithm
 LEAST_SPREAD: Final = 1e-3  # of a number that is heard
