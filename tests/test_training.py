@@ -330,7 +330,7 @@ def test_the_first_stage_uses_its_latent() -> None:
 
 @pytest.mark.parametrize("along", [False, True])
 def test_the_denoiser_learns_and_its_encoder_does_not(*, along: bool) -> None:
-    """Mouths by heart, judged at the same noise; the decoder moves only where it learns along, and then counts."""
+    """Mouths by heart, judged at the same noise; the decoder moves only where it learns along."""
     torch.manual_seed(0)
     recipe = dataclasses.replace(DENOISER.recipes["debug"], along=along)
     net, random = DENOISER.build(recipe).train(), torch.Generator().manual_seed(0)
@@ -340,11 +340,11 @@ def test_the_denoiser_learns_and_its_encoder_does_not(*, along: bool) -> None:
     @torch.no_grad()
     def judged() -> float:
         losses = [denoiser_loss(net, batch, None, torch.Generator().manual_seed(seed)) for seed in range(100, 106)]
-        return sum(float(loss.total if along else loss.parts["flow"]) for loss in losses)
+        return sum(float(loss.parts["flow"]) for loss in losses)
 
     untrained, trained = judged(), [p for p in net.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, 3e-3)
-    for _ in range(50):
+    for _ in range(150):
         loss = denoiser_loss(net, batch, None, random)
         optimiser.zero_grad()
         loss.total.backward()  # type: ignore[no-untyped-call]
