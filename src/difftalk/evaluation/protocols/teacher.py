@@ -20,10 +20,10 @@ from difftalk.errors import InputError
 from difftalk.evaluation.metrics.curves import OPEN, Figures
 from difftalk.evaluation.metrics.perception import early_distance, lpips_distance
 from difftalk.evaluation.metrics.pictures import box_texture, inner_mouth_box, psnr, region_of, ssim
-from difftalk.evaluation.metrics.take import Performance, flicker, pasted
+from difftalk.evaluation.metrics.take import Performance, flicker, of_frames, pasted
 from difftalk.evaluation.protocols.bench import Bench, Outcome, own_conditions, predicted_conditions, shown, strips_of
 from difftalk.evaluation.protocols.portraits import painting
-from difftalk.face.space import EYE_DISTANCE, region_mask
+from difftalk.face.space import EYE_DISTANCE, Alignment, region_mask
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
 from difftalk.render.paste import Drawn
@@ -34,6 +34,7 @@ from difftalk.speech.motion import MOTION_RATE
 STRIDE: Final = 5  # frames
 TURNED: Final = 20.0  # degrees
 OTHER_FRAMES: Final = 25  # by which another frame's latent is away at least
+IN_PLACE: Final = Alignment(np.eye(2, 3))  # of frames that are aligned already
 SEQUENCES: Final = ("ours", "painter", "composite")  # systems that draw every frame, so that flicker is theirs
 
 
@@ -45,7 +46,6 @@ class _Kept:
     frames: dict[str, list[Image]] = field(default_factory=dict)
     truths: list[Array] = field(default_factory=list)
     meshes: list[Array] = field(default_factory=list)
-    drawn: list[Array] = field(default_factory=list)  # the meshes that all systems but the truth show
     same: list[bool] = field(default_factory=list)  # whether a frame's reference is the one before it
 
 
@@ -92,7 +92,7 @@ def _compared(clip: Clip, bench: Bench, indices: NDArray[np.int64], *, true_mout
             _keep(kept, regions, truth, clip.meshes[frame.index])
         kept.same.append(ours.choice.reference == before)
         before = ours.choice.reference
-    figures = _figures(kept, [clip.meshes[i] for i in indices])
+    figures = _figures(kept, clip.meshes[list(indices)], model)
     rows = {name: Performance(film, clip.meshes[list(indices)]) for name, film in kept.frames.items()}
     return Outcome(figures, strips=strips_of({name: rows[name] for name in ("truth", "composite", *systems)}))
 
@@ -105,7 +105,6 @@ def _regions(kept: _Kept, drawn: Mapping[str, Shown]) -> dict[str, Array]:
     for name, region in regions.items():
         kept.frames.setdefault(name, []).append(pasted(ours.frame, region))
     kept.frames.setdefault("truth", []).append(ours.frame)
-    kept.drawn.append(ours.mesh)
     return regions
 
 
@@ -117,15 +116,15 @@ def _keep(kept: _Kept, pictures: Mapping[str, Array], truth: Array, mesh: Array)
     kept.meshes.append(mesh)
 
 
-def _figures(kept: _Kept, meshes: Sequence[Array]) -> dict[str, Figures]:
-    true_flicker = _flicker(kept.frames["truth"], meshes, kept.same)
+def _figures(kept: _Kept, meshes: Array, model: Model) -> dict[str, Figures]:
+    """meshes: (t, 478, 3), tracked in the true frames, as made ones are: both have the error of tracking."""
+    true_flicker = _flicker(Performance(kept.frames["truth"], meshes), kept.same)
     out = {}
     for name, pictures in kept.pictures.items():
         out[name] = picture_figures(pictures, kept.truths, kept.meshes)
         if name in SEQUENCES:
-            for area, value, of in zip(
-                ("skin", "mouth"), _flicker(kept.frames[name], kept.drawn, kept.same), true_flicker, strict=True
-            ):
+            made = of_frames(kept.frames[name], model, IN_PLACE)
+            for area, value, of in zip(("skin", "mouth"), _flicker(made, kept.same), true_flicker, strict=True):
                 out[name][f"flicker_{area}"] = value / of if of > 0 else np.nan
     return out
 
@@ -155,13 +154,13 @@ def _is_open(mesh: Array) -> bool:
     return bool(np.linalg.norm(mesh[13, :2] - mesh[14, :2]) > OPEN * EYE_DISTANCE)
 
 
-def _flicker(frames: Sequence[Image], meshes: Sequence[Array], same: Sequence[bool]) -> tuple[float, float]:
+def _flicker(film: Performance, same: Sequence[bool]) -> tuple[float, float]:
     """Of consecutive frames that share their reference, by runs, weighted by length."""
     totals, weight, start = np.zeros(2), 0, 0
-    for stop in range(1, len(frames) + 1):
-        if stop == len(frames) or not same[stop]:
+    for stop in range(1, len(film) + 1):
+        if stop == len(film) or not same[stop]:
             if stop - start > 1:
-                run = Performance(list(frames[start:stop]), np.stack(meshes[start:stop]))
+                run = Performance(film.frames[start:stop], film.meshes[start:stop])
                 totals += (stop - start - 1) * np.array(flicker(run))
                 weight += stop - start - 1
             start = stop
