@@ -18,7 +18,7 @@ from difftalk.nets.lpips import LPIPS
 from difftalk.training.batches import RenderBatch
 
 INNER_WEIGHT: Final = 2.0  # the inner mouth counts so much more than skin
-TINT_WEIGHT: Final = 2.0  # of the inner mouth's colour, evened
+TINT_WEIGHT: Final = 0.7  # of the inner mouth's colour, evened
 LPIPS_WEIGHT: Final = 3.0  # of samples whose source has the pixels
 TINT_CELL: Final = 16  # px over which it is
 RESIDUAL_PENALTY: Final = 0.3

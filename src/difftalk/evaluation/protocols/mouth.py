@@ -24,6 +24,7 @@ from difftalk.evaluation.protocols.bench import (
     shown,
 )
 from difftalk.evaluation.protocols.portraits import painting, source_frames, subject_of
+from difftalk.evaluation.protocols.teacher import own_latent, with_latent
 from difftalk.evaluation.protocols.teacher_large import LargeFrame, Numbers, looked_at
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
@@ -87,6 +88,10 @@ def mouth_patches(clip: Clip, model: Model, indices: Numbers, *, true_mouth: boo
     reference = [frame.picture(one.choice.reference) for frame, one in zip(frames, films["ours"], strict=True)]
     out["held"] = [Patch.of(*seen, clip.meshes[frame.index]) for frame, seen in zip(frames, reference, strict=True)]
     films["composite"] = [replace(one, drawn=one.drawn.plain) for one in films["ours"]]
+    if model.settings.renderer == "denoiser":
+        films["ceiling"] = [
+            _ceiling(model, pictures[frame.index], one) for frame, one in zip(frames, films["ours"], strict=True)
+        ]
     for name, film in films.items():
         out[name] = [_pasted(frame, one) for frame, one in zip(frames, film, strict=True)]
     return out
@@ -94,6 +99,11 @@ def mouth_patches(clip: Clip, model: Model, indices: Numbers, *, true_mouth: boo
 
 def _systems(model: Model) -> dict[str, Model]:
     return {"ours": model} | ({"painter": painting(model)} if model.settings.renderer == "denoiser" else {})
+
+
+def _ceiling(model: Model, truth: Reference, one: Shown) -> Shown:
+    """With the true mouth's own latent."""
+    return replace(one, drawn=with_latent(model, own_latent(model, truth, one), one))
 
 
 def _pasted(frame: LargeFrame, one: Shown) -> Patch:

@@ -26,7 +26,7 @@ from difftalk.evaluation.protocols.portraits import painting
 from difftalk.face.space import EYE_DISTANCE, Alignment, region_mask
 from difftalk.model import Model
 from difftalk.render.drawing import Shown
-from difftalk.render.paste import Drawn
+from difftalk.render.paste import Drawn, Layer
 from difftalk.render.references import Reference
 from difftalk.render.renderer import sharpness_of, shown_of, unit
 from difftalk.speech.motion import MOTION_RATE
@@ -170,18 +170,31 @@ def _flicker(film: Performance, same: Sequence[bool]) -> tuple[float, float]:
 
 def _decoded(model: Model, truth: Reference, other: Reference, shown: Shown) -> dict[str, Array]:
     """The region with what the first stage makes of the mouth's own latent, of another frame's, and of zeros."""
-    drawn = shown.drawn
+    own, elsewhere = (
+        own_latent(model, truth, shown),
+        model.graph("encoder")(picture=unit(other.patch())[None])["latent"],
+    )
+    latents = {"ceiling": own, "other": elsewhere, "zeros": np.zeros_like(own)}
+    return {name: with_latent(model, latent, shown).picture for name, latent in latents.items()}
+
+
+def own_latent(model: Model, truth: Reference, shown: Shown) -> Array:
+    """Of the true mouth, in the patch that was drawn: a ceiling of what any denoiser can reach."""
+    picture = truth.close_at(_patch(shown).composite.grid)
+    return model.graph("encoder")(picture=unit(picture)[None])["latent"]
+
+
+def with_latent(model: Model, latent: Array, shown: Shown) -> Drawn:
+    """What was drawn, its mouth decoded from another latent."""
+    drawn, patch = shown.drawn, _patch(shown)
     assert isinstance(drawn, Drawn)
-    region, patch = drawn.layers
-    encode, decode, path = model.graph("encoder"), model.graph("decoder"), model.graph("composite_path")
-    layers, grid = patch.composite.layers, patch.composite.grid
-    features = path(composite=layers[None], sharpness=sharpness_of(shown.reference, drawn.mouth)[None])
-    own, elsewhere = (unit(picture)[None] for picture in (truth.close_at(grid), other.patch()))
-    latents = {"ceiling": encode(picture=own)["latent"], "other": encode(picture=elsewhere)["latent"]}
-    latents["zeros"] = np.zeros_like(latents["ceiling"])
-    out = {}
-    for name, latent in latents.items():
-        picture = decode(latent=latent, composite=layers[None], **features)["picture"]
-        made = replace(patch, picture=shown_of(picture, layers, model.settings))
-        out[name] = replace(drawn, layers=(region, made)).picture
-    return out
+    layers, sharpness = patch.composite.layers, sharpness_of(shown.reference, drawn.mouth)[None]
+    features = model.graph("composite_path")(composite=layers[None], sharpness=sharpness)
+    picture = model.graph("decoder")(latent=latent, composite=layers[None], **features)["picture"]
+    made = replace(patch, picture=shown_of(picture, layers, model.settings))
+    return replace(drawn, layers=(*drawn.layers[:-1], made))
+
+
+def _patch(shown: Shown) -> Layer:
+    assert isinstance(shown.drawn, Drawn)
+    return shown.drawn.layers[-1]
