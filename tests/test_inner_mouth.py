@@ -44,9 +44,8 @@ def test_a_patch_shows_the_same_inside_finer(opened: dict[float, Array]) -> None
     assert fine.share == pytest.approx(coarse.share, abs=0.05)
     inside = inner_mouth(opened[0.15], patch) == 1
     assert inside.sum() > 400
-    for one, other in ((fine.above, coarse.above), (fine.below, coarse.below), (fine.map[..., 0], coarse.map[..., 0])):
-        shown = patch.of(np.broadcast_to(other, REGION.size).astype(np.float32), REGION)
-        np.testing.assert_allclose(np.broadcast_to(one, patch.size)[inside], shown[inside], atol=0.35)
+    for one, other in zip(fine.sides(np.s_[:, :]), coarse.sides(np.s_[:, :]), strict=True):
+        np.testing.assert_allclose(one[inside], patch.of(other, REGION)[inside], atol=0.35)
 
 
 @pytest.mark.parametrize(("reference", "target"), [(0.3, 0.15), (0.3, 0.3)])

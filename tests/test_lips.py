@@ -102,14 +102,9 @@ def region() -> tuple[slice, slice]:
 def test_change_is_even_along_lips_that_meet(meshes: dict[float, Array], *, close: bool) -> None:
     def found(wanted: Array) -> Lips:
         grid, moved = patch_of(wanted) if close else REGION, warp(meshes[0.3], wanted, settings=SETTINGS)
-        lips = Lips.of(
-            meshes[0.3],
-            wanted,
-            moved.on(grid, wanted, SETTINGS).map if close else moved.map,
-            interior(meshes[0.3], wanted, SETTINGS, grid),
-            SETTINGS,
-            grid,
-        )
+        moved = moved.on(grid, wanted) if close else moved
+        inside = interior(meshes[0.3], wanted, SETTINGS, grid)
+        lips = Lips.of(meshes[0.3], wanted, moved.map, moved.inner, inside, SETTINGS)
         assert lips is not None
         assert lips.zoom == grid.zoom
         return lips
@@ -156,13 +151,5 @@ def test_gaps_of_teeth_that_are_drawn_dark_are_no_black_lines(meshes: dict[float
 
 def test_lips_beyond_the_region(meshes: dict[float, Array]) -> None:
     away = meshes[0.1] + np.array([400, 0, 0], np.float32)
-    assert (
-        Lips.of(
-            meshes[0.3],
-            away,
-            warp(meshes[0.3], away, settings=SETTINGS).map,
-            interior(meshes[0.3], away, SETTINGS),
-            SETTINGS,
-        )
-        is None
-    )
+    moved, inside = warp(meshes[0.3], away, settings=SETTINGS), interior(meshes[0.3], away, SETTINGS)
+    assert Lips.of(meshes[0.3], away, moved.map, moved.inner, inside, SETTINGS) is None

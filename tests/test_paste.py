@@ -36,7 +36,7 @@ def pasted(reference: Reference, where: Array) -> Image:
     mesh = reference.points
     whole = dataclasses.replace(warp(mesh, mesh, settings=SETTINGS), map=where)
     drawn = Drawn(
-        tuple(unchanged(reference, w) for w in (whole, whole.on(patch_of(mesh), mesh, SETTINGS))),
+        tuple(unchanged(reference, w) for w in (whole, whole.on(patch_of(mesh), mesh))),
         mesh,
         reference,
         SETTINGS,
@@ -75,6 +75,6 @@ def test_no_pixel_stands_alone(reference: Reference, away: tuple[int, int]) -> N
 
 def test_a_whole_warp_is_left_as_it_is(reference: Reference) -> None:
     moved = plain(reference)
-    np.testing.assert_array_equal(moved.steady(SETTINGS), moved.map)
-    assert not moved.torn(SETTINGS).any()
+    np.testing.assert_array_equal(moved.steady, moved.map)
+    assert not moved.torn.any()
     assert pasted(reference, moved.map)[:, (STRIPE.start + 3 - REGION_X[0]) * 4].min() < SKIN

@@ -17,6 +17,7 @@ from difftalk.face.space import (
     ALIGNED_SIZE,
     CLOSE_SIZE,
     EYE_LINE,
+    REGION,
     REGION_SIZE,
     REGION_X,
     REGION_Y,
@@ -78,8 +79,8 @@ def test_same_mesh_moves_nothing(reference: Reference) -> None:
 
 
 def test_channels(reference: Reference, wide: Array) -> None:
-    row = np.zeros(REGION_SIZE, np.float32)
-    moved, nothing = warp(reference.points, wide, settings=SETTINGS), Interior(np.stack([row, row], -1), row, row, 0.0)
+    moved, row = warp(reference.points, wide, settings=SETTINGS), np.zeros(REGION_SIZE[1], np.float32)
+    nothing = Interior(REGION, row, row, row, row, row, 0.0)
     composite = compose(reference, moved, reference, nothing)
     assert composite.shape == (5, *REGION_SIZE)
     assert composite.dtype == np.float32
@@ -120,7 +121,7 @@ def test_one_chin(reference: Reference, wide: Array) -> None:
 def test_a_patch_is_moved_as_the_region_is(reference: Reference, wide: Array) -> None:
     """Its map says the same of the same places; its inner mouth has an edge as sharp as its own pixels."""
     moved, patch = warp(reference.points, wide, settings=SETTINGS), patch_of(wide)
-    near = moved.on(patch, wide, SETTINGS)
+    near = moved.on(patch, wide)
     assert near.grid == patch
     assert near.map.shape == (*patch.size, 2)
     for points in (OUTER_LIPS, [INNER_LIPS[5]]):
@@ -137,7 +138,7 @@ def test_a_patch_is_moved_as_the_region_is(reference: Reference, wide: Array) ->
 def test_a_patchs_composite_is_the_close_up(reference: Reference) -> None:
     """Where nothing moves, outside the mouth, to the bit."""
     patch = patch_of(reference.points)
-    moved = warp(reference.points, reference.points, settings=SETTINGS).on(patch, reference.points, SETTINGS)
+    moved = warp(reference.points, reference.points, settings=SETTINGS).on(patch, reference.points)
     inside = interior(reference.points, reference.points, SETTINGS, patch)
     composite = compose(reference, moved, reference, inside)
     assert composite.shape == (5, *patch.size)

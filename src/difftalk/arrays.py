@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
 State = dict[str, NDArray[Any]]
+Part = tuple[slice, slice]  # rows and columns of a picture
 
 SAMPLE_RATE: Final = 16_000  # Hz, what the speech encoder hears
 
@@ -32,3 +33,14 @@ def smoothstep(share: NDArray[np.floating]) -> NDArray[np.float64]:
     """(...): from 0 at 0 and below to 1 at 1 and above, level at both ends."""
     share = np.clip(share, 0, 1)
     return np.asarray(share * share * (3 - 2 * share))
+
+
+def part_of(mask: NDArray[Any], margin: int = 0) -> Part | None:
+    """The part of a mask (h, w), 0 and above, that holds all that is over 0, `margin` px wider; None of an empty one."""
+    rows, columns = np.flatnonzero(mask.max(1)), np.flatnonzero(mask.max(0))
+    if not len(rows):
+        return None
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
+    )

@@ -94,6 +94,7 @@ def cropped(image: Image, matrix: NDArray[np.float64], size: tuple[int, int]) ->
     return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[return-value]
 
 
+ALIGNED_SPACE: Final = Alignment(np.eye(2, 3))  # to itself
 CLOSE_SPACE: Final = Alignment(np.array([[1.0, 0, -(CLOSE - 1) / 2], [0, 1.0, -(CLOSE - 1) / 2]]) / CLOSE)  # to aligned
 
 

@@ -7,6 +7,7 @@ they are in. Geometry and pixels only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -35,6 +36,13 @@ class Composite:
     def grid(self) -> Grid:
         return self.warp.grid
 
+    @cached_property
+    def plain(self) -> Array:
+        """(h, w, 3): its colours."""
+        import cv2
+
+        return np.asarray(cv2.merge(list(self.layers[:3])), np.float32)
+
 
 def composites(
     reference: Reference,
@@ -56,7 +64,7 @@ def composites(
     whole, patch = warp(reference.points, mesh, rim, settings=settings), patch_of(mesh)
     region = _composed(reference, mouth, mesh, whole, colour, settings)
     near = None if colour is None else patch.of(colour, REGION)
-    return region, _composed(reference, mouth, mesh, whole.on(patch, mesh, settings), near, settings)
+    return region, _composed(reference, mouth, mesh, whole.on(patch, mesh), near, settings)
 
 
 def _composed(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.landmarks import INNER_LIPS, LIP_BOTTOM, LIP_TOP, LOWER_EDGE, UPPER_EDGE
-from difftalk.face.space import REGION, Grid
+from difftalk.face.space import Grid
 from difftalk.render.inner_mouth import Interior
 from difftalk.settings import Settings
 
@@ -43,41 +43,35 @@ class Lips:
 
     @classmethod
     def of(
-        cls,
-        reference: Array,
-        target: Array,
-        where: Array,
-        inside: Interior,
-        settings: Settings,
-        grid: Grid = REGION,
+        cls, reference: Array, target: Array, where: Array, inner: Array, inside: Interior, settings: Settings
     ) -> Lips | None:
         """The lips of the target mesh (478, 3), shown by those of the reference mesh (478, 3), both aligned.
 
-        where: the warp's map on the grid. None where they lie outside it.
+        where, inner: the warp's map and inner mouth, on the grid of its inside. None where the lips lie beyond it.
         """
-        how = settings.lips
+        how, grid = settings.lips, inside.grid
         part = _part(grid.points(target[INNER_LIPS, :2]), settings, grid)
         columns, rows = grid.places[0][part[1]], grid.places[1][part[0]]
         if not rows.size * columns.size:
             return None
         (top, *upper), (bottom, *lower) = (_edge(reference, target, edge, columns) for edge in (UPPER_EDGE, LOWER_EDGE))
-        over, under = rows - top, rows - bottom
+        over, under, inner = rows - top, rows - bottom, inner[part]
         opening = (target[INNER_LIPS, :2] - np.array([columns[0], rows[0, 0]])) * grid.zoom
-        inner = filled(opening, (len(rows), len(columns)))
         left, right = target[INNER_LIPS, 0].min(), target[INNER_LIPS, 0].max()
-        near = (over > -how.seam) & (under < how.seam) & (columns >= left) & (columns <= right) | (inner > 0)
+        near = (over > -how.seam) & (under < how.seam) & ((columns >= left) & (columns <= right)) | (inner > 0)
         gap, opened = np.maximum(bottom - top, 0), target[LIP_BOTTOM, 1] - target[LIP_TOP, 1]
         shut, all_shut = (np.clip((how.parted - wide) / (how.parted - how.shut), 0, 1) for wide in (gap, opened))
-        above = _map(upper[0], upper[1] + np.minimum(over, -how.overlap * all_shut))
-        below = _map(lower[0], lower[1] + np.maximum(under, how.overlap * all_shut))
-        across = inside.map[part][..., 0]
+        edge = np.float32(how.overlap * all_shut)
         return cls(
             part,
-            (np.where(near[..., None], above, where[part]), np.where(near[..., None], below, where[part])),
-            (_map(across, inside.above[part]), _map(across, inside.below[part])),
-            np.asarray(rows - (top + bottom) / 2, np.float32),
+            (
+                _changed(where[part], near, upper[0], upper[1] + np.minimum(over, -edge)),
+                _changed(where[part], near, lower[0], lower[1] + np.maximum(under, edge)),
+            ),
+            inside.sides(part),
+            rows - (top + bottom) / 2,
             near,
-            (near * shut).astype(np.float32),
+            near * shut,
             opening,
             inner,
             float(1 - all_shut),
@@ -88,6 +82,8 @@ class Lips:
         """A change (h, w, 3) of the part without its dots along lips that meet."""
         import cv2
 
+        if not self.shut.any():
+            return change
         along, across = (self.zoom * sigma for sigma in settings.lips.join)
         even = cv2.GaussianBlur(change, (0, 0), sigmaX=along, sigmaY=across)
         return np.asarray(change + self.shut[..., None] * (even - change), np.float32)
@@ -97,10 +93,16 @@ def filled(polygon: NDArray[np.floating], size: tuple[int, int]) -> Array:
     """(height, width) of `size`, in [0, 1]: how much of each pixel lies in a polygon (n, 2) of pixels."""
     import cv2
 
-    height, width = size
-    mask = np.zeros((height * 4, width * 4), np.uint8)
-    cv2.fillPoly(mask, [np.round((polygon + 0.5) * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
-    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+    out, limits = np.zeros(size, np.float32), np.array(size[::-1])
+    low = np.clip(np.floor(polygon.min(0)).astype(int) - 1, 0, limits)
+    high = np.clip(np.ceil(polygon.max(0)).astype(int) + 2, 0, limits)
+    width, height = high - low
+    if width > 0 and height > 0:
+        mask = np.zeros((height * 4, width * 4), np.uint8)
+        cv2.fillPoly(mask, [np.round((polygon - low + 0.5) * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
+        covered = cv2.resize(mask, (int(width), int(height)), interpolation=cv2.INTER_AREA)
+        np.divide(covered, np.float32(255), out=out[low[1] : high[1], low[0] : high[0]])
+    return out
 
 
 def _part(edges: NDArray[np.floating], settings: Settings, grid: Grid) -> tuple[slice, slice]:
@@ -117,5 +119,9 @@ def _edge(reference: Array, target: Array, edge: NDArray[np.int64], columns: Arr
     return [np.interp(columns, across, v).astype(np.float32) for v in (target[edge, 1], *reference[edge, :2].T)]
 
 
-def _map(x: Array, y: Array) -> Array:
-    return np.stack(np.broadcast_arrays(x, y), -1)
+def _changed(where: Array, share: NDArray[np.bool_], x: Array, y: Array) -> Array:
+    """A map (h, w, 2) that leads to x and y where `share` says so."""
+    out = where.copy()
+    np.copyto(out[..., 0], x, where=share)
+    np.copyto(out[..., 1], y, where=share)
+    return out

@@ -35,13 +35,18 @@ class Layer:
     @property
     def plain(self) -> Layer:
         """With nothing drawn."""
-        return replace(self, picture=self.composite.layers[:3].transpose(1, 2, 0))
+        return replace(self, picture=self.composite.plain)
 
     @property
     def change(self) -> Array:
         """(h, w, 3) levels that were drawn beside what the references show."""
-        of, change = self.composite, (self.picture - self.composite.layers[:3].transpose(1, 2, 0)) * 127.5
-        return change if of.colour is None else change + of.colour * 127.5 * known(of.warp, of.inside)[..., None]
+        import cv2
+
+        of, change = self.composite, cv2.subtract(self.picture, self.composite.plain)
+        if of.colour is not None:
+            change += of.colour * known(of.warp, of.inside)[..., None]
+        change *= np.float32(127.5)
+        return np.asarray(change, np.float32)
 
 
 @dataclass(frozen=True)
@@ -103,20 +108,20 @@ def _put(out: Image, alignment: Alignment, reference: Reference, drawn: Drawn, l
         return
     x0, y0, x1, y1 = box
     size = (x1 - x0, y1 - y0)
-    sharp, change = _enlarged(reference, moved.steady(drawn.settings), to_box, size), layer.change
+    sharp, change = _enlarged(reference, moved.steady, to_box, size), layer.change
     lips = None
     if layer is drawn.layers[-1]:
-        lips = Lips.of(reference.points, drawn.mesh, moved.map, layer.composite.inside, drawn.settings, grid)
+        inside = layer.composite.inside
+        lips = Lips.of(reference.points, drawn.mesh, moved.map, moved.inner, inside, drawn.settings)
     _mend(sharp, change, layer, lips, to_box, drawn.settings)
     if lips is not None:
         _put_mouth(sharp, change, reference, drawn, lips, to_box, alignment.scale)
-    changed = _resized(change, to_box, size, drawn.settings)
-    weight = cv2.warpAffine(grid.mask, to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))[..., None]
-    picture = sharp + changed
-    old = out[y0:y1, x0:x1].astype(np.float32)
-    # not old + weight * (picture - old): its rounding would let the frame's bytes through where the weight is 1
-    mixed = np.clip(np.rint((1 - weight) * old + weight * picture), 0, 255).astype(np.uint8)
-    out[y0:y1, x0:x1] = np.where(weight > 0, mixed, out[y0:y1, x0:x1])
+    sharp += _resized(change, to_box, size, drawn.settings)
+    weight = cv2.warpAffine(grid.mask, to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))
+    old = out[y0:y1, x0:x1]
+    # not old + weight * (sharp - old): its rounding would let the frame's bytes through where the weight is 1
+    mixed = cv2.blendLinear(sharp, old.astype(np.float32), weight, 1 - weight)
+    old[:] = np.clip(np.rint(mixed, out=mixed), 0, 255, out=mixed)
 
 
 def put_before(drawn: Image, source: Image, cover: Cover | None, settings: Settings) -> Image:
@@ -133,16 +138,23 @@ def put_before(drawn: Image, source: Image, cover: Cover | None, settings: Setti
     return out
 
 
-def _enlarged(
-    reference: Reference, where: Array, to_box: NDArray[np.float64], size: tuple[int, int]
-) -> NDArray[np.float32]:
+def _enlarged(reference: Reference, where: Array, to_box: NDArray[np.float64] | None, size: tuple[int, int]) -> Array:
     """The reference's own pixels at a map of a grid, for every pixel of the box; size: its width and height."""
     import cv2
 
-    edge = cv2.BORDER_REPLICATE
-    places = cv2.warpAffine(reference.places(where), to_box, size, flags=cv2.INTER_LINEAR, borderMode=edge)
+    edge, places = cv2.BORDER_REPLICATE, _placed(reference.places(where), to_box, size)
     pixels = cv2.remap(reference.image, places, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
     return np.asarray(pixels, np.float32)
+
+
+def _placed(layers: Array, to_box: NDArray[np.float64] | None, size: tuple[int, int]) -> Array:
+    """Layers (h, w, ...) of a grid on the pixels of a box of this width and height; None: these are the grid's."""
+    import cv2
+
+    if to_box is None:
+        return layers
+    how, edge = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    return np.asarray(cv2.warpAffine(layers, to_box, size, flags=how, borderMode=edge), np.float32)
 
 
 def _mend(
@@ -154,7 +166,7 @@ def _mend(
     """
     import cv2
 
-    torn = layer.composite.warp.torn(settings)
+    torn = layer.composite.warp.torn.copy()
     if lips is not None:
         torn[lips.part] &= ~cv2.dilate(lips.near.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     if not torn.any():
@@ -187,21 +199,21 @@ def _put_mouth(
 
     layer, zoom = drawn.layers[-1], lips.zoom
     seen = replace(drawn, mouth=drawn.mouth.seen(zoom))
-    coarse = _mouth(reference.seen(zoom), seen, lips, np.eye(2, 3), lips.inner, 1 / zoom)
-    picture = (layer.picture[lips.part] + 1) * 127.5
+    picture = (layer.picture[lips.part] + 1) * np.float32(127.5)
+    coarse = _mouth(reference.seen(zoom), seen, lips, picture, None, lips.inner, 1 / zoom)
     change[lips.part] = lips.joined(np.where(lips.near[..., None], picture - coarse, change[lips.part]), drawn.settings)
     box, to_part, size = _within(to_box, lips.part, lips.near.shape, sharp)
     if not sharp[box].size:
         return
     share = np.float32(layer.composite.inside.share)
-    fine = filled(_apply(to_part, lips.opening), size[::-1])
-    mask = share * fine + (1 - share) * cv2.warpAffine(lips.inner, to_part, size, flags=cv2.INTER_LINEAR)
-    found = _mouth(reference, drawn, lips, to_part, mask, pixel)
-    kept = np.concatenate([coarse, _detail_kept(coarse, picture, lips.inner, drawn.settings)[..., None]], 2)
-    kept = cv2.warpAffine(kept, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    found = np.asarray(kept[..., :3] + kept[..., 3:] * (found - kept[..., :3]), np.float32)
+    mask = share * filled(_apply(to_part, lips.opening), size[::-1])
+    mask += (1 - share) * cv2.warpAffine(lips.inner, to_part, size, flags=cv2.INTER_LINEAR)
+    found = _mouth(reference, drawn, lips, picture, to_part, mask, pixel)
+    kept = np.dstack([coarse, _detail_kept(coarse, picture, lips.inner, drawn.settings)])
+    kept = _placed(kept, to_part, size)
+    found = kept[..., :3] + kept[..., 3:] * (found - kept[..., :3])
     near = cv2.warpAffine(lips.near.astype(np.float32), to_part, size, flags=cv2.INTER_LINEAR) > 0
-    sharp[box] = np.where(near[..., None], found, sharp[box])
+    np.copyto(sharp[box], found, where=near[..., None])
 
 
 def _detail_kept(coarse: Array, picture: Array, inner: Array, settings: Settings) -> Array:
@@ -209,33 +221,37 @@ def _detail_kept(coarse: Array, picture: Array, inner: Array, settings: Settings
 
     The gaps between teeth that are drawn dark would be black lines.
     """
-    ratio = (picture.mean(2) + DARK) / (coarse.mean(2) + DARK)
-    return np.asarray(1 - inner * (1 - np.clip(ratio / settings.drawing.detail_whole, 0, 1)), np.float32)
+    import cv2
+
+    drawn, shown = (cv2.transform(one, np.full((1, 3), 1 / 3)) + DARK for one in (picture, coarse))
+    return np.asarray(1 - inner * (1 - np.clip(drawn / shown / settings.drawing.detail_whole, 0, 1)), np.float32)
 
 
 def _mouth(
-    reference: Reference, drawn: Drawn, lips: Lips, to_part: NDArray[np.float64], mask: Array, pixel: float
+    reference: Reference,
+    drawn: Drawn,
+    lips: Lips,
+    picture: Array,
+    to_part: NDArray[np.float64] | None,
+    mask: Array,
+    pixel: float,
 ) -> Array:
     """Lips and inner mouth (h, w, 3) of the references' own pixels, in [0, 255].
 
-    What no reference shows of the inner mouth is as the networks drew it. to_part: (2, 3), from the part of the grid
-    to what is wanted of it. mask: (h, w) of the inner mouth. pixel: aligned px for one of these.
+    What no reference shows of the inner mouth is as the networks drew it in the picture (h, w, 3), levels of the lips'
+    part of the grid. to_part: (2, 3), from there to what is wanted of it. mask: (h, w) of the inner mouth. pixel:
+    aligned px for one of these.
     """
-    import cv2
-
-    height, width = mask.shape
-    layer, size, sides = drawn.layers[-1], (width, height), []
-    share = np.float32(layer.composite.inside.share)
-    own = _resized((layer.picture[lips.part] + 1) * 127.5, to_part, size, drawn.settings)
-    depth = cv2.warpAffine(lips.depth, to_part, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[
-        ..., None
-    ]
-    inner = lips.apart * mask[..., None]
-    for lip, inside in zip(lips.lips, lips.inside, strict=True):
-        shown = own + share * (_enlarged(drawn.mouth, inside, to_part, size) - own) if share > 0 else own
-        sides.append(_enlarged(reference, lip, to_part, size) * (1 - inner) + shown * inner)
-    upper = np.clip(0.5 - depth / pixel, 0, 1)
-    return np.asarray(sides[0] * upper + sides[1] * (1 - upper), np.float32)
+    size, share = mask.shape[::-1], np.float32(drawn.layers[-1].composite.inside.share)
+    sides = [_enlarged(reference, lip, to_part, size) for lip in lips.lips]
+    if lips.apart > 0:
+        inner = (lips.apart * mask)[..., None]
+        own = picture if to_part is None else _resized(picture, to_part, size, drawn.settings)
+        for side, inside in zip(sides, lips.inside, strict=True):
+            shown = own + share * (_enlarged(drawn.mouth, inside, to_part, size) - own) if share > 0 else own
+            side += inner * (shown - side)
+    upper = np.clip(0.5 - _placed(lips.depth, to_part, size) / np.float32(pixel), 0, 1)[..., None]
+    return np.asarray(sides[1] + upper * (sides[0] - sides[1]), np.float32)
 
 
 def _resized(layers: Array, to_box: NDArray[np.float64], size: tuple[int, int], settings: Settings) -> Array:
@@ -245,8 +261,7 @@ def _resized(layers: Array, to_box: NDArray[np.float64], size: tuple[int, int], 
     pixel = 1 / float(np.hypot(to_box[0, 0], to_box[1, 0]))  # px of the grid for one of the box
     if pixel > settings.drawing.even_from:
         layers = cv2.GaussianBlur(layers, (0, 0), 0.5 * (pixel**2 - 1) ** 0.5)  # type: ignore[assignment]
-    edge = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.warpAffine(layers, to_box, size, flags=cv2.INTER_LINEAR, borderMode=edge), np.float32)
+    return _placed(layers, to_box, size)
 
 
 def _apply(matrix: NDArray[np.float64], points: Array) -> Array:

@@ -16,6 +16,7 @@ from difftalk.face.landmarks import CORNERS
 from difftalk.face.mouth import opening
 from difftalk.face.space import (
     ALIGNED_SIZE,
+    ALIGNED_SPACE,
     CLOSE,
     CLOSE_SPACE,
     EYE_DISTANCE,
@@ -99,7 +100,7 @@ class Reference:
     def seen(self, zoom: int) -> Reference:
         """What the networks see of it on a grid of this zoom: its aligned frame, or its close-up."""
         if zoom == 1:
-            return replace(self, image=self.aligned, alignment=Alignment(np.eye(2, 3)), origin=(0, 0))
+            return replace(self, image=self.aligned, alignment=ALIGNED_SPACE, origin=(0, 0))
         return replace(self, image=self.close, alignment=CLOSE_SPACE, origin=self.corner)
 
     def places(self, where: Array) -> Array:

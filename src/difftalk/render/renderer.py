@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image, State
+from difftalk.arrays import Array, Image, State, part_of
 from difftalk.face.landmarks import UPPER
 from difftalk.face.space import ALIGNED_SIZE, CLOSE, EYE_DISTANCE, EYE_LINE, REGION_SIZE
 from difftalk.graphs import LATENT_SHAPE, LEFT_OUT
-from difftalk.render.composite import composites
+from difftalk.render.composite import Composite, composites
 from difftalk.render.paste import Drawn, Layer
 from difftalk.render.references import Reference, Scene
 from difftalk.render.sampler import euler
@@ -86,20 +86,20 @@ class Renderer:
             else self._denoise(composite, reference, mouth, mesh, conditions)
         )
         layers = (
-            Layer(self._folded(region.layers, conditions), region),
+            Layer(self._folded(region, conditions), region),
             Layer(shown_of(picture, composite, settings), patch),
         )
         return Drawn(layers, mesh, mouth, settings)
 
-    def _folded(self, composite: Array, conditions: Conditions) -> Array:
+    def _folded(self, region: Composite, conditions: Conditions) -> Array:
         """The region's composite with the folds and the shade of skin that moved, (144, 176, 3)."""
         import cv2
 
-        plain = composite[:3].transpose(1, 2, 0)
-        given = {"composite": halved(composite)[None], "shape": conditions.shape[None]}
-        change = self._model.graph("folds")(**given)["change"][0].transpose(1, 2, 0)
+        given = {"composite": halved(region.layers)[None], "shape": conditions.shape[None]}
+        change = cv2.merge(list(self._model.graph("folds")(**given)["change"][0]))
         added = cv2.resize(change, REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.asarray(np.clip(plain + added, -1, 1), np.float32)
+        added += region.plain
+        return np.clip(added, -1, 1, out=added)
 
     def _paint(self, composite: Array, reference: Reference, mouth: Reference) -> Array:
         given = {"reference": picture_of(mouth)[None], "sharpness": sharpness_of(reference, mouth)[None]}
@@ -144,31 +144,52 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 128, 176) with less of what it changes beyond the inner mouth: those pixels exist."""
     import cv2
 
-    how = settings.drawing
-    inner = cv2.dilate(composite[3], np.ones((how.mouth_rim, how.mouth_rim), np.uint8))
-    share = 1 - np.float32(how.change_held) * (1 - cv2.GaussianBlur(inner, (0, 0), how.mouth_soft))
-    return np.asarray(composite[:3] + share * (picture - composite[:3]), np.float32)
+    how, plain = settings.drawing, composite[:3]
+    change = picture - plain
+    out = np.asarray(plain + np.float32(1 - how.change_held) * change, np.float32)
+    part = part_of(composite[3], how.mouth_rim // 2 + _reach(how.mouth_soft))
+    if part is not None:
+        inner = cv2.dilate(composite[3][part], np.ones((how.mouth_rim, how.mouth_rim), np.uint8))
+        share = np.float32(how.change_held) * cv2.GaussianBlur(inner, (0, 0), how.mouth_soft)
+        out[(..., *part)] += share * change[(..., *part)]
+    return out
 
 
 def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3): the inner mouth untinted and crisper."""
     import cv2
 
-    how, plain = settings.drawing, np.ascontiguousarray(restrained(picture, composite, settings)[0].transpose(1, 2, 0))
-    plain = _untinted(plain, composite, settings)
-    detail = plain - cv2.GaussianBlur(plain, (0, 0), how.crisp_reach)
-    inner = composite[3] * cv2.GaussianBlur(composite[3], (0, 0), how.crisp_reach)  # less along the lips
-    return np.asarray(np.clip(plain + np.float32(how.crispness) * inner[..., None] * detail, -1, 1), np.float32)
+    how, out = settings.drawing, cv2.merge(list(restrained(picture, composite, settings)[0]))
+    part = part_of(composite[3], _reach(max(how.crisp_reach, how.tint_reach)))
+    if part is not None:
+        inner, near = composite[3][part], out[part]
+        near[:] = _untinted(near, inner, _light_on_skin(composite, settings), settings)
+        crisp = inner * cv2.GaussianBlur(inner, (0, 0), how.crisp_reach)  # less along the lips
+        crisp *= np.float32(how.crispness)
+        near += crisp[..., None] * (near - cv2.GaussianBlur(near, (0, 0), how.crisp_reach))
+    return np.clip(out, -1, 1, out=out)
 
 
-def _untinted(picture: Array, composite: Array, settings: Settings) -> Array:
+def _reach(sigma: float) -> int:
+    """Pixels beyond which a blur shows nothing."""
+    return int(np.ceil(4 * sigma)) + 1
+
+
+def _light_on_skin(composite: Array, settings: Settings) -> NDArray[np.floating]:
+    """(3,): the colour of what is beside the inner mouth, over black."""
+    beside = np.flatnonzero(composite[3] == 0)[::7]
+    if not len(beside):
+        return np.ones(3)
+    skin = np.median(composite[:3].reshape(3, -1).take(beside, 1), axis=1)
+    return np.asarray(skin + 1 + np.float32(settings.drawing.tint_dark))
+
+
+def _untinted(picture: Array, inner: Array, skin: NDArray[np.floating], settings: Settings) -> Array:
     """(h, w, 3): no part of the inner mouth much greener or bluer than white is in the light that is on the skin."""
     import cv2
 
-    how, inner = settings.drawing, composite[3]
-    light, dark = picture + 1, np.float32(how.tint_dark)
-    skin = np.median(composite[:3, inner == 0][:, ::7], axis=1) + 1 + dark if (inner == 0).any() else np.ones(3)
-    even = cv2.GaussianBlur(light, (0, 0), how.tint_reach) + dark
+    how, light = settings.drawing, picture + 1
+    even = cv2.GaussianBlur(light, (0, 0), how.tint_reach) + np.float32(how.tint_dark)
     most = even[..., :1] * (skin / skin[0] * np.array([1, *how.most_tint])).astype(np.float32)
     less = np.minimum(1, most / even)
     kept = less * (even @ LUMINANCE / ((less * even) @ LUMINANCE))[..., None]
@@ -182,8 +203,10 @@ def unit(picture: Image) -> Array:
 
 def halved(layers: Array) -> Array:
     """The region's layers (c, 144, 176) at half their size."""
-    height, width = REGION_SIZE
-    return np.asarray(layers.reshape(-1, height // 2, 2, width // 2, 2).mean((2, 4)), np.float32)
+    import cv2
+
+    size = (REGION_SIZE[1] // 2, REGION_SIZE[0] // 2)
+    return np.stack([cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in layers])
 
 
 def picture_of(reference: Reference) -> Array:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array
+from difftalk.arrays import Array, part_of
 from difftalk.face.landmarks import INNER_LIPS, MESH_POINTS, OVAL
 from difftalk.face.space import ALIGNED_SIZE, EYE_LINE, REGION, REGION_SIZE, REGION_X, REGION_Y, Grid
 from difftalk.model import SHIPPED
@@ -38,14 +38,16 @@ class Warp:
     map: Array
     inner: Array
     coverage: Array
+    settings: Settings
     grid: Grid = REGION
 
-    def on(self, grid: Grid, target: Array, settings: Settings) -> Warp:
+    def on(self, grid: Grid, target: Array) -> Warp:
         """The same on another grid. target: the mesh (478, 3) that it leads to, whose inner mouth is sharp there."""
         coverage = grid.of(self.coverage, self.grid)
-        return Warp(grid.of(self.steady(settings), self.grid), inner_mouth(target, grid), coverage, grid)
+        return Warp(grid.of(self.steady, self.grid), inner_mouth(target, grid), coverage, self.settings, grid)
 
-    def steady(self, settings: Settings) -> Array:
+    @cached_property
+    def steady(self) -> Array:
         """The map without single pixels that look elsewhere than those around them.
 
         Beside a turned face's outline triangles are thinner than a pixel; a pixel that is next to one is far beyond it
@@ -53,17 +55,23 @@ class Warp:
         """
         import cv2
 
-        median = np.stack([cv2.medianBlur(axis, 3) for axis in cv2.split(self.map)], -1)
-        strays = (np.abs(median - self.map) > settings.warp.stray).any(-1, keepdims=True)
-        return np.where(strays, median, self.map)
+        axes, stray = cv2.split(self.map), self.settings.warp.stray
+        medians = [cv2.medianBlur(axis, 3) for axis in axes]
+        away = cv2.max(*(cv2.absdiff(*pair) for pair in zip(axes, medians, strict=True)))
+        if away.max() <= stray:
+            return self.map
+        for axis, median in zip(axes, medians, strict=True):
+            np.copyto(axis, median, where=away > stray)
+        return np.asarray(cv2.merge(axes), np.float32)
 
-    def torn(self, settings: Settings) -> NDArray[np.bool_]:
+    @cached_property
+    def torn(self) -> NDArray[np.bool_]:
         """(h, w): where pixels side by side look so far apart that what lies between is not to be seen."""
         import cv2
 
         around = np.ones((3, 3), np.uint8)
-        spans = [cv2.dilate(axis, around) - cv2.erode(axis, around) for axis in cv2.split(self.map)]
-        return np.asarray(self.grid.zoom * np.maximum(*spans) > settings.warp.tear)
+        spans = [cv2.subtract(cv2.dilate(axis, around), cv2.erode(axis, around)) for axis in cv2.split(self.map)]
+        return np.asarray(cv2.max(*spans) > self.settings.warp.tear / self.grid.zoom)
 
 
 @dataclass(frozen=True)
@@ -112,18 +120,6 @@ def _extend(
     )
 
 
-def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Triangles (n, 3, 2) -> (n, 2, 3) affine maps from target to source coordinates; flat targets give zeros."""
-    a, b = target[:, 1] - target[:, 0], target[:, 2] - target[:, 0]
-    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    safe = np.where(np.abs(area) < 1e-6, 1.0, area)
-    inverse = np.stack([np.stack([b[:, 1], -b[:, 0]], 1), np.stack([-a[:, 1], a[:, 0]], 1)], 1) / safe[:, None, None]
-    edges = np.stack([source[:, 1] - source[:, 0], source[:, 2] - source[:, 0]], 2)
-    linear = edges @ inverse
-    shift = source[:, 0] - (linear @ target[:, 0, :, None])[..., 0]
-    return np.concatenate([linear, shift[..., None]], 2)
-
-
 def warp(reference: Array, target: Array, rim: Array | None = None, *, settings: Settings) -> Warp:
     """The warp that carries the reference mesh (478, 3) to the target mesh (478, 3), both aligned.
 
@@ -134,32 +130,72 @@ def warp(reference: Array, target: Array, rim: Array | None = None, *, settings:
     topology = _topology(settings)
     source, moved = _extend(reference, target, rim, settings=settings)
     corners = moved[topology.triangles]
-    flat = corners[:, :, :2] - np.array([REGION_X[0], REGION_Y[0]])
-    a, b = flat[:, 1] - flat[:, 0], flat[:, 2] - flat[:, 0]
-    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-    facing = area * _orientation(settings) > 1e-3
-    low, high = flat.min(1), flat.max(1)
-    seen = facing & (high > 0).all(1) & (low[:, 0] < REGION_SIZE[1]) & (low[:, 1] < REGION_SIZE[0])
+    order, face_from = _seen(corners, settings)
+    corners = corners[order]
+    labels = _labels(corners[..., :2])
+    x, y = _mapped(labels, _affine(source[topology.triangles[order]], corners))
+    if rim is not None:
+        beside = (labels == 0).astype(np.float32)
+        for axis, shift in zip((x, y), cv2.split(field(rim, settings)), strict=True):
+            axis += beside * shift
+    return Warp(cv2.merge([x, y]), inner_mouth(target), (labels > face_from).astype(np.float32), settings)
+
+
+def _seen(corners: NDArray[np.float64], settings: Settings) -> tuple[NDArray[np.int64], int]:
+    """Triangles (n, 3, 3) in the region that face the camera, later ones before earlier; how many of them are rings."""
+    topology = _topology(settings)
+    x, y = corners[..., 0].T, corners[..., 1].T
+    seen = _areas(x, y) * _orientation(settings) > 1e-3
+    for axis, (first, end) in ((x, REGION_X), (y, REGION_Y)):
+        seen &= (np.maximum(np.maximum(axis[0], axis[1]), axis[2]) > first) & (
+            np.minimum(np.minimum(axis[0], axis[1]), axis[2]) < end
+        )
     inside = topology.face_count + topology.mouth_count
     rings = np.flatnonzero(seen[inside:])[::-1] + inside  # outermost first
     face = np.flatnonzero(seen[:inside])
-    face = face[np.argsort(-corners[face, :, 2].mean(1), kind="stable")]  # far ones first
-    order = np.concatenate([rings, face])
-    labels = np.zeros(REGION_SIZE, np.int32)
-    fixed = np.round(flat[order] * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    face = face[np.argsort(-corners[face, :, 2].sum(1), kind="stable")]  # far ones first
+    return np.concatenate([rings, face]), len(rings)
+
+
+def _labels(corners: NDArray[np.float64]) -> NDArray[np.int32]:
+    """(144, 176): which of the triangles (n, 3, 2), counted from 1, a pixel of the region shows; 0 beside them."""
+    import cv2
+
+    labels, draw = np.zeros(REGION_SIZE, np.int32), cv2.fillConvexPoly
+    fixed = np.rint((corners - (REGION_X[0], REGION_Y[0])) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     for label, triangle in enumerate(fixed, 1):
-        cv2.fillConvexPoly(labels, triangle, label, cv2.LINE_8, _SUBPIXEL_BITS)
-    offset = np.array([REGION_X[0], REGION_Y[0]])
-    maps = np.concatenate(
-        [[[[1.0, 0, 0], [0, 1.0, 0]]], _affine(source[topology.triangles[order]][..., :2], flat[order] + offset)]
-    )
-    pixel = maps.astype(np.float32)[labels]
-    x, y = _grid()
-    where = pixel[..., 0] * x + pixel[..., 1] * y + pixel[..., 2]
-    if rim is not None:
-        where += field(rim, settings) * (labels == 0)[..., None]
-    coverage = (labels > len(rings)).astype(np.float32)
-    return Warp(where, inner_mouth(target), coverage)
+        draw(labels, triangle, label, cv2.LINE_8, _SUBPIXEL_BITS)
+    return labels
+
+
+def _areas(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Twice the areas, with signs, of triangles of corners (3, n)."""
+    return np.asarray((x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0]))
+
+
+def _affine(source: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Triangles (n, 3, 2 or 3) -> (6, n), rows of the affine maps from target to source; no target is flat."""
+    (x, y), (u, v) = ((one[..., 0].T, one[..., 1].T) for one in (target, source))
+    share, rows = 1 / _areas(x, y), []
+    for axis in (u, v):
+        one, other = axis[1] - axis[0], axis[2] - axis[0]
+        right = (one * (y[2] - y[0]) - other * (y[1] - y[0])) * share
+        down = (other * (x[1] - x[0]) - one * (x[2] - x[0])) * share
+        rows += [right, down, axis[0] - right * x[0] - down * y[0]]
+    return np.stack(rows)
+
+
+def _mapped(labels: NDArray[np.int32], maps: NDArray[np.float64]) -> tuple[Array, Array]:
+    """x and y (144, 176) to which labels' maps (6, n) lead; where there is none, the pixel's own place."""
+    identity = np.array([1.0, 0, 0, 0, 1, 0])[:, None]
+    at, (columns, rows) = labels.astype(np.intp), REGION.places
+    layers = [row.take(at) for row in np.concatenate([identity, maps], 1).astype(np.float32)]
+    for right, down, shift in (layers[:3], layers[3:]):
+        right *= columns
+        down *= rows
+        right += down
+        right += shift
+    return layers[0], layers[3]
 
 
 @lru_cache(maxsize=8)  # of models with other settings
@@ -168,18 +204,11 @@ def _orientation(settings: Settings) -> NDArray[np.float64]:
     from difftalk.face.mouth import Geometry
 
     canonical = Geometry.load(_TOPOLOGY.parent).canonical * 64 + np.array([ALIGNED_SIZE / 2, EYE_LINE, 0])
-    points = _extend(canonical, canonical, settings=settings)[0][_topology(settings).triangles][..., :2]
-    a, b = points[:, 1] - points[:, 0], points[:, 2] - points[:, 0]
-    sign = np.sign(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+    points = _extend(canonical, canonical, settings=settings)[0][_topology(settings).triangles]
+    sign = np.sign(_areas(points[..., 0].T, points[..., 1].T))
     topology = _topology(settings)
     sign[topology.face_count : topology.face_count + topology.mouth_count] = -1  # the lips run the other way round
     return sign
-
-
-@lru_cache(maxsize=1)
-def _grid() -> tuple[Array, Array]:
-    y, x = np.mgrid[REGION_Y[0] : REGION_Y[1], REGION_X[0] : REGION_X[1]].astype(np.float32)
-    return x[..., None], y[..., None]
 
 
 def inner_mouth(points: Array, grid: Grid = REGION) -> Array:
@@ -192,12 +221,16 @@ def compose(reference: Reference, moved: Warp, mouth: Reference, inside: Interio
 
     The inner mouth's colours are those of `mouth` times the interior's share, which is also its coverage.
     """
-    zoom, inner = moved.grid.zoom, moved.inner[..., None]
-    colour = _sampled(reference.seen(zoom), moved.map)
-    filled = np.float32(inside.share) * _sampled(mouth.seen(zoom), inside.map) if inside.share > 0 else np.float32(0)
-    colour = colour * (1 - inner) + filled * inner
-    coverage = moved.coverage * (1 - moved.inner) + np.float32(inside.share) * moved.inner
-    return np.concatenate([colour.transpose(2, 0, 1), moved.inner[None], coverage[None]]).astype(np.float32)
+    zoom, layers = moved.grid.zoom, np.empty((5, *moved.grid.size), np.float32)
+    layers[:3], layers[3], layers[4] = _sampled(reference.seen(zoom), moved.map), moved.inner, moved.coverage
+    part = part_of(moved.inner)
+    if part is not None:
+        inner, share, colour = moved.inner[part], np.float32(inside.share), layers[(slice(3), *part)]
+        colour *= 1 - inner
+        if share > 0:
+            colour += share * inner * _sampled(mouth.seen(zoom), inside.within(part))
+        layers[4][part] = moved.coverage[part] * (1 - inner) + share * inner
+    return layers
 
 
 def known(moved: Warp, inside: Interior) -> Array:
@@ -206,9 +239,13 @@ def known(moved: Warp, inside: Interior) -> Array:
 
 
 def _sampled(reference: Reference, where: Array) -> Array:
-    """(h, w, 3) in [-1, 1]: the reference's pixels at a map."""
+    """(3, h, w) in [-1, 1]: the reference's pixels at a map."""
     import cv2
 
     edge, places = cv2.BORDER_REPLICATE, reference.places(where)
     pixels = cv2.remap(reference.image, places, None, cv2.INTER_LINEAR, borderMode=edge)  # type: ignore[call-overload]
-    return np.asarray(pixels.astype(np.float32) / 127.5 - 1, np.float32)
+    planes = np.empty((3, *where.shape[:2]), np.float32)
+    for plane, own in zip(planes, cv2.split(pixels), strict=True):
+        np.divide(own, np.float32(127.5), out=plane)
+    planes -= 1
+    return planes

@@ -156,7 +156,7 @@ class RenderSource:
     def _still(self, patch: Composite, reference: Reference, mouth: Reference, mesh: Array) -> Composite:
         """The patch of a reference that is shown as it is, its mouth emptied where the target's is open."""
         points, settings = reference.points, self.geometry.settings
-        moved = warp(points, points, settings=settings).on(patch.grid, mesh, settings)
+        moved = warp(points, points, settings=settings).on(patch.grid, mesh)
         inside = replace(patch.inside, share=0.0)
         return Composite(compose(reference, moved, mouth, inside), moved, inside)
 
