@@ -24,7 +24,7 @@ from difftalk.settings import Settings
 class Composite:
     """On the warp's grid. layers: (5, h, w), RGB in [-1, 1], inner mouth, coverage.
 
-    inside: what its inner mouth is filled with. colour: (h, w, 3) added to the reference's, [-1, 1] units.
+    inside: what its inner mouth is filled with. colour: (1, w, 3) added to the reference's, [-1, 1] units.
     """
 
     layers: Array
@@ -63,7 +63,7 @@ def composites(
         colour = rim_colour(scene, reference, settings)
     whole, patch = warp(reference.points, mesh, rim, settings=settings), patch_of(mesh)
     region = _composed(reference, mouth, mesh, whole, colour, settings)
-    near = None if colour is None else patch.of(colour, REGION)
+    near = None if colour is None else _across(colour, patch)
     return region, _composed(reference, mouth, mesh, whole.on(patch, mesh), near, settings)
 
 
@@ -73,5 +73,13 @@ def _composed(
     inside = interior(mouth.points, mesh, settings, moved.grid)
     layers = compose(reference, moved, mouth, inside)
     if colour is not None:
-        layers[:3] = np.clip(layers[:3] + colour.transpose(2, 0, 1) * known(moved, inside), -1, 1)
+        shown = layers[:3]
+        shown += colour.transpose(2, 0, 1) * known(moved, inside)
+        np.clip(shown, -1, 1, out=shown)
     return Composite(layers, moved, inside, colour)
+
+
+def _across(colour: Array, patch: Grid) -> Array:
+    """The region's colours (1, w, 3) at the columns of a patch."""
+    columns = [np.interp(patch.places[0], REGION.places[0], one) for one in colour[0].T]
+    return np.stack(columns, -1)[None].astype(np.float32)

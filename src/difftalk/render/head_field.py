@@ -10,11 +10,12 @@ time or speech.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image, smoothstep
+from difftalk.arrays import Array, Image, part_of, smoothstep
 from difftalk.face.head import NECK, HeadPose, turned
 from difftalk.face.landmarks import BROWS, MESH_POINTS, OVAL
 from difftalk.face.pose import Pose
@@ -23,6 +24,7 @@ from difftalk.render.behind import lines
 from difftalk.settings import Settings
 
 Grid = NDArray[np.float64]
+STAYS: Final = 1 / 64  # px: what moves by less shows the same pixels
 Box = tuple[int, int, int, int]  # first and end: x0, y0, x1, y1, px of the source
 
 
@@ -111,22 +113,43 @@ class HeadField:
             return None
         x0, y0, x1, y1 = self.box
         rows, columns = self.weight.shape
-        shift = (self.shift(pose) @ self.to_source.T).astype(np.float32)
+        shift = cv2.transform(self.shift(pose), self.to_source).astype(np.float32)
         per_node = np.array([columns / (x1 - x0), rows / (y1 - y0)], np.float32)
         nodes = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), -1).astype(np.float32)
         back = -shift
         for _ in range(5):
             places = nodes + back * per_node
             back = -cv2.remap(shift, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-        where = np.asarray(cv2.resize(back, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), np.float32)
-        where[..., 0] += np.arange(x1 - x0, dtype=np.float32)
-        where[..., 1] += np.arange(y1 - y0, dtype=np.float32)[:, None]
-        return Moved(self.box, where)
+        box = self._moving(back)
+        if box is None:
+            return None
+        left, top, right, bottom = box
+        where = cv2.resize(back, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)[top:bottom, left:right]
+        where[..., 0] += np.arange(right - left, dtype=np.float32)
+        where[..., 1] += np.arange(bottom - top, dtype=np.float32)[:, None]
+        return Moved((x0 + left, y0 + top, x0 + right, y0 + bottom), where)
+
+    def _moving(self, back: Array) -> Box | None:
+        """Which pixels of the box come from elsewhere, by where its places (rows, columns, 2) come from, px."""
+        import cv2
+
+        part = part_of(cv2.max(*cv2.split(np.abs(back))) >= STAYS, 1)
+        if part is None:
+            return None
+        x0, y0, x1, y1 = self.box
+        (top, bottom), (left, right) = (
+            (max(0, one.start * size // count), min(size, -(-one.stop * size // count)))
+            for one, size, count in zip(part, (y1 - y0, x1 - x0), self.weight.shape, strict=True)
+        )
+        return left, top, right, bottom
 
     def shift(self, pose: HeadPose) -> Grid:
         """(rows, columns, 2): eye distances right and down by which a pose moves each place."""
+        import cv2
+
         turn = np.exp(pose.zoom) * pose.rotation[:2] - np.eye(3)[:2]
-        shift = self.weight[..., None] * (self.places @ turn.T + (pose.x, pose.y))
+        shift = cv2.transform(self.places, np.concatenate([turn, [[pose.x], [pose.y]]], 1))
+        shift *= self.weight[..., None]
         shift[..., 1] -= pose.brow * self.brows
         return np.asarray(shift)
 

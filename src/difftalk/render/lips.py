@@ -8,6 +8,7 @@ where it is pasted. Geometry only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,15 +94,17 @@ def filled(polygon: NDArray[np.floating], size: tuple[int, int]) -> Array:
     """(height, width) of `size`, in [0, 1]: how much of each pixel lies in a polygon (n, 2) of pixels."""
     import cv2
 
-    out, limits = np.zeros(size, np.float32), np.array(size[::-1])
-    low = np.clip(np.floor(polygon.min(0)).astype(int) - 1, 0, limits)
-    high = np.clip(np.ceil(polygon.max(0)).astype(int) + 2, 0, limits)
-    width, height = high - low
-    if width > 0 and height > 0:
-        mask = np.zeros((height * 4, width * 4), np.uint8)
-        cv2.fillPoly(mask, [np.round((polygon - low + 0.5) * 4 * 16 - 8).astype(np.int32)], 255, cv2.LINE_8, 4)
-        covered = cv2.resize(mask, (int(width), int(height)), interpolation=cv2.INTER_AREA)
-        np.divide(covered, np.float32(255), out=out[low[1] : high[1], low[0] : high[0]])
+    out = np.zeros(size, np.float32)
+    (left, right), (top, bottom) = (
+        (max(0, floor(axis.min()) - 1), min(limit, ceil(axis.max()) + 2))
+        for axis, limit in zip(polygon.T, size[::-1], strict=True)
+    )
+    if right > left and bottom > top:
+        mask = np.zeros(((bottom - top) * 4, (right - left) * 4), np.uint8)
+        corners = np.rint((polygon - (left, top) + 0.5) * 4 * 16 - 8).astype(np.int32)
+        cv2.fillPoly(mask, [corners], 255, cv2.LINE_8, 4)
+        covered = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        np.divide(covered, np.float32(255), out=out[top:bottom, left:right])
     return out
 
 

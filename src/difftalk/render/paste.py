@@ -116,8 +116,8 @@ def _put(out: Image, alignment: Alignment, reference: Reference, drawn: Drawn, l
     _mend(sharp, change, layer, lips, to_box, drawn.settings)
     if lips is not None:
         _put_mouth(sharp, change, reference, drawn, lips, to_box, alignment.scale)
-    sharp += _resized(change, to_box, size, drawn.settings)
-    weight = cv2.warpAffine(grid.mask, to_box, size, flags=cv2.INTER_LINEAR, borderValue=(0.0,))
+    *changed, weight = cv2.split(_placed(np.dstack([_evened(change, to_box, drawn.settings), grid.mask]), to_box, size))
+    sharp += cv2.merge(changed)
     old = out[y0:y1, x0:x1]
     # not old + weight * (sharp - old): its rounding would let the frame's bytes through where the weight is 1
     mixed = cv2.blendLinear(sharp, old.astype(np.float32), weight, 1 - weight)
@@ -142,7 +142,7 @@ def _enlarged(reference: Reference, where: Array, to_box: NDArray[np.float64] | 
     """The reference's own pixels at a map of a grid, for every pixel of the box; size: its width and height."""
     import cv2
 
-    edge, places = cv2.BORDER_REPLICATE, _placed(reference.places(where), to_box, size)
+    places, edge = _placed(reference.places(where), to_box, size), cv2.BORDER_REPLICATE
     pixels = cv2.remap(reference.image, places, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
     return np.asarray(pixels, np.float32)
 
@@ -246,7 +246,7 @@ def _mouth(
     sides = [_enlarged(reference, lip, to_part, size) for lip in lips.lips]
     if lips.apart > 0:
         inner = (lips.apart * mask)[..., None]
-        own = picture if to_part is None else _resized(picture, to_part, size, drawn.settings)
+        own = picture if to_part is None else _placed(_evened(picture, to_part, drawn.settings), to_part, size)
         for side, inside in zip(sides, lips.inside, strict=True):
             shown = own + share * (_enlarged(drawn.mouth, inside, to_part, size) - own) if share > 0 else own
             side += inner * (shown - side)
@@ -254,14 +254,14 @@ def _mouth(
     return np.asarray(sides[1] + upper * (sides[0] - sides[1]), np.float32)
 
 
-def _resized(layers: Array, to_box: NDArray[np.float64], size: tuple[int, int], settings: Settings) -> Array:
-    """Layers (h, w, c) of a grid on the box's pixels; evened first where these are much larger."""
+def _evened(layers: Array, to_box: NDArray[np.float64], settings: Settings) -> Array:
+    """Layers (h, w, c) of a grid, evened where they are put into a box whose pixels are much larger."""
     import cv2
 
     pixel = 1 / float(np.hypot(to_box[0, 0], to_box[1, 0]))  # px of the grid for one of the box
-    if pixel > settings.drawing.even_from:
-        layers = cv2.GaussianBlur(layers, (0, 0), 0.5 * (pixel**2 - 1) ** 0.5)  # type: ignore[assignment]
-    return _placed(layers, to_box, size)
+    if pixel <= settings.drawing.even_from:
+        return layers
+    return np.asarray(cv2.GaussianBlur(layers, (0, 0), 0.5 * (pixel**2 - 1) ** 0.5), np.float32)
 
 
 def _apply(matrix: NDArray[np.float64], points: Array) -> Array:

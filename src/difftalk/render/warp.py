@@ -26,6 +26,7 @@ from difftalk.render.lips import filled
 from difftalk.render.references import Reference
 from difftalk.render.surroundings import field, spread
 from difftalk.settings import Settings
+from difftalk.settings import Warp as WarpSettings
 
 _SUBPIXEL_BITS: Final = 4
 _TOPOLOGY: Final = SHIPPED / "mesh_topology.json"
@@ -70,8 +71,11 @@ class Warp:
         import cv2
 
         around = np.ones((3, 3), np.uint8)
-        spans = [cv2.subtract(cv2.dilate(axis, around), cv2.erode(axis, around)) for axis in cv2.split(self.map)]
-        return np.asarray(cv2.max(*spans) > self.settings.warp.tear / self.grid.zoom)
+        spans = cv2.subtract(cv2.dilate(self.map, around), cv2.erode(self.map, around))
+        tear = self.settings.warp.tear / self.grid.zoom
+        if spans.max() <= tear:
+            return np.zeros(self.grid.size, np.bool_)
+        return np.asarray(cv2.max(*cv2.split(spans)) > tear)
 
 
 @dataclass(frozen=True)
@@ -82,42 +86,41 @@ class _Topology:
 
 
 @lru_cache(maxsize=8)  # of models with other settings
-def _topology(settings: Settings) -> _Topology:
+def _topology(how: WarpSettings) -> _Topology:
     face = np.array(json.loads(_TOPOLOGY.read_text())["triangles"])
     face = face[(face < MESH_POINTS).all(1)]
     count, strips = len(OVAL), []
-    for ring in range(len(settings.warp.rings)):
+    for ring in range(len(how.rings)):
         inside = OVAL if ring == 0 else MESH_POINTS + (ring - 1) * count + np.arange(count)
         outside = MESH_POINTS + ring * count + np.arange(count)
         after = np.roll(np.arange(count), -1)
         strips.append(np.stack([inside, inside[after], outside], 1))
         strips.append(np.stack([inside[after], outside[after], outside], 1))
-    middle = MESH_POINTS + len(settings.warp.rings) * count
+    middle = MESH_POINTS + len(how.rings) * count
     fan = np.stack([INNER_LIPS, np.roll(INNER_LIPS, -1), np.full(len(INNER_LIPS), middle)], 1)
     return _Topology(np.concatenate([face, fan, *strips]), len(face), len(fan))
 
 
-def _extend(
-    reference: Array,
-    target: Array,
-    rim: Array | None = None,
-    *,
-    settings: Settings,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mesh points, rings and the mouth's middle, (468 + 108 + 1, 3), of reference and target."""
-    how = settings.warp
+def _extended(mesh: Array, rings: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A mesh's points, those of the rings (n, 3) and the mouth's middle."""
+    return np.concatenate([mesh[:MESH_POINTS], rings, mesh[INNER_LIPS].mean(0, keepdims=True)])
+
+
+def _rings(mesh: Array, how: WarpSettings) -> NDArray[np.float64]:
+    """(108, 3): a mesh's oval, scaled from between the eyes."""
     centre = np.array([ALIGNED_SIZE / 2, EYE_LINE, 0.0])
-    oval, moved = reference[OVAL].astype(np.float64), target[OVAL] - reference[OVAL]
-    rings = [centre + (oval - centre) * factor for factor in how.rings]
-    carried = [ring + share * moved for ring, share in zip(rings, how.ring_shares, strict=True)]
+    return np.concatenate([centre + (mesh[OVAL] - centre) * factor for factor in how.rings])
+
+
+def _carried(
+    rings: NDArray[np.float64], moved: Array, rim: Array | None, settings: Settings
+) -> NDArray[np.float64]:
+    """The reference's rings (108, 3) as the target has them, whose oval has moved by (36, 3)."""
+    share = np.repeat(settings.warp.ring_shares, len(moved))[:, None]
+    out = rings + share * np.tile(moved, (len(settings.warp.rings), 1))
     if rim is not None:
-        for ring, share in zip(carried, how.ring_shares, strict=True):
-            ring[:, :2] -= (1 - share) * (spread(ring[:, :2], settings) @ rim)
-    middles = [mesh[INNER_LIPS].mean(0, keepdims=True) for mesh in (reference, target)]
-    return (
-        np.concatenate([reference[:MESH_POINTS], *rings, middles[0]]),
-        np.concatenate([target[:MESH_POINTS], *carried, middles[1]]),
-    )
+        out[:, :2] -= (1 - share) * (spread(out[:, :2], settings.surroundings) @ rim)
+    return np.asarray(out)
 
 
 def warp(reference: Array, target: Array, rim: Array | None = None, *, settings: Settings) -> Warp:
@@ -127,10 +130,11 @@ def warp(reference: Array, target: Array, rim: Array | None = None, *, settings:
     """
     import cv2
 
-    topology = _topology(settings)
-    source, moved = _extend(reference, target, rim, settings=settings)
+    topology, rings = _topology(settings.warp), _rings(reference, settings.warp)
+    source = _extended(reference, rings)
+    moved = _extended(target, _carried(rings, target[OVAL] - reference[OVAL], rim, settings))
     corners = moved[topology.triangles]
-    order, face_from = _seen(corners, settings)
+    order, face_from = _seen(corners, settings.warp)
     corners = corners[order]
     labels = _labels(corners[..., :2])
     x, y = _mapped(labels, _affine(source[topology.triangles[order]], corners))
@@ -141,11 +145,11 @@ def warp(reference: Array, target: Array, rim: Array | None = None, *, settings:
     return Warp(cv2.merge([x, y]), inner_mouth(target), (labels > face_from).astype(np.float32), settings)
 
 
-def _seen(corners: NDArray[np.float64], settings: Settings) -> tuple[NDArray[np.int64], int]:
+def _seen(corners: NDArray[np.float64], how: WarpSettings) -> tuple[NDArray[np.int64], int]:
     """Triangles (n, 3, 3) in the region that face the camera, later ones before earlier; how many of them are rings."""
-    topology = _topology(settings)
+    topology = _topology(how)
     x, y = corners[..., 0].T, corners[..., 1].T
-    seen = _areas(x, y) * _orientation(settings) > 1e-3
+    seen = _areas(x, y) * _orientation(how) > 1e-3
     for axis, (first, end) in ((x, REGION_X), (y, REGION_Y)):
         seen &= (np.maximum(np.maximum(axis[0], axis[1]), axis[2]) > first) & (
             np.minimum(np.minimum(axis[0], axis[1]), axis[2]) < end
@@ -199,14 +203,14 @@ def _mapped(labels: NDArray[np.int32], maps: NDArray[np.float64]) -> tuple[Array
 
 
 @lru_cache(maxsize=8)  # of models with other settings
-def _orientation(settings: Settings) -> NDArray[np.float64]:
+def _orientation(how: WarpSettings) -> NDArray[np.float64]:
     """Sign of each triangle's area where it faces the camera, read off the canonical face."""
     from difftalk.face.mouth import Geometry
 
+    topology = _topology(how)
     canonical = Geometry.load(_TOPOLOGY.parent).canonical * 64 + np.array([ALIGNED_SIZE / 2, EYE_LINE, 0])
-    points = _extend(canonical, canonical, settings=settings)[0][_topology(settings).triangles]
+    points = _extended(canonical, _rings(canonical, how))[topology.triangles]
     sign = np.sign(_areas(points[..., 0].T, points[..., 1].T))
-    topology = _topology(settings)
     sign[topology.face_count : topology.face_count + topology.mouth_count] = -1  # the lips run the other way round
     return sign
 
