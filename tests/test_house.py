@@ -243,7 +243,7 @@ FIXED = {
     "face/recognition.py": {"CHIP", "CHIP_PADDING"},  # of the identity net's picture
     "face/space.py": {
         "ALIGNED_SIZE", "EYE_DISTANCE", "EYE_LINE", "REGION_X", "REGION_Y", "REGION_SIZE", "REGION", "FEATHER",
-        "CLOSE", "CLOSE_SIZE", "PATCH_SIZE", "PATCH_DROP",
+        "CLOSE", "CLOSE_SIZE", "PATCH_SIZE", "PATCH_DROP", "ALIGNED_SPACE",
     },
     "speech/features.py": {
         "FEATURE_RATE", "LAYER_SIZE", "FEATURE_LAYERS", "FEATURE_SIZE", "WINDOW_SECONDS", "HOP_SECONDS",
@@ -258,6 +258,7 @@ FIXED = {
     "speech/motion.py": {"SOUNDS", "MOTION_RATE", "PAST_FEATURES", "FUTURE_FEATURES", "LOOK_AHEAD_SECONDS"},
     "speech/voice_detector.py": {"STEP_SAMPLES", "_BEFORE", "_STATE"},
     "render/cover.py": {"SEEN_X", "SEEN_Y", "SIDE", "CELL", "WITHIN"},  # of the net's picture
+    "render/head_field.py": {"STAYS"},  # to which OpenCV rounds places
     "render/lids.py": {"EYE_WIDTH", "ROWS"},  # of the mesh; of what is looked at
     "render/paste.py": {"DARK"},  # levels: no division by darkness
     "render/renderer.py": {"LEAST_SHARP"},  # of what the nets are told, as in training

@@ -1,24 +1,30 @@
-"""Pasting a torn warp: nothing that lies between is shown, no pixel stands alone, and a whole warp is left as it is."""
+"""Pasting: what each pixel says by itself; of a torn warp nothing that lies between is shown, no pixel stands alone."""
 
 from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
+import plain_geometry
 from difftalk.arrays import Array, Image
 from difftalk.face.finder import Face
+from difftalk.face.mouth import target_mesh
 from difftalk.face.space import REGION_X, REGION_Y, Alignment, patch_of
-from difftalk.render.composite import Composite
+from difftalk.model import Model
+from difftalk.render.composite import Composite, composites
 from difftalk.render.inner_mouth import interior
 from difftalk.render.paste import Drawn, Layer, paste
 from difftalk.render.references import Reference
+from difftalk.render.renderer import shown_of
 from difftalk.render.warp import Warp, compose, warp
 from drawn import SETTINGS
 
 FINE = 4  # pixels of the source for one of the aligned space
 SKIN, DARK = 200, 10
+WHOLE = dataclasses.replace(SETTINGS, warp=dataclasses.replace(SETTINGS.warp, tear=50.0))  # no warp is torn
 STRIPE = slice(60, 66)  # columns of the aligned space that are dark, beside the mouth
 
 
@@ -78,3 +84,43 @@ def test_a_whole_warp_is_left_as_it_is(reference: Reference) -> None:
     np.testing.assert_array_equal(moved.steady, moved.map)
     assert not moved.torn.any()
     assert pasted(reference, moved.map)[:, (STRIPE.start + 3 - REGION_X[0]) * 4].min() < SKIN
+
+
+@pytest.mark.parametrize(("opened", "shown"), [(0.0, 0.0), (0.05, 0.3), (0.3, 0.3)])
+@pytest.mark.parametrize("size", [0.7, 1.0, 2.5])
+def test_a_frame_is_what_its_pixels_say_one_by_one(
+    model: Model, portrait: Image, face: Face, alignment: Alignment, opened: float, shown: float, size: float
+) -> None:
+    """Lips that meet, lips that are parted, an open mouth; at fewer pixels than the patch has, and at more."""
+    geometry, pose = model.geometry, model.geometry.pose(face.points)
+    neutral, row = geometry.closed(pose.remove(face.points).astype(np.float32)), geometry.opening_row()
+    mesh, other = (
+        alignment.points(target_mesh(geometry, pose=pose, neutral=neutral, shape=row * by / (row @ row)))
+        for by in (opened, shown)
+    )
+    placed = Alignment(alignment.matrix / np.array([[size, size, 1]]))
+    frame = np.asarray(cv2.resize(portrait, None, fx=size, fy=size), np.uint8)
+    reference = Reference.of(frame, placed, alignment.points(face.points))
+    mouth, random = dataclasses.replace(reference, points=other), np.random.default_rng(0)
+    layers = []
+    for composite in composites(reference, mouth, mesh, WHOLE):
+        change = cv2.GaussianBlur(random.standard_normal((*composite.grid.size, 3)).astype(np.float32), (0, 0), 2)
+        layers.append(Layer(np.clip(composite.plain + change, -1, 1), composite))
+    drawn = Drawn(tuple(layers), mesh, mouth, WHOLE)
+    apart = np.abs(
+        paste(frame, placed, reference, drawn).astype(int) - plain_geometry.pasted(frame, placed, reference, drawn)
+    )
+    # places are rounded to 1/32 px, in another box to other ones now and then
+    assert (apart > 1).mean() < 2e-4
+    assert apart.max() < 12
+
+
+def test_a_mouth_is_shown_as_its_pixels_say_one_by_one(reference: Reference, face: Face, alignment: Alignment) -> None:
+    """What is decoded: greener than any light, held back beside the mouth, crisper within."""
+    random = np.random.default_rng(0)
+    layers = composites(reference, reference, alignment.points(face.points), SETTINGS)[1].layers
+    assert layers[3].max() == 1
+    picture = layers[None, :3] + random.uniform(-0.3, 0.5, (1, 3, *layers.shape[1:])).astype(np.float32)
+    picture[:, 1] += 0.3
+    plain = plain_geometry.shown_of(picture, layers, SETTINGS)
+    np.testing.assert_allclose(shown_of(picture, layers, SETTINGS), plain, atol=1e-3)

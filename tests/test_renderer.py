@@ -340,7 +340,7 @@ def test_rim_colour_measures_the_light(portrait: Image, reference: Reference) ->
         return rim_colour(Scene.of(image, reference.alignment), reference, SETTINGS)
 
     brighter = np.clip(portrait.astype(int) + 10, 0, 255).astype(np.uint8)
-    assert seen(brighter).shape == (*REGION_SIZE, 3)
+    assert seen(brighter).shape == (1, REGION_SIZE[1], 3)
     np.testing.assert_allclose(seen(brighter), 10 / 127.5 - SETTINGS.surroundings.light_noise, atol=0.01)
     assert (seen(portrait) == 0).all()
     assert (seen(np.clip(portrait.astype(int) + 3, 0, 255).astype(np.uint8)) == 0).all()

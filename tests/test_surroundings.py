@@ -28,7 +28,7 @@ def crop(texture: Image, x: float, y: float) -> tuple[Image, Alignment]:
 
 
 def test_weights_are_shares_and_nearest_counts_most() -> None:
-    weights = spread(RIM, SETTINGS)
+    weights = spread(RIM, SETTINGS.surroundings)
     np.testing.assert_allclose(weights.sum(1), 1)
     assert (weights.argmax(1) == np.arange(len(RIM))).all()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import plain_geometry
 from difftalk.arrays import Array, Image
 from difftalk.face.finder import Face
 from difftalk.face.landmarks import CHIN, INNER_LIPS, LIP_BOTTOM, OVAL
@@ -196,3 +197,25 @@ def test_turned_head(model: Model, reference: Reference, yaw: float) -> None:
     rows = moved.map[20:100, :, 0]
     covered = (moved.coverage[20:100, 1:] > 0) & (moved.coverage[20:100, :-1] > 0)
     assert (np.diff(rows, axis=1)[covered] > 0).mean() > 0.97
+
+
+def test_a_warp_is_what_its_triangles_say_one_by_one(reference: Reference, wide: Array) -> None:
+    turned = reference.points.copy()
+    turned[:, 0] += 0.6 * (turned[:, 2] - turned[4, 2])  # its nose before its cheek
+    for target in (reference.points, wide, turned):
+        moved = warp(reference.points, target, settings=SETTINGS)
+        where, coverage = plain_geometry.warped(reference.points, target, SETTINGS)
+        np.testing.assert_allclose(moved.map, where, atol=1e-3)
+        np.testing.assert_array_equal(moved.coverage, coverage)
+        np.testing.assert_array_equal(moved.inner, plain_geometry.inner_mouth(target, moved.grid))
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_a_composite_is_what_its_pixels_say_one_by_one(reference: Reference, wide: Array, *, close: bool) -> None:
+    halfway = ((reference.points + wide) / 2).astype(np.float32)
+    for mouth in (reference, replace(reference, points=wide)):
+        moved = warp(reference.points, halfway, settings=SETTINGS)
+        moved = moved.on(patch_of(halfway), halfway) if close else moved
+        made = compose(reference, moved, mouth, interior(mouth.points, halfway, SETTINGS, moved.grid))
+        plain = plain_geometry.composite(reference, mouth, halfway, moved.map, SETTINGS, moved.grid)
+        np.testing.assert_allclose(made[:4].transpose(1, 2, 0), plain, atol=1 / 127.5)

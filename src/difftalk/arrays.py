@@ -36,7 +36,7 @@ def smoothstep(share: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def part_of(mask: NDArray[Any], margin: int = 0) -> Part | None:
-    """The part of a mask (h, w), 0 and above, that holds all that is over 0, `margin` px wider; None of an empty one."""
+    """The part of a mask (h, w), 0 and above, that holds all over 0, `margin` px wider; None of an empty one."""
     rows, columns = np.flatnonzero(mask.max(1)), np.flatnonzero(mask.max(0))
     if not len(rows):
         return None

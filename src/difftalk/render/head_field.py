@@ -89,12 +89,13 @@ class HeadField:
         edge -= max(x[1] - x[0], y[1] - y[0]) / 2  # so that what is between the border and the first places stays too
         within, to_source = smoothstep(edge * scale / how.border), alignment.inverse[:, :2] * EYE_DISTANCE
         part = image[first[1] : end[1], first[0] : end[0]]
-        lined = skull.lined(flat, skull.weight(flat, mesh[OVAL]) * within, part, to_source)
-        weight = skull.weight(flat, mesh[OVAL], lined) * within
+        outside = _outside(flat, mesh[OVAL])
+        lined = skull.lined(flat, skull.weight(flat, outside) * within, part, to_source)
+        weight = skull.weight(flat, outside, lined) * within
         free, held = (np.array(one) for one in ((how.limits[2], *how.neck, how.limits[5]), how.before_lines))
         made = cls(
             (int(first[0]), int(first[1]), int(end[0]), int(end[1])),
-            np.concatenate([flat, skull.depth(flat, mesh)[..., None]], -1),
+            np.concatenate([flat, skull.depth(flat, mesh, outside)[..., None]], -1),
             weight,
             weight * _near(flat, mesh[BROWS], how.brow_reach),
             skull.neck,
@@ -124,7 +125,8 @@ class HeadField:
         if box is None:
             return None
         left, top, right, bottom = box
-        where = cv2.resize(back, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)[top:bottom, left:right]
+        where = np.asarray(cv2.resize(back, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR), np.float32)
+        where = where[top:bottom, left:right]
         where[..., 0] += np.arange(right - left, dtype=np.float32)
         where[..., 1] += np.arange(bottom - top, dtype=np.float32)[:, None]
         return Moved((x0 + left, y0 + top, x0 + right, y0 + bottom), where)
@@ -148,10 +150,9 @@ class HeadField:
         import cv2
 
         turn = np.exp(pose.zoom) * pose.rotation[:2] - np.eye(3)[:2]
-        shift = cv2.transform(self.places, np.concatenate([turn, [[pose.x], [pose.y]]], 1))
-        shift *= self.weight[..., None]
+        shift = cv2.transform(self.places, np.concatenate([turn, [[pose.x], [pose.y]]], 1)) * self.weight[..., None]
         shift[..., 1] -= pose.brow * self.brows
-        return np.asarray(shift)
+        return np.asarray(shift, np.float64)
 
     def limited(self, pose: HeadPose) -> HeadPose:
         """The pose, softly held within the limits: what bends lines by itself, then all its numbers together."""
@@ -229,20 +230,23 @@ class _Skull:
         front = self.middle[2] - self.depth_of_middle
         return np.asarray(self.neck[2] + (front - self.neck[2]) * np.clip(1 - self._radius(flat), 0, 1))
 
-    def depth(self, flat: Grid, mesh: Grid) -> Grid:
-        """Of places (rows, columns, 2): the mesh's, smoothly going over into the skull's."""
+    def depth(self, flat: Grid, mesh: Grid, outside: Grid) -> Grid:
+        """Of places (rows, columns, 2), so far outside the face: the mesh's, smoothly going over into the skull's."""
         import cv2
 
         how = self.settings.head
-        near = -0.5 * (_away(flat, mesh) / how.blur) ** 2 - (mesh[:, 2] / how.front).astype(np.float32)
-        weight = np.exp(near - near.max(-1, keepdims=True))
+        weight = _apart(flat, mesh)
+        weight *= np.float32(-0.5 / how.blur**2)
+        weight -= (mesh[:, 2] / how.front).astype(np.float32)
+        weight -= weight.max(-1, keepdims=True)
+        np.exp(weight, out=weight)
         before = weight @ (mesh[:, 2] - self._front(mesh[:, :2])) / weight.sum(-1)
-        depth = self._front(flat) + smoothstep(1 - _outside(flat, mesh[OVAL]) / how.jaw) * before
+        depth = self._front(flat) + smoothstep(1 - outside / how.jaw) * before
         return np.asarray(cv2.GaussianBlur(depth, (0, 0), how.blur / how.step), np.float64)
 
-    def weight(self, flat: Grid, oval: Grid, lined: float = 0.0) -> Grid:
-        """How far places go with the head. lined: in [0, 1], how far there are lines behind it."""
-        how, outside = self.settings.head, _outside(flat, oval)
+    def weight(self, flat: Grid, outside: Grid, lined: float = 0.0) -> Grid:
+        """How far places, so far outside the face, go with the head. lined: in [0, 1], how far there are lines."""
+        how = self.settings.head
         beyond = np.minimum(outside, np.maximum(np.sqrt(self._radius(flat)) - 1, 0) * how.skull[0])
         away = (1 - lined) * beyond / how.fade + lined * outside / how.lines_fade
         return smoothstep(1 - away)
@@ -260,23 +264,24 @@ class _Skull:
 
 def _outside(flat: Grid, outline: Grid) -> Grid:
     """How far places (rows, columns, 2) are outside a polygon (n, 2 or 3)."""
-    ends = np.roll(outline, -1, 0)[:, :2] - outline[:, :2]
-    beside = flat[:, :, None] - outline[:, :2]
-    along = np.clip((beside * ends).sum(-1) / np.maximum((ends**2).sum(-1), 1e-12), 0, 1)
-    away = np.hypot(*np.moveaxis(beside - along[..., None] * ends, -1, 0)).min(-1)
-    above = beside[..., 1] < 0
+    right, down = (np.roll(outline, -1, 0)[:, :2] - outline[:, :2]).T
+    x, y = (flat[..., axis, None] - outline[:, axis] for axis in (0, 1))
+    along = np.clip((x * right + y * down) / np.maximum(right**2 + down**2, 1e-12), 0, 1)
+    away = np.sqrt(((x - along * right) ** 2 + (y - along * down) ** 2).min(-1))
+    above = y < 0
     crosses = above != np.roll(above, -1, -1)
-    left = beside[..., 0] * ends[:, 1] - beside[..., 1] * ends[:, 0]
-    inside = (crosses & ((left > 0) == (ends[:, 1] < 0))).sum(-1) % 2 == 1
+    inside = (crosses & ((x * down > y * right) == (down < 0))).sum(-1) % 2 == 1
     return np.where(inside, 0.0, away)
 
 
 def _near(flat: Grid, points: Grid, reach: float) -> Grid:
     """1 at points (n, 3), nothing far from them."""
-    return np.asarray(np.exp(-0.5 * (_away(flat, points).min(-1) / reach) ** 2), np.float64)
+    return np.asarray(np.exp(-0.5 * _apart(flat, points).min(-1) / reach**2), np.float64)
 
 
-def _away(flat: Grid, points: Grid) -> Array:
-    """(rows, columns, n): how far places are from points (n, 3), as they are seen."""
-    x, y = ((flat[..., None, axis] - points[:, axis]).astype(np.float32) for axis in (0, 1))
-    return np.hypot(x, y)
+def _apart(flat: Grid, points: Grid) -> Array:
+    """(rows, columns, n): squares of how far places are from points (n, 3), as they are seen."""
+    apart = -2 * flat @ points[:, :2].T
+    apart += (flat**2).sum(-1, keepdims=True)
+    apart += (points[:, :2] ** 2).sum(-1)
+    return apart.astype(np.float32)

@@ -70,7 +70,7 @@ class Lips:
                 _changed(where[part], near, lower[0], lower[1] + np.maximum(under, edge)),
             ),
             inside.sides(part),
-            rows - (top + bottom) / 2,
+            np.asarray(rows - (top + bottom) / 2, np.float32),
             near,
             near * shut,
             opening,

@@ -40,9 +40,7 @@ class Layer:
     @property
     def change(self) -> Array:
         """(h, w, 3) levels that were drawn beside what the references show."""
-        import cv2
-
-        of, change = self.composite, cv2.subtract(self.picture, self.composite.plain)
+        of, change = self.composite, self.picture - self.composite.plain
         if of.colour is not None:
             change += of.colour * known(of.warp, of.inside)[..., None]
         change *= np.float32(127.5)

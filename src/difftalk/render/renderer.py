@@ -99,7 +99,7 @@ class Renderer:
         change = cv2.merge(list(self._model.graph("folds")(**given)["change"][0]))
         added = cv2.resize(change, REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         added += region.plain
-        return np.clip(added, -1, 1, out=added)
+        return np.asarray(np.clip(added, -1, 1, out=added), np.float32)
 
     def _paint(self, composite: Array, reference: Reference, mouth: Reference) -> Array:
         given = {"reference": picture_of(mouth)[None], "sharpness": sharpness_of(reference, mouth)[None]}
@@ -167,7 +167,7 @@ def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
         crisp = inner * cv2.GaussianBlur(inner, (0, 0), how.crisp_reach)  # less along the lips
         crisp *= np.float32(how.crispness)
         near += crisp[..., None] * (near - cv2.GaussianBlur(near, (0, 0), how.crisp_reach))
-    return np.clip(out, -1, 1, out=out)
+    return np.asarray(np.clip(out, -1, 1, out=out), np.float32)
 
 
 def _reach(sigma: float) -> int:

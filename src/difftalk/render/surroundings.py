@@ -133,7 +133,7 @@ def _median(values: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
     """Without np.median's regard for what is no number, which takes longer than this."""
     count = values.shape[axis]
     ordered = np.sort(values, axis)
-    return (ordered.take((count - 1) // 2, axis) + ordered.take(count // 2, axis)) / 2
+    return np.asarray((ordered.take((count - 1) // 2, axis) + ordered.take(count // 2, axis)) / 2)
 
 
 def _misfit(now: NDArray[np.uint8], guess: NDArray[np.uint8]) -> float:
@@ -161,7 +161,7 @@ def rim_colour(scene: Scene, reference: Reference, settings: Settings) -> Array:
     import cv2
 
     rows = slice(REGION_Y[0] - 6, REGION_Y[0])
-    away = cv2.subtract(scene.aligned[rows], reference.aligned[rows], dtype=cv2.CV_32F)
+    away = scene.aligned[rows].astype(np.float32) - reference.aligned[rows]
     edges = np.linspace(REGION_X[0] + 32, REGION_X[1] - 32, 4).astype(int)
     offsets = [_median(away[:, a:b].reshape(-1, 3), 0) for a, b in pairwise(edges)]
     seen = np.array(offsets, np.float32)[None] / 127.5

@@ -112,9 +112,7 @@ def _rings(mesh: Array, how: WarpSettings) -> NDArray[np.float64]:
     return np.concatenate([centre + (mesh[OVAL] - centre) * factor for factor in how.rings])
 
 
-def _carried(
-    rings: NDArray[np.float64], moved: Array, rim: Array | None, settings: Settings
-) -> NDArray[np.float64]:
+def _carried(rings: NDArray[np.float64], moved: Array, rim: Array | None, settings: Settings) -> NDArray[np.float64]:
     """The reference's rings (108, 3) as the target has them, whose oval has moved by (36, 3)."""
     share = np.repeat(settings.warp.ring_shares, len(moved))[:, None]
     out = rings + share * np.tile(moved, (len(settings.warp.rings), 1))
@@ -142,7 +140,8 @@ def warp(reference: Array, target: Array, rim: Array | None = None, *, settings:
         beside = (labels == 0).astype(np.float32)
         for axis, shift in zip((x, y), cv2.split(field(rim, settings)), strict=True):
             axis += beside * shift
-    return Warp(cv2.merge([x, y]), inner_mouth(target), (labels > face_from).astype(np.float32), settings)
+    where = np.asarray(cv2.merge([x, y]), np.float32)
+    return Warp(where, inner_mouth(target), (labels > face_from).astype(np.float32), settings)
 
 
 def _seen(corners: NDArray[np.float64], how: WarpSettings) -> tuple[NDArray[np.int64], int]:
