@@ -61,7 +61,7 @@ def test_of_the_region_and_of_the_patch(reference: Reference, mesh: Array, scene
         for one in (region, patch):
             assert one.layers[3].max() == 1  # an open mouth
             assert np.abs(one.layers).max() <= 1
-            assert (one.colour is None) == (seen is None)
+            assert (one.light is None) == (seen is None)
 
 
 @pytest.mark.parametrize("lit", [False, True])

@@ -44,3 +44,10 @@ def part_of(mask: NDArray[Any], margin: int = 0) -> Part | None:
         slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
         slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
     )
+
+
+def hwc(planes: Array) -> Array:
+    """(3, h, w) -> (h, w, 3)."""
+    import cv2
+
+    return np.asarray(cv2.merge(list(planes)), np.float32)

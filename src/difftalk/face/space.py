@@ -153,7 +153,7 @@ class Grid:
     @property
     def mask(self) -> Array:
         """(height, width) weights in [0, 1], the same for every frame and person; 0 on the border."""
-        return _soft_mask(self.size)
+        return soft_mask(self.size)
 
 
 REGION: Final = Grid((float(REGION_X[0]), float(REGION_Y[0])), 1, REGION_SIZE)
@@ -173,7 +173,9 @@ def region_mask() -> Array:
 
 
 @lru_cache(maxsize=4)
-def _soft_mask(size: tuple[int, int]) -> Array:
+def soft_mask(size: tuple[int, int]) -> Array:
+    """(height, width): the mask of a grid of this size."""
+
     def ramp(length: int) -> NDArray[np.float64]:
         distance = np.minimum(np.arange(length), np.arange(length)[::-1])
         return 0.5 - 0.5 * np.cos(np.pi * np.clip(distance / FEATHER, 0, 1))

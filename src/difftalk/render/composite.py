@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from difftalk.arrays import Array
+from difftalk.arrays import Array, hwc
 from difftalk.face.space import REGION, Grid, patch_of
 from difftalk.render.inner_mouth import Interior, interior
 from difftalk.render.references import Reference, Scene
@@ -24,13 +24,13 @@ from difftalk.settings import Settings
 class Composite:
     """On the warp's grid. layers: (5, h, w), RGB in [-1, 1], inner mouth, coverage.
 
-    inside: what its inner mouth is filled with. colour: (1, w, 3) added to the reference's, [-1, 1] units.
+    inside: what its inner mouth is filled with. light: (h, w, 3) that was added to the reference's, [-1, 1] units.
     """
 
     layers: Array
     warp: Warp
     inside: Interior
-    colour: Array | None = None
+    light: Array | None = None
 
     @property
     def grid(self) -> Grid:
@@ -39,9 +39,7 @@ class Composite:
     @cached_property
     def plain(self) -> Array:
         """(h, w, 3): its colours."""
-        import cv2
-
-        return np.asarray(cv2.merge(list(self.layers[:3])), np.float32)
+        return hwc(self.layers[:3])
 
 
 def composites(
@@ -72,11 +70,11 @@ def _composed(
 ) -> Composite:
     inside = interior(mouth.points, mesh, settings, moved.grid)
     layers = compose(reference, moved, mouth, inside)
-    if colour is not None:
-        shown = layers[:3]
-        shown += colour.transpose(2, 0, 1) * known(moved, inside)
-        np.clip(shown, -1, 1, out=shown)
-    return Composite(layers, moved, inside, colour)
+    if colour is None:
+        return Composite(layers, moved, inside)
+    light = colour[0].T[:, None] * known(moved, inside)
+    layers[:3] = np.clip(layers[:3] + light, -1, 1)
+    return Composite(layers, moved, inside, hwc(light))
 
 
 def _across(colour: Array, patch: Grid) -> Array:

@@ -8,18 +8,18 @@ lips and at tears, other ways are taken. Outside the mask the frame's own bytes 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array, Image
-from difftalk.face.space import REGION, Alignment, Grid
+from difftalk.face.space import REGION, Alignment, Grid, soft_mask
 from difftalk.render.composite import Composite
 from difftalk.render.cover import Cover
 from difftalk.render.lips import Lips, filled
 from difftalk.render.references import Reference
-from difftalk.render.warp import known
 from difftalk.settings import Settings
 
 DARK: Final = np.float32(8)  # levels: what is darker than that has no brightness to compare
@@ -41,8 +41,8 @@ class Layer:
     def change(self) -> Array:
         """(h, w, 3) levels that were drawn beside what the references show."""
         of, change = self.composite, self.picture - self.composite.plain
-        if of.colour is not None:
-            change += of.colour * known(of.warp, of.inside)[..., None]
+        if of.light is not None:
+            change += of.light
         change *= np.float32(127.5)
         return np.asarray(change, np.float32)
 
@@ -114,12 +114,18 @@ def _put(out: Image, alignment: Alignment, reference: Reference, drawn: Drawn, l
     _mend(sharp, change, layer, lips, to_box, drawn.settings)
     if lips is not None:
         _put_mouth(sharp, change, reference, drawn, lips, to_box, alignment.scale)
-    *changed, weight = cv2.split(_placed(np.dstack([_evened(change, to_box, drawn.settings), grid.mask]), to_box, size))
-    sharp += cv2.merge(changed)
+    sharp += _placed(_evened(change, to_box, drawn.settings), to_box, size)
+    weight = _weight(grid.size, to_box.tobytes(), size)
     old = out[y0:y1, x0:x1]
     # not old + weight * (sharp - old): its rounding would let the frame's bytes through where the weight is 1
     mixed = cv2.blendLinear(sharp, old.astype(np.float32), weight, 1 - weight)
     old[:] = np.clip(np.rint(mixed, out=mixed), 0, 255, out=mixed)
+
+
+@lru_cache(maxsize=4)  # a still's boxes stay
+def _weight(grid: tuple[int, int], to_box: bytes, size: tuple[int, int]) -> Array:
+    """(h, w) in [0, 1]: a mask of this size, as a matrix (2, 3) puts it into a box of this width and height."""
+    return _placed(soft_mask(grid), np.frombuffer(to_box).reshape(2, 3), size)
 
 
 def put_before(drawn: Image, source: Image, cover: Cover | None, settings: Settings) -> Image:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image, State, part_of
+from difftalk.arrays import Array, Image, State, hwc, part_of
 from difftalk.face.landmarks import UPPER
 from difftalk.face.space import ALIGNED_SIZE, CLOSE, EYE_DISTANCE, EYE_LINE, REGION_SIZE
 from difftalk.graphs import LATENT_SHAPE, LEFT_OUT
@@ -96,9 +96,8 @@ class Renderer:
         import cv2
 
         given = {"composite": halved(region.layers)[None], "shape": conditions.shape[None]}
-        change = cv2.merge(list(self._model.graph("folds")(**given)["change"][0]))
-        added = cv2.resize(change, REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
-        added += region.plain
+        change = hwc(self._model.graph("folds")(**given)["change"][0])
+        added = region.plain + cv2.resize(change, REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.clip(added, -1, 1, out=added), np.float32)
 
     def _paint(self, composite: Array, reference: Reference, mouth: Reference) -> Array:
@@ -159,7 +158,7 @@ def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3): the inner mouth untinted and crisper."""
     import cv2
 
-    how, out = settings.drawing, cv2.merge(list(restrained(picture, composite, settings)[0]))
+    how, out = settings.drawing, hwc(restrained(picture, composite, settings)[0])
     part = part_of(composite[3], _reach(max(how.crisp_reach, how.tint_reach)))
     if part is not None:
         inner, near = composite[3][part], out[part]
