@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from difftalk.arrays import Array, Image
+from difftalk.arrays import Array, Image, Part, part_of
 from difftalk.face.space import REGION, Alignment, Grid, soft_mask
 from difftalk.render.composite import Composite
 from difftalk.render.cover import Cover
@@ -22,6 +22,7 @@ from difftalk.render.lips import Lips, filled
 from difftalk.render.references import Reference
 from difftalk.settings import Settings
 
+Matrix = NDArray[np.float64]  # (2, 3)
 DARK: Final = np.float32(8)  # levels: what is darker than that has no brightness to compare
 
 
@@ -142,16 +143,18 @@ def put_before(drawn: Image, source: Image, cover: Cover | None, settings: Setti
     return out
 
 
-def _enlarged(reference: Reference, where: Array, to_box: NDArray[np.float64] | None, size: tuple[int, int]) -> Array:
-    """The reference's own pixels at a map of a grid, for every pixel of the box; size: its width and height."""
+def _enlarged(
+    reference: Reference, where: Array, to_box: Matrix | None, size: tuple[int, int], part: Part = np.s_[:, :]
+) -> Array:
+    """The reference's own pixels at a map of a grid, for those of a part of the box; size: its width and height."""
     import cv2
 
-    places, edge = _placed(reference.places(where), to_box, size), cv2.BORDER_REPLICATE
+    places, edge = _placed(reference.places(where), to_box, size)[part], cv2.BORDER_REPLICATE
     pixels = cv2.remap(reference.image, places, None, cv2.INTER_CUBIC, borderMode=edge)  # type: ignore[call-overload]
     return np.asarray(pixels, np.float32)
 
 
-def _placed(layers: Array, to_box: NDArray[np.float64] | None, size: tuple[int, int]) -> Array:
+def _placed(layers: Array, to_box: Matrix | None, size: tuple[int, int]) -> Array:
     """Layers (h, w, ...) of a grid on the pixels of a box of this width and height; None: these are the grid's."""
     import cv2
 
@@ -161,9 +164,7 @@ def _placed(layers: Array, to_box: NDArray[np.float64] | None, size: tuple[int, 
     return np.asarray(cv2.warpAffine(layers, to_box, size, flags=how, borderMode=edge), np.float32)
 
 
-def _mend(
-    sharp: Array, change: Array, layer: Layer, lips: Lips | None, to_box: NDArray[np.float64], settings: Settings
-) -> None:
+def _mend(sharp: Array, change: Array, layer: Layer, lips: Lips | None, to_box: Matrix, settings: Settings) -> None:
     """Where the warp is torn the layer's own picture, without single pixels, takes the place of the enlarged warp.
 
     Not about the lips, which are pasted by themselves.
@@ -192,7 +193,7 @@ def _put_mouth(
     reference: Reference,
     drawn: Drawn,
     lips: Lips,
-    to_box: NDArray[np.float64],
+    to_box: Matrix,
     pixel: float,
 ) -> None:
     """Puts lips and inner mouth into the box's picture, and what the networks change about them into the layer's.
@@ -236,7 +237,7 @@ def _mouth(
     drawn: Drawn,
     lips: Lips,
     picture: Array,
-    to_part: NDArray[np.float64] | None,
+    to_part: Matrix | None,
     mask: Array,
     pixel: float,
 ) -> Array:
@@ -247,18 +248,24 @@ def _mouth(
     aligned px for one of these.
     """
     size, share = mask.shape[::-1], np.float32(drawn.layers[-1].composite.inside.share)
-    sides = [_enlarged(reference, lip, to_part, size) for lip in lips.lips]
-    if lips.apart > 0:
-        inner = (lips.apart * mask)[..., None]
-        own = picture if to_part is None else _placed(_evened(picture, to_part, drawn.settings), to_part, size)
-        for side, inside in zip(sides, lips.inside, strict=True):
-            shown = own + share * (_enlarged(drawn.mouth, inside, to_part, size) - own) if share > 0 else own
+    upper = np.clip(0.5 - _placed(lips.depth, to_part, size) / np.float32(pixel), 0, 1)
+    own = picture if to_part is None else _placed(_evened(picture, to_part, drawn.settings), to_part, size)
+    out = np.zeros((*mask.shape, 3), np.float32)
+    for lip, inside, weight in zip(lips.lips, lips.inside, (upper, 1 - upper), strict=True):
+        part = part_of(weight)
+        if part is None:
+            continue
+        side, inner = _enlarged(reference, lip, to_part, size, part), (lips.apart * mask[part])[..., None]
+        if lips.apart > 0:
+            shown = own[part]
+            if share > 0:
+                shown = shown + share * (_enlarged(drawn.mouth, inside, to_part, size, part) - shown)
             side += inner * (shown - side)
-    upper = np.clip(0.5 - _placed(lips.depth, to_part, size) / np.float32(pixel), 0, 1)[..., None]
-    return np.asarray(sides[1] + upper * (sides[0] - sides[1]), np.float32)
+        out[part] += weight[part][..., None] * side
+    return out
 
 
-def _evened(layers: Array, to_box: NDArray[np.float64], settings: Settings) -> Array:
+def _evened(layers: Array, to_box: Matrix, settings: Settings) -> Array:
     """Layers (h, w, c) of a grid, evened where they are put into a box whose pixels are much larger."""
     import cv2
 
@@ -286,7 +293,7 @@ def _box(
 
 
 def _within(
-    to_box: NDArray[np.float64], part: tuple[slice, slice], shape: tuple[int, int], picture: Array
+    to_box: Matrix, part: tuple[slice, slice], shape: tuple[int, int], picture: Array
 ) -> tuple[tuple[slice, slice], NDArray[np.float64], tuple[int, int]]:
     """Where a part of the grid, of this shape, lies in the box's picture; the map to there, its width and height."""
     shift = to_box[:, :2] @ np.array([part[1].start, part[0].start]) + to_box[:, 2]

@@ -46,6 +46,7 @@ class Renderer:
         self._noise = np.random.default_rng(seed).standard_normal(LATENT_SHAPE).astype(np.float32)
         self._previous: Array | None = None
         self._latents: dict[int, tuple[Reference, Array]] = {}
+        self._sharpness: dict[tuple[int, int], tuple[Reference, Reference, Array]] = {}
         self._rim = RimFollower()
 
     def forget(self) -> None:
@@ -101,13 +102,13 @@ class Renderer:
         return np.asarray(np.clip(added, -1, 1, out=added), np.float32)
 
     def _paint(self, composite: Array, reference: Reference, mouth: Reference) -> Array:
-        given = {"reference": picture_of(mouth)[None], "sharpness": sharpness_of(reference, mouth)[None]}
+        given = {"reference": picture_of(mouth)[None], "sharpness": self._sharp(reference, mouth)[None]}
         return self._model.graph("painter")(composite=composite[None], **given)["picture"]
 
     def _denoise(
         self, composite: Array, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions
     ) -> Array:
-        sharpness = sharpness_of(reference, mouth)[None]
+        sharpness = self._sharp(reference, mouth)[None]
         features = self._model.graph("composite_path")(composite=composite[None], sharpness=sharpness)
         denoiser, seen = self._model.graph("denoiser"), self._seen(mouth, mesh, conditions)
 
@@ -130,6 +131,13 @@ class Renderer:
         }
         gone = {name for condition in self._without for name in LEFT_OUT[condition]}
         return {name: np.zeros_like(value) if name in gone else value for name, value in seen.items()}
+
+    def _sharp(self, reference: Reference, mouth: Reference) -> Array:
+        """What the nets are told of the pictures' sharpness, found once for each two."""
+        key = id(reference), id(mouth)
+        if key not in self._sharpness:
+            self._sharpness[key] = (reference, mouth, sharpness_of(reference, mouth))
+        return self._sharpness[key][2]
 
     def _latent(self, reference: Reference) -> Array:
         """The reference's latent, made once."""
