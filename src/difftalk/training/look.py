@@ -22,6 +22,10 @@ from difftalk.face.space import CLOSE
 from difftalk.render.renderer import LEAST_SHARP, energy
 from difftalk.training.batches import RenderBatch
 
+EXPOSURE: Final = 0.35  # of a sample's light, logarithm; faces are dark, and lamps are dim
+CAST: Final = 0.12  # of each colour's
+LIGHT: Final = (0.3, 1.4)  # least and most
+FLARE: Final = 0.03  # of what is added to all of a picture, [-1, 1] units
 MAX_TURN: Final = 0.08  # radians by which a sample is turned, either way
 MAX_ZOOM: Final = 0.08
 MAX_SLIDE: Final = 6.0  # px of the patch
@@ -71,8 +75,9 @@ class Look:
 
     @classmethod
     def random(cls, rng: np.random.Generator, count: int) -> Look:
-        gain = 1 + 0.15 * rng.standard_normal((count, 1)) + 0.08 * rng.standard_normal((count, 3))
-        shift = 0.08 * rng.standard_normal((count, 1)) + 0.03 * rng.standard_normal((count, 3))
+        light = EXPOSURE * rng.standard_normal((count, 1)) + CAST * rng.standard_normal((count, 3))
+        gain = np.clip(np.exp(light), *LIGHT)
+        shift = gain - 1 + FLARE * rng.standard_normal((count, 1))  # black stays black in another light
         moved = rng.random(count) < MOVED
         turn, zoom = MAX_TURN * moved * rng.uniform(-1, 1, count), 1 + MAX_ZOOM * moved * rng.uniform(-1, 1, count)
         slide = MAX_SLIDE * moved[:, None] * rng.uniform(-1, 1, (count, 2))
