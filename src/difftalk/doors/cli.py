@@ -20,7 +20,7 @@ from typing import Annotated, Optional
 import typer
 
 from difftalk import __version__
-from difftalk.doors.printing import print_result, progress_bar
+from difftalk.doors.printing import print_judged, print_result, progress_bar
 from difftalk.doors.words import typed
 from difftalk.errors import InputError
 from difftalk.process import exit_code_of
@@ -51,6 +51,7 @@ _Model = Annotated[Optional[str], typer.Option("--model", help="A model's name o
 _Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps, 1 to 1000.")]
 _Seed = Annotated[int, typer.Option("--seed", help="Fixes noise, head motion and blinks.")]
 _Articulation = Annotated[float, typer.Option("--articulation", help="Gain of the mouth's movement, 0 to 3.")]
+_Precision = Annotated[str, typer.Option("--precision", help="auto (whatever is fastest here), int8, bf16 or f32.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 _Set = Annotated[Optional[list[str]], typer.Option("--set", help="A setting, a.b=value; may be given again.")]  # noqa: UP045
@@ -71,6 +72,7 @@ def animate(
     head_motion: Annotated[float, typer.Option("--head-motion", help="How far the head moves, 0 (off) to 2.")] = 1.0,
     blinks: Annotated[float, typer.Option("--blinks", help="How often the eyes close, 0 (never) to 2.")] = 1.0,
     head_from: Annotated[Path | None, typer.Option("--head-from", help="A video as whose head this one moves.")] = None,
+    precision: _Precision = "auto",
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
@@ -80,7 +82,12 @@ def animate(
         from difftalk.talk.talker import Talker
 
         talker = Talker.from_pretrained(
-            model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
+            model,
+            steps=steps,
+            seed=seed,
+            articulation=articulation,
+            precision=precision,
+            settings=settings or [],
         )
         result = talker.animate(
             portrait,
@@ -114,6 +121,7 @@ def dub(
     own_way: Annotated[
         float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
     ] = 1.0,
+    precision: _Precision = "auto",
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
@@ -123,7 +131,12 @@ def dub(
         from difftalk.talk.talker import Talker
 
         talker = Talker.from_pretrained(
-            model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
+            model,
+            steps=steps,
+            seed=seed,
+            articulation=articulation,
+            precision=precision,
+            settings=settings or [],
         )
         result = talker.dub(
             video,
@@ -247,7 +260,9 @@ def export(
     base: Annotated[
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Prepared clips on which the motion's gain is measured.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Prepared clips: to measure the motion's gain, to put nets into integers.")
+    ] = None,
     gain: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="motion=NUMBER or linear=NUMBER: a gain that is known; may be given again."),
@@ -270,7 +285,9 @@ def export(
         "head": head,
     }
     runs = {kind: run for kind, run in given.items() if run is not None}
-    export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
+    export_model(
+        out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16, tell=print_judged
+    )
     print(f"model folder: {out}")
 
 

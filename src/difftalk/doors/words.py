@@ -17,6 +17,7 @@ OPTIONS: Final = {
     "keep_tail": "--keep-tail",
     "overwrite": "--overwrite",
     "own_way": "--own-way",
+    "precision": "--precision",
     "recipe": "--recipe",
     "seconds": "--seconds",
     "seed": "--seed",

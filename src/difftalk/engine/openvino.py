@@ -23,7 +23,7 @@ from difftalk.engine import Port, checked, unreadable
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, Model
 
-    from difftalk.engine import Graph, Precision
+    from difftalk.engine import Compiled, Precision
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -75,12 +75,12 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path | None) -> Graph:
+def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path | None) -> Compiled:
     """Compiles for the CPU: lowest latency, one stream, precision as named."""
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": runnable(precision),
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else runnable(precision),
     }
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
@@ -104,7 +104,7 @@ class _Compiled:
         self._path = path
         self._request, self._turn = model.create_infer_request(), Lock()
         # Names are the graph's as it was read: compiling folds operations away and leaves several names on one port.
-        self._inputs = {
+        self.ports = {
             read.any_name: Port(
                 shape=tuple(None if length.is_dynamic else length.get_length() for length in port.partial_shape),
                 dtype=np.dtype(port.element_type.to_dtype()),
@@ -114,7 +114,7 @@ class _Compiled:
         self._outputs = [port.any_name for port in graph.outputs]
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        given = checked(inputs, self._inputs, self._path)
+        given = checked(inputs, self.ports, self._path)
         # Inputs are read where they lie; outputs are copied out, because the next call writes over the request's own.
         with self._turn:
             results = self._request.infer(given, share_inputs=True, share_outputs=False)
