@@ -152,6 +152,13 @@ def test_bf16_without_the_hardware_is_f32() -> None:
     assert openvino_engine.runnable("bf16") == openvino_engine.runnable("bf16", own)
 
 
+def test_kernels_that_may_not_use_it_have_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = openvino_engine._capabilities.__wrapped__
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "BF16" not in told()
+    assert "FP32" in told()
+
+
 def test_what_is_left_around_integers_is_exact(graph_path: Path) -> None:
     a, b = example()
     np.testing.assert_array_equal(

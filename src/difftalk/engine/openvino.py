@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache as remember
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from difftalk.engine import Compiled, Precision
 
 _TELEMETRY = "openvino_telemetry"
+_MOST = "ONEDNN_MAX_CPU_ISA"  # the most of a processor's instructions that the kernels may use
+_NO_BF16: Final = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 @remember
@@ -45,7 +47,10 @@ def _core() -> Core:
 
 @remember
 def _capabilities() -> Sequence[str]:
-    return _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # type: ignore[no-any-return]
+    found: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # OpenVINO tells what the processor has, also where its kernels were told to do without: some then refuse bf16.
+    kept_from = os.environ.get(_MOST, "").upper() in _NO_BF16
+    return [name for name in found if not (kept_from and name == "BF16")]
 
 
 def runnable(precision: Precision, capabilities: Sequence[str] | None = None) -> Precision:
