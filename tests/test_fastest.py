@@ -57,8 +57,8 @@ def factor(graph: engine.Graph) -> float:
 
 
 def test_the_first_that_none_beats_clearly() -> None:
-    assert first_of({"int8": 1.0, "bf16": 0.85, "f32": 0.81}) == "int8"
-    assert first_of({"int8": 1.0, "bf16": 0.7, "f32": 0.6}) == "bf16"
+    assert first_of({"int8": 1.0, "bf16": 0.95, "f32": 0.91}) == "int8"
+    assert first_of({"int8": 1.0, "bf16": 0.7, "f32": 0.65}) == "bf16"
     assert first_of({"int8": 1.0, "bf16": 0.7, "f32": 0.5}) == "f32"
     assert first_of({"f32": 1.0}) == "f32"
 

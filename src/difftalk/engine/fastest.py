@@ -29,7 +29,7 @@ from difftalk.errors import ModelError
 
 SECONDS: Final = 0.25  # of measurement
 LEAST_CALLS: Final = 8  # of each form; the first of all is not counted
-CLEARLY: Final = 0.8  # share of an earlier form's time under which a later one is taken
+CLEARLY: Final = 0.9  # share of an earlier form's time under which a later one is taken
 CPU_FACTS: Final = re.compile(r"^(?:model name|flags|Features)\s*:.*$", re.MULTILINE)
 
 

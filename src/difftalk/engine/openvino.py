@@ -85,6 +85,7 @@ def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # a pinned thread waits for its core while NumPy beside it could go to another
         "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else runnable(precision),
     }
     if threads:
