@@ -127,7 +127,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model") / "tiny"
     shutil.copytree(SHIPPED, folder)
     entries = dict(Model.load(folder).graphs)
-    (folder / "face_identity.onnx.data").unlink()
+    for beside in (folder / "face_identity.onnx.data", *folder.glob("*.int8.onnx")):
+        beside.unlink()
     paths = [
         identity_graph(folder / "face_identity.onnx"),
         speech_graph(folder / "speech_encoder.onnx"),

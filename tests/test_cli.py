@@ -28,7 +28,7 @@ from drawn import draw_clip, moving, without_face, write_wav
 PATIENCE = 120  # s: how long a loaded machine may take
 JSON_KEYS = {
     "path", "frames", "seconds", "frames_per_second", "first_frame_seconds", "look_ahead", "width", "height",
-    "frame_rate", "passed_through", "model", "steps", "seed", "settings", "notes",
+    "frame_rate", "passed_through", "model", "steps", "seed", "precision", "settings", "notes",
 }  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def load(path: Path, name: str = "openvino", **options: Any) -> engine.Graph:
 
 def test_named_engines_and_precisions_are_the_known_ones() -> None:
     assert get_args(engine.Precision) == engine.PRECISIONS
-    files = {path.stem for path in Path(engine.__file__).parent.glob("*.py")} - {"__init__"}
+    files = {path.stem for path in Path(engine.__file__).parent.glob("*.py")} - {"__init__", "fastest"}
     assert set(engine.ENGINES) == files
 
 
@@ -146,8 +146,24 @@ def test_precision_is_the_named_one(graph_path: Path) -> None:
 def test_bf16_without_the_hardware_is_f32() -> None:
     assert openvino_engine.runnable("bf16", ["FP32", "INT8"]) == "f32"
     assert openvino_engine.runnable("bf16", ["FP32", "INT8", "BF16"]) == "bf16"
+    assert engine.runnable("bf16", "onnxruntime") == "f32"
+    assert [engine.runnable("int8", name) for name in engine.ENGINES] == ["int8", "int8"]
     own = openvino_engine._capabilities()
     assert openvino_engine.runnable("bf16") == openvino_engine.runnable("bf16", own)
+
+
+def test_kernels_that_may_not_use_it_have_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = openvino_engine._capabilities.__wrapped__
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "BF16" not in told()
+    assert "FP32" in told()
+
+
+def test_what_is_left_around_integers_is_exact(graph_path: Path) -> None:
+    a, b = example()
+    np.testing.assert_array_equal(
+        load(graph_path, precision="int8")(a=a, b=b)["out"], load(graph_path)(a=a, b=b)["out"]
+    )
 
 
 def test_cache_is_written_once_and_used(graph_path: Path) -> None:

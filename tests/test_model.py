@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from difftalk.errors import DifftalkError, ModelError
+from difftalk.errors import DifftalkError, InputError, ModelError
 from difftalk.model import INDEX, SHIPPED, Model, entry_of, write_index
 from difftalk.settings import Settings
 
@@ -61,6 +61,51 @@ def test_saved_only_to_a_new_or_empty_folder(painter_model: Model, tmp_path: Pat
 
 def test_graph_is_compiled_once(painter_model: Model) -> None:
     assert painter_model.graph("linear") is painter_model.graph("linear")
+
+
+@pytest.fixture
+def with_integers(folder: Path) -> Path:
+    """A folder whose linear motion has a form in integers, which here is the network's graph: other numbers."""
+    shutil.copyfile(folder / "motion.onnx", folder / "linear.int8.onnx")
+    model = Model.load(folder)
+    entry = entry_of(folder / "linear.onnx", "bf16")
+    assert entry.files == ["linear.onnx", "linear.int8.onnx"]
+    write_index(folder, model.graphs | {"linear": entry}, model.settings)
+    return folder
+
+
+def test_precision_names_the_form(with_integers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    features = np.random.default_rng(0).standard_normal((1, 46, 1152)).astype(np.float32)
+
+    def shape(name: str, precision: str) -> np.ndarray:
+        return Model.load(with_integers, precision=precision).graph(name)(features=features)["shape"]
+
+    np.testing.assert_array_equal(shape("linear", "int8"), shape("motion", "f32"))
+    for precision in ("bf16", "f32"):
+        np.testing.assert_allclose(shape("linear", precision), shape("linear", "f32"), atol=0.05)
+        assert not np.allclose(shape("linear", precision), shape("motion", "f32"), atol=0.05)
+
+
+def test_the_fastest_form_is_taken_and_told(
+    with_integers: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    chosen = set()
+    for _ in range(2):
+        model = Model.load(with_integers)
+        assert model.chosen == {}
+        for name in ("linear", "motion"):
+            model.graph(name)
+        assert model.chosen.keys() == {"linear"}
+        chosen.add(model.chosen["linear"])
+    assert len(chosen) == 1
+    assert len(list((tmp_path / "cache" / "difftalk" / "fastest").iterdir())) == 1
+
+
+def test_unknown_precision() -> None:
+    with pytest.raises(InputError, match=r"`precision` was f16; allowed are auto, f32, bf16, int8"):
+        Model.load(precision="f16")
 
 
 def test_hash_changes_with_graphs_and_settings(painter_model: Model, denoiser_model: Model) -> None:

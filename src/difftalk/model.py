@@ -1,8 +1,9 @@
 """The model folder: what `Talker` and `prepare` run, as named callables.
 
 A folder holds ONNX graphs, `geometry.safetensors`, `mesh_topology.json` and `model_index.json`, which names each
-graph's file, precision and hash and the model's settings. A graph is compiled when it is first used. Knows nothing of
-how the graphs are trained or what their outputs mean.
+graph's file, precision and hash and the model's settings. Some graphs have a second form, made of integers. A graph is
+compiled when it is first used, in the form that runs fastest here unless a precision is told. Knows nothing of how the
+graphs are trained or what their outputs mean.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from difftalk.errors import ModelError
+from difftalk.engine import PRECISIONS
+from difftalk.errors import InputError, ModelError
 from difftalk.graphs import NEEDED
 from difftalk.settings import Settings
 
@@ -30,21 +32,36 @@ FORMAT: Final = 3
 INDEX: Final = "model_index.json"
 OTHERS: Final = ("geometry.safetensors", "mesh_topology.json", "speech_projection.safetensors")  # besides the graphs
 SHIPPED: Final = Path(__file__).parent / "weights"
+AUTO: Final = "auto"  # precision: whatever is fastest
 NAMED: Final = {"difftalk": SHIPPED}  # the models that have a name
 
 
 @dataclass(frozen=True)
 class GraphEntry:
-    """One graph of the folder. weights: file that holds them, where they are too many for the graph's own."""
+    """One graph of the folder. weights: file that holds them, where they are too many for the graph's own.
+
+    precision: the least that it may be computed in. int8: file of its form in integers, where it has one.
+    """
 
     file: str
     precision: Precision
-    sha256: str  # of the graph's file, and its weights'
+    sha256: str  # of the graph's file, its weights' and its integers'
     weights: str = ""
+    int8: str = ""
 
     @property
     def files(self) -> list[str]:
-        return [self.file, self.weights] if self.weights else [self.file]
+        return [name for name in (self.file, self.weights, self.int8) if name]
+
+    def forms(self, told: str) -> dict[Precision, str]:
+        """Files by precision, of which the fastest is to be taken; one, where a precision is told or it has no int8."""
+        if told == "f32":
+            return {"f32": self.file}
+        if not self.int8 or told == "bf16":
+            return {self.precision: self.file}
+        if told == "int8":
+            return {"int8": self.int8}
+        return {"int8": self.int8, self.precision: self.file, "f32": self.file}
 
 
 @dataclass(frozen=True)
@@ -57,12 +74,27 @@ class Model:
     engine: str = "openvino"
     threads: int = 0
     written: Settings | None = None  # what the folder says, where other settings are used
+    precision: str = AUTO
     _loaded: dict[str, Graph] = field(default_factory=dict, repr=False, compare=False)
+    _chosen: dict[str, Precision] = field(default_factory=dict, repr=False, compare=False)
     _loading: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
-    def load(cls, name_or_folder: Path | str | None = None, *, engine: str = "openvino", threads: int = 0) -> Model:
-        """The named model, that in a folder, or the shipped one. threads: 0: the engine chooses. Raises ModelError."""
+    def load(
+        cls,
+        name_or_folder: Path | str | None = None,
+        *,
+        engine: str = "openvino",
+        threads: int = 0,
+        precision: str = AUTO,
+    ) -> Model:
+        """The named model, that in a folder, or the shipped one. threads: 0: the engine chooses. Raises ModelError.
+
+        precision: auto, which measures once on every machine what is fastest for each graph; int8, bf16 or f32, for
+        those graphs that may run in it. Raises InputError.
+        """
+        if precision not in (AUTO, *PRECISIONS):
+            raise InputError(f"`precision` was {precision}; allowed are {AUTO}, {', '.join(PRECISIONS)}")
         path = _folder_of(name_or_folder)
         index = path / INDEX
         if not index.is_file():
@@ -80,7 +112,7 @@ class Model:
         for name in (name for entry in graphs.values() for name in entry.files):
             if not (path / name).is_file():
                 raise ModelError(f"{path} lacks {name}; export or copy the whole folder again")
-        return cls(path, graphs, settings, engine, threads, settings)
+        return cls(path, graphs, settings, engine, threads, settings, precision)
 
     def changed(self, settings: Sequence[str]) -> Model:
         """The same folder with other settings: see `Settings.changed`. Raises InputError."""
@@ -101,10 +133,19 @@ class Model:
     def _compiled(self, name: str) -> Graph:
         if name not in self.graphs:
             raise ModelError(f"{self.folder} has no graph {name!r}; it has {', '.join(sorted(self.graphs))}")
-        from difftalk.engine import load
+        from difftalk.engine.fastest import fastest
 
         entry = self.graphs[name]
-        return load(self.folder / entry.file, precision=entry.precision, threads=self.threads, engine=self.engine)
+        forms = {precision: self.folder / file for precision, file in entry.forms(self.precision).items()}
+        chosen, graph = fastest(forms, mark=entry.sha256, threads=self.threads, engine=self.engine)
+        if entry.int8:
+            self._chosen[name] = chosen
+        return graph
+
+    @property
+    def chosen(self) -> dict[str, Precision]:
+        """What the graphs in use that have a form in integers are computed in."""
+        return dict(sorted(self._chosen.items()))
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -158,10 +199,16 @@ def _folder_of(name_or_folder: Path | str | None) -> Path:
 
 
 def entry_of(path: Path, precision: Precision) -> GraphEntry:
-    """The index entry of a graph file; its weights' file, if it has one, is named like it with .data at the end."""
-    weights = path.with_name(f"{path.name}.data")
-    parts = [path, weights] if weights.is_file() else [path]
-    return GraphEntry(path.name, precision, file_hash(*parts), weights.name if len(parts) > 1 else "")
+    """The index entry of a graph file NAME.onnx; NAME.onnx.data are its weights, NAME.int8.onnx it in integers."""
+    others = (path.with_name(f"{path.name}.data"), int8_path(path))
+    weights, int8 = (other.name if other.is_file() else "" for other in others)
+    parts = [path, *(other for other in others if other.is_file())]
+    return GraphEntry(path.name, precision, file_hash(*parts), weights, int8)
+
+
+def int8_path(path: Path) -> Path:
+    """Where the form in integers of a graph file lies."""
+    return path.with_name(f"{path.stem}.int8.onnx")
 
 
 def file_hash(*paths: Path) -> str:

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from difftalk import __version__
-from difftalk.doors.printing import print_result, progress_bar
-from difftalk.doors.words import typed
+from difftalk.doors.printing import print_judged, print_result, progress_bar
+from difftalk.doors.words import gains_of, only, typed
 from difftalk.errors import InputError
 from difftalk.process import exit_code_of
+
+if TYPE_CHECKING:
+    from difftalk.talk.talker import Talker
 
 app = typer.Typer(
     add_completion=False,
@@ -51,9 +54,20 @@ _Model = Annotated[Optional[str], typer.Option("--model", help="A model's name o
 _Steps = Annotated[int | None, typer.Option("--steps", help="Denoising steps, 1 to 1000.")]
 _Seed = Annotated[int, typer.Option("--seed", help="Fixes noise, head motion and blinks.")]
 _Articulation = Annotated[float, typer.Option("--articulation", help="Gain of the mouth's movement, 0 to 3.")]
+_Precision = Annotated[str, typer.Option("--precision", help="auto (whatever is fastest here), int8, bf16 or f32.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of words.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 _Set = Annotated[Optional[list[str]], typer.Option("--set", help="A setting, a.b=value; may be given again.")]  # noqa: UP045
+
+
+def _talker(
+    model: str | None, precision: str, settings: list[str] | None, *, steps: int | None, seed: int, articulation: float
+) -> Talker:
+    from difftalk.talk.talker import Talker
+
+    return Talker.from_pretrained(
+        model, precision=precision, settings=settings or [], steps=steps, seed=seed, articulation=articulation
+    )
 
 
 @app.command()
@@ -71,17 +85,14 @@ def animate(
     head_motion: Annotated[float, typer.Option("--head-motion", help="How far the head moves, 0 (off) to 2.")] = 1.0,
     blinks: Annotated[float, typer.Option("--blinks", help="How often the eyes close, 0 (never) to 2.")] = 1.0,
     head_from: Annotated[Path | None, typer.Option("--head-from", help="A video as whose head this one moves.")] = None,
+    precision: _Precision = "auto",
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
     """A portrait speaks. AUDIO is any audio or video file, or - for standard input; its sound is kept as it is."""
     with progress_bar(as_json) as progress:
-        from difftalk.talk.talker import Talker
-
-        talker = Talker.from_pretrained(
-            model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
-        )
+        talker = _talker(model, precision, settings, steps=steps, seed=seed, articulation=articulation)
         result = talker.animate(
             portrait,
             audio,
@@ -114,17 +125,14 @@ def dub(
     own_way: Annotated[
         float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
     ] = 1.0,
+    precision: _Precision = "auto",
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
 ) -> None:
     """A video's person says something else. Frames without a usable face pass through untouched."""
     with progress_bar(as_json) as progress:
-        from difftalk.talk.talker import Talker
-
-        talker = Talker.from_pretrained(
-            model, steps=steps, seed=seed, articulation=articulation, settings=settings or []
-        )
+        talker = _talker(model, precision, settings, steps=steps, seed=seed, articulation=articulation)
         result = talker.dub(
             video,
             audio,
@@ -156,7 +164,7 @@ def prepare(
         raise InputError(f"--layout {layout}: allowed are samples and hdtf")
     if layout == "hdtf":
         check_new(out / "hdtf")
-    rights = _only(settings, "data.rights")
+    rights = only(settings, "data.rights")
     with progress_bar(False) as progress:
         report = work(
             clips,
@@ -247,7 +255,9 @@ def export(
     base: Annotated[
         Path | None, typer.Option(help="Model folder that gives the rest; the shipped one by default.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Prepared clips on which the motion's gain is measured.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Prepared clips: to measure the motion's gain, to put nets into integers.")
+    ] = None,
     gain: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="motion=NUMBER or linear=NUMBER: a gain that is known; may be given again."),
@@ -270,7 +280,9 @@ def export(
         "head": head,
     }
     runs = {kind: run for kind, run in given.items() if run is not None}
-    export_model(out, runs, base=base, weights=weights, data=data, gains=_gains(gain or []), fp16=fp16)
+    export_model(
+        out, runs, base=base, weights=weights, data=data, gains=gains_of(gain or []), fp16=fp16, tell=print_judged
+    )
     print(f"model folder: {out}")
 
 
@@ -308,6 +320,7 @@ def evaluate(
     protocol: Annotated[list[str] | None, typer.Option(help="One protocol; may be given again.")] = None,
     table: Annotated[Optional[str], typer.Option(help="One of the paper's: ablation or comparison.")] = None,  # noqa: UP045
     model: _Model = None,
+    precision: _Precision = "auto",
     split: Annotated[Optional[str], typer.Option(help="People to measure on; val where there are such.")] = None,  # noqa: UP045
     full: Annotated[bool, typer.Option("--full", help="Every clip, every protocol.")] = False,
     seconds: Annotated[float, typer.Option(help="At most so much of each clip.")] = 5.0,
@@ -351,6 +364,7 @@ def evaluate(
             out,
             chosen=chosen,
             model=model,
+            precision=precision,
             split=split,
             seconds=seconds,
             full=full,
@@ -359,31 +373,6 @@ def evaluate(
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
-
-
-def _gains(texts: list[str]) -> dict[str, float]:
-    """'motion=1.4' and the like."""
-    gains = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            gains[name] = float(number)
-        except ValueError:
-            gains[name] = 0.0
-        if name not in ("motion", "linear") or gains[name] <= 0:
-            raise InputError(f"--gain {text}: allowed are motion=NUMBER and linear=NUMBER, over 0")
-    return gains
-
-
-def _only(settings: list[str] | None, name: str) -> str | None:
-    """The value of the one setting that a command knows."""
-    value = None
-    for setting in settings or []:
-        key, equals, text = setting.partition("=")
-        if key != name or not equals:
-            raise InputError(f"--set {setting}: allowed here is {name}=VALUE")
-        value = text
-    return value
 
 
 def main() -> None:

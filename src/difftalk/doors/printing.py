@@ -13,6 +13,7 @@ from difftalk.progress import Progress
 
 if TYPE_CHECKING:
     from difftalk.talk.talker import Result
+    from difftalk.training.calibration import Judged
 
 
 @contextmanager
@@ -48,5 +49,13 @@ def print_result(result: Result, as_json: bool) -> None:
         return
     for note in notes:
         print(note)
+    nets = " and ".join(sorted(set(result.precision.values()), reverse=True))
+    model = f"model {result.model} in {nets}" if nets else f"model {result.model}"
     size, speed = f"{result.width} x {result.height}", f"{result.frames_per_second:.1f} frames/s"
-    print(f"{result.path}: {result.frames} frames, {result.seconds:.2f} s, {size}, {speed}, model {result.model}")
+    print(f"{result.path}: {result.frames} frames, {result.seconds:.2f} s, {size}, {speed}, {model}")
+
+
+def print_judged(judged: Judged) -> None:
+    """What a net costs in integers, and whether it is kept so."""
+    kept = "kept" if judged.fits else "left out"
+    print(f"{judged.net} in integers: LPIPS {judged.loss:.4f} of f32's, {judged.levels:.2f} levels apart: {kept}")

@@ -4,7 +4,8 @@
     features = graph(mel=mel)["features"]
 
 Knows nothing of what a graph computes. The precision is named for every graph: an engine that chose for itself would
-run bf16 unasked where the processor has it. A graph may be called from several threads at once.
+run bf16 unasked where the processor has it. int8 is named for graphs that were made of integers: what else is in them
+runs in f32. A graph may be called from several threads at once.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from difftalk.errors import InputError, ModelError
 
-Precision = Literal["f32", "bf16"]
-PRECISIONS: Final = ("f32", "bf16")
+Precision = Literal["f32", "bf16", "int8"]
+PRECISIONS: Final = ("f32", "bf16", "int8")
 ENGINES: Final = ("openvino", "onnxruntime")
 
 
@@ -28,6 +29,14 @@ class Graph(Protocol):
     """A compiled graph, for any thread. Arrays go in and come out by their ONNX names; results are the caller's own."""
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]: ...
+
+
+class Compiled(Graph, Protocol):
+    """What an engine makes of a file."""
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """The inputs, by name."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Port:
 
 def load(
     path: Path, *, precision: Precision, threads: int = 0, engine: str = "openvino", cache: Path | None = None
-) -> Graph:
+) -> Compiled:
     """Compiles the ONNX file at `path`.
 
     precision: of the arithmetic; an engine or a processor without bf16 runs in f32. threads: 0 lets the engine choose.
@@ -68,6 +77,15 @@ def load(
     from difftalk.engine import openvino
 
     return openvino.compile_graph(path, precision=precision, threads=threads, cache=cache)
+
+
+def runnable(precision: Precision, engine: str = "openvino") -> Precision:
+    """What a graph of this precision is computed in here: an engine or a processor without bf16 has f32."""
+    if engine == "onnxruntime":
+        return "f32" if precision == "bf16" else precision
+    from difftalk.engine import openvino
+
+    return openvino.runnable(precision)
 
 
 def checked(inputs: Mapping[str, NDArray[Any]], ports: Mapping[str, Port], path: Path) -> dict[str, NDArray[Any]]:

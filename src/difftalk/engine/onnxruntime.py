@@ -17,7 +17,7 @@ from difftalk.engine import Port, checked, unreadable
 from difftalk.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from difftalk.engine import Graph
+    from difftalk.engine import Compiled
 
 DEVICES: Final = ("CUDAExecutionProvider", "CoreMLExecutionProvider", "DmlExecutionProvider", "ROCMExecutionProvider")
 CPU: Final = "CPUExecutionProvider"
@@ -44,7 +44,7 @@ def choose_providers(available: Collection[str], asked: Sequence[str] | None = N
     return list(asked)
 
 
-def compile_graph(path: Path, *, threads: int, providers: Sequence[str] | None = None) -> Graph:
+def compile_graph(path: Path, *, threads: int, providers: Sequence[str] | None = None) -> Compiled:
     """A session on `providers` (ONNX Runtime's own names), or on the best device that is there."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read on import: events, and a device id in the home folder
     try:
@@ -68,7 +68,7 @@ def compile_graph(path: Path, *, threads: int, providers: Sequence[str] | None =
 class _Session:
     def __init__(self, path: Path, session: Any) -> None:
         self._path, self._session = path, session
-        self._inputs = {
+        self.ports = {
             port.name: Port(
                 # A length that may vary comes as a name or as None.
                 shape=tuple(length if isinstance(length, int) else None for length in port.shape),
@@ -79,5 +79,5 @@ class _Session:
         self._outputs = [port.name for port in session.get_outputs()]
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        results = self._session.run(self._outputs, checked(inputs, self._inputs, self._path))
+        results = self._session.run(self._outputs, checked(inputs, self.ports, self._path))
         return dict(zip(self._outputs, results, strict=True))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import cache as remember
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,11 @@ from difftalk.engine import Port, checked, unreadable
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, Model
 
-    from difftalk.engine import Graph, Precision
+    from difftalk.engine import Compiled, Precision
 
 _TELEMETRY = "openvino_telemetry"
+_MOST = "ONEDNN_MAX_CPU_ISA"  # the most of a processor's instructions that the kernels may use
+_NO_BF16: Final = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 @remember
@@ -45,7 +47,10 @@ def _core() -> Core:
 
 @remember
 def _capabilities() -> Sequence[str]:
-    return _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")  # type: ignore[no-any-return]
+    found: list[str] = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    # OpenVINO tells what the processor has, also where its kernels were told to do without: some then refuse bf16.
+    kept_from = os.environ.get(_MOST, "").upper() in _NO_BF16
+    return [name for name in found if not (kept_from and name == "BF16")]
 
 
 def runnable(precision: Precision, capabilities: Sequence[str] | None = None) -> Precision:
@@ -75,12 +80,13 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path | None) -> Graph:
+def compile_graph(path: Path, *, precision: Precision, threads: int, cache: Path | None) -> Compiled:
     """Compiles for the CPU: lowest latency, one stream, precision as named."""
     options: dict[str, Any] = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": runnable(precision),
+        "ENABLE_CPU_PINNING": False,  # a pinned thread waits for its core while NumPy beside it could go to another
+        "INFERENCE_PRECISION_HINT": "f32" if precision == "int8" else runnable(precision),
     }
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
@@ -104,7 +110,7 @@ class _Compiled:
         self._path = path
         self._request, self._turn = model.create_infer_request(), Lock()
         # Names are the graph's as it was read: compiling folds operations away and leaves several names on one port.
-        self._inputs = {
+        self.ports = {
             read.any_name: Port(
                 shape=tuple(None if length.is_dynamic else length.get_length() for length in port.partial_shape),
                 dtype=np.dtype(port.element_type.to_dtype()),
@@ -114,7 +120,7 @@ class _Compiled:
         self._outputs = [port.any_name for port in graph.outputs]
 
     def __call__(self, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        given = checked(inputs, self._inputs, self._path)
+        given = checked(inputs, self.ports, self._path)
         # Inputs are read where they lie; outputs are copied out, because the next call writes over the request's own.
         with self._turn:
             results = self._request.infer(given, share_inputs=True, share_outputs=False)

@@ -31,7 +31,7 @@ from difftalk.media.inputs import Out, Sound
 from difftalk.media.picture import Picture
 from difftalk.media.soundtrack import Tail
 from difftalk.media.timeline import shown_rate
-from difftalk.model import Model, check_renderer
+from difftalk.model import AUTO, Model, check_renderer
 from difftalk.overlap import Behind
 from difftalk.progress import Progress
 from difftalk.ranges import MAX_STEPS, SIDES
@@ -67,6 +67,7 @@ class Result:
     model: str  # the model's hash
     steps: int  # of denoising
     seed: int
+    precision: dict[str, str]  # of the nets that may be computed in integers
     settings: dict[str, Any]  # that are not what the model's folder says
     notes: list[str]
 
@@ -91,6 +92,7 @@ class Talker:
         *,
         engine: str = "openvino",
         threads: int = 0,
+        precision: str = AUTO,
         steps: int | None = None,
         seed: int = 0,
         articulation: float = 1.0,
@@ -98,10 +100,11 @@ class Talker:
     ) -> Talker:
         """The named model, that in a folder, or the shipped one; nothing is read from any network. Raises ModelError.
 
-        engine: openvino or onnxruntime. threads: 0: the engine chooses. steps, seed, articulation: see `Manner`.
+        engine: openvino or onnxruntime. threads: 0: the engine chooses. precision: auto, int8, bf16 or f32; see
+        `Model.load`. steps, seed, articulation: see `Manner`.
         settings: other values than the model's, as "loudness.quiet=-40"; see `settings.py`. Raises InputError.
         """
-        model = Model.load(name_or_folder, engine=engine, threads=threads).changed(settings)
+        model = Model.load(name_or_folder, engine=engine, threads=threads, precision=precision).changed(settings)
         return cls(model, steps=steps, seed=seed, articulation=articulation)
 
     def save_pretrained(self, folder: Path | str) -> None:
@@ -341,6 +344,7 @@ class Talker:
             self.model.hash,
             self._manner.steps,
             self._manner.seed,
+            dict(self.model.chosen),
             self.model.differing,
             notes,
         )

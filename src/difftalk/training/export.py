@@ -1,10 +1,13 @@
-"""Torch nets -> ONNX graphs with fp16 weights, and the model folder that inference reads. Knows nothing of training."""
+"""Torch nets -> ONNX graphs with fp16 weights, and the model folder that inference reads. Knows nothing of training.
+
+With prepared clips the nets of a frame are written in integers as well.
+"""
 
 from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from difftalk.errors import ModelError
-from difftalk.model import Model, entry_of, write_index
+from difftalk.model import GraphEntry, Model, entry_of, int8_path, write_index
 from difftalk.settings import Settings
+from difftalk.training.calibration import NETS, Judged, add_integers
 from difftalk.training.checkpoint import save_weights
 from difftalk.training.kinds.table import kind_of, load_net, recipe_of
 
@@ -126,13 +130,15 @@ def export_model(
     data: Path | None = None,
     gains: Mapping[str, float] | None = None,
     fp16: bool | None = None,
+    tell: Callable[[Judged], None] | None = None,
 ) -> Model:
     """Writes a model folder: the base's files, with the graphs of the given runs new. Raises DataError, ModelError.
 
     weights: a folder that gets each run's weights as NAME.safetensors, to train on from. data: prepared clips on which
-    the gain of a motion run is measured  and folded in, unless gains names it. fp16: whether
-    weights are stored in fp16; by default all but the published system's are. A denoiser of the published system
-    becomes the folder's renderer.
+    the gain of a motion run is measured and folded in, unless gains names it, and the nets of a frame are put into
+    integers beside f32; without, nets of runs have no integers. fp16: whether weights are stored in fp16; by default
+    all but the published system's are. A denoiser of the published system becomes the folder's renderer. tell: is
+    called with what each net costs in integers.
     """
     source = Model.load(base)
     half = out.with_name(f".{out.name}.part")
@@ -151,12 +157,25 @@ def export_model(
             becomes.amplify(net, data, (gains or {}).get(name))
             for graph, spec in becomes.graphs(net).items():
                 path = half / f"{graph}.onnx"
+                int8_path(path).unlink(missing_ok=True)
                 stored = becomes.half if fp16 is None else fp16
                 export_graph(spec.net, path, inputs=spec.inputs, outputs=spec.outputs, half=stored)
                 entries[graph] = entry_of(path, spec.precision)
             known = becomes.settings(net, known)
         write_index(half, entries, settings or known)
+        if data is not None and (settings or known).renderer == "denoiser":
+            write_index(half, entries | _in_integers(half, entries, data, tell), settings or known)
         half.rename(out)
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return Model.load(out)
+
+
+def _in_integers(
+    folder: Path, entries: Mapping[str, GraphEntry], data: Path, tell: Callable[[Judged], None] | None
+) -> dict[str, GraphEntry]:
+    """The entries of the nets that were put into integers, or were not because it costs too much."""
+    for judged in add_integers(folder, data):
+        if tell is not None:
+            tell(judged)
+    return {name: entry_of(folder / entries[name].file, entries[name].precision) for name in NETS}

@@ -50,6 +50,7 @@ class Kept:
         self._mark = [
             FORMAT,
             bench.model.hash,
+            bench.model.precision,
             bench.seconds,
             code_hash(),
             _outputs_mark(bench.outputs),

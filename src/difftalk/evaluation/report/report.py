@@ -33,7 +33,7 @@ from difftalk.evaluation.report.averages import Medians, Rows, by_language, by_p
 from difftalk.evaluation.report.cache import FORMAT, NO_OWN, Kept, OwnNets, code_hash, file_hash, plain
 from difftalk.evaluation.report.glossary import ABOUT, METRICS, RANKED, SYSTEMS
 from difftalk.evaluation.report.page import write_page
-from difftalk.model import Model
+from difftalk.model import AUTO, Model
 from difftalk.progress import Progress
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = {
@@ -78,6 +78,7 @@ def evaluate(
     *,
     chosen: Sequence[str] = (),
     model: Path | str | None = None,
+    precision: str = AUTO,
     split: str | None = None,
     seconds: float = CLIP_SECONDS,
     full: bool = False,
@@ -89,11 +90,11 @@ def evaluate(
     """Runs protocols and writes report.json, report.txt, report.html. Raises InputError, DataError.
 
     data: a folder that prepare wrote, or clips, which are prepared first. chosen: protocols; the default ones if empty.
-    full: every clip and protocol. outputs: another tool's videos, judged instead of the model; see tasks.py. own: a
-    user's networks. protocols: what each name measures.
+    precision: see `Model.load`. full: every clip and protocol. outputs: another tool's videos, judged instead of the
+    model; see tasks.py. own: a user's networks. protocols: what each name measures.
     """
     names = _protocols(chosen, full=full, outputs=outputs, known=protocols)
-    loaded = Model.load(model)
+    loaded = Model.load(model, precision=precision)
     data = prepared(data, out, loaded, split, progress)
     clips = clips_of(data, loaded, split, seconds, full=full)
     judge, crowd = _judge(own), CrowdNets.load(own.inception, own.i3d)
