@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from difftalk.errors import ModelError
 from difftalk.graphs import NEEDED
 from difftalk.settings import Settings
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph, Precision
@@ -104,7 +105,8 @@ class Model:
         from difftalk.engine import load
 
         entry = self.graphs[name]
-        return load(self.folder / entry.file, precision=entry.precision, threads=self.threads, engine=self.engine)
+        graph = load(self.folder / entry.file, precision=entry.precision, threads=self.threads, engine=self.engine)
+        return timed(f"net {name}")(graph)
 
     @cached_property
     def geometry(self) -> Geometry:

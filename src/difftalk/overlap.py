@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 Item = TypeVar("Item")
 
 DEPTH: Final = 3  # items that may wait
+AHEAD, BESIDE, BEHIND = "ahead", "beside", "behind"  # threads' names begin so
 
 
 def made_ahead(jobs: Iterator[Callable[[], Item]], depth: int = DEPTH) -> Generator[Item, None, None]:
@@ -25,7 +26,7 @@ def made_ahead(jobs: Iterator[Callable[[], Item]], depth: int = DEPTH) -> Genera
 
     They are taken in the caller's thread, and run one after the other in another.
     """
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, AHEAD) as pool:
         waiting: deque[Future[Item]] = deque()
         try:
             while True:
@@ -57,7 +58,7 @@ def beside(job: Callable[[], Item] | None) -> Iterator[Callable[[], Item | None]
     if job is None:
         yield lambda: None
         return
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, BESIDE) as pool:
         yield pool.submit(job).result
 
 
@@ -68,7 +69,7 @@ class Behind:
     """
 
     def __init__(self, depth: int = DEPTH) -> None:
-        self._pool, self._depth = ThreadPoolExecutor(1), depth
+        self._pool, self._depth = ThreadPoolExecutor(1, BEHIND), depth
         self._waiting: deque[Future[None]] = deque()
 
     def put(self, work: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@
     difftalk train first-stage|motion|denoiser|painter|folds|head|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
+    difftalk bench
 
 Everything here can be done from Python as well.
 """
@@ -20,6 +21,7 @@ from typing import Annotated, Optional
 import typer
 
 from difftalk import __version__
+from difftalk.doors.bench import bench
 from difftalk.doors.printing import print_result, progress_bar
 from difftalk.doors.words import typed
 from difftalk.errors import InputError
@@ -359,6 +361,9 @@ def evaluate(
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
+
+
+app.command()(bench)
 
 
 def _gains(texts: list[str]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from difftalk.render.paste import Drawn
 from difftalk.render.published_renderer import PublishedRenderer, Redrawn
 from difftalk.render.references import Reference, Scene
 from difftalk.render.renderer import Renderer
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +88,7 @@ class Drawing:
         """Forgets the frames before: where one is not drawn."""
         self._renderer.reset()
 
+    @timed("draw")
     def draw(self, view: View, conditions: Conditions, *, cut: bool = False) -> Shown:
         """cut: the frame does not follow the one before."""
         if cut:

@@ -22,6 +22,7 @@ from difftalk.render.sampler import euler
 from difftalk.render.surroundings import RimFollower
 from difftalk.settings import Settings
 from difftalk.speech.listener import Conditions
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,6 +163,7 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
     return out
 
 
+@timed("finish")
 def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3): the inner mouth untinted and crisper."""
     import cv2

@@ -25,6 +25,7 @@ from difftalk.render.drawing import Choice
 from difftalk.render.head_field import Moved
 from difftalk.render.references import Person, Reference, Scene
 from difftalk.settings import Settings
+from difftalk.stages import timed
 from difftalk.talk import keeping
 from difftalk.talk.keeping import Kept
 
@@ -134,11 +135,13 @@ class Sitting:
     def references(self, choice: Choice) -> tuple[Reference, Reference]:
         return self.who.references[choice.reference], self.who.mouths[choice.mouth]
 
+    @timed("mesh")
     def mesh(self, shape: Array) -> Array:
         sitter = self.sitter
         mesh = target_mesh(self.geometry, pose=sitter.pose, neutral=self.who.neutral, shape=shape, upper=sitter.upper)
         return sitter.alignment.points(mesh)
 
+    @timed("scene")
     def scene(self, choice: Choice) -> Scene | None:
         return Scene.of(self.image, self.sitter.alignment) if self.scenery else None
 
