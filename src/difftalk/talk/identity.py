@@ -100,7 +100,7 @@ class Shot:
 
     sitter: None where it is passed through. cut: it does not follow the one before. mouth_hidden: it is passed through
     because something covers the mouth. moved: of a still whose head moves, how it does; to be asked for once the frame
-    has been heard.
+    has been heard, and then, in any thread, for the work itself.
     """
 
     image: Image
@@ -108,7 +108,7 @@ class Shot:
     sitter: Sitter | None
     cut: bool = False
     mouth_hidden: bool = False
-    moved: Callable[[], Moved | None] | None = None
+    moved: Callable[[], Callable[[], Moved | None]] | None = None
 
 
 @dataclass(frozen=True)
