@@ -91,7 +91,7 @@ class Writer:
         self._last = due if seconds is None else max(round(seconds / self._tick), self._last + 1)
         if self.padded:
             image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), "rgb24")
         frame = self._reformatter.reformat(
             rgb, format="yuv420p", dst_colorspace=MATRIX, dst_color_range=RANGE, interpolation=_INTO_YUV
         )

@@ -25,7 +25,7 @@ NARROWED: Final = {"ONEDNN_MAX_CPU_ISA": "AVX2"}  # to OpenVINO's nets
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done. seconds: of voice and film. threads: 0: the engine chooses. model: see `Talker`."""
+    """What is to be done. seconds: of voice and film. threads, model: see `Talker.from_pretrained`."""
 
     case: str
     seconds: float
@@ -65,11 +65,10 @@ def environment(processor: str) -> dict[str, str]:
 
 def do(job: Job, began: float) -> Done:
     """The job, done here. began: `time.time` at which the process was asked for."""
-    from difftalk.model import Model
     from difftalk.talk.talker import Talker
 
     case = CASES[job.case]
-    model = Model.load(job.model, engine=job.engine, threads=job.threads)
+    model = Talker.from_pretrained(job.model, engine=job.engine, threads=job.threads).model
     if job.precision == "f32" or job.processor == "avx2":
         plain = {name: replace(entry, precision="f32") for name, entry in model.graphs.items()}
         model = replace(model, graphs=plain)

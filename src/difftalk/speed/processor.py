@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from difftalk.process import cores
 
 TOLD: Final = re.compile(r"avx2|avx512\w*|avx_vnni|amx\w*|f16c|fma|asimd|asimddp|i8mm|bf16|sve\w*")  # flags that matter
 
@@ -30,11 +31,6 @@ class Processor:
         flags = str(facts.get("flags") or facts.get("Features") or "").split()
         name = facts.get("model name") or platform.processor() or platform.machine()
         return cls(name, cores(), tuple(sorted(flag for flag in set(flags) if TOLD.fullmatch(flag))))
-
-
-def cores() -> int:
-    """That this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_bytes(told: Path = Path("/proc/self/status")) -> int:
