@@ -26,7 +26,7 @@ def test_job_is_done(model_folder: Path, tmp_path: Path) -> None:
     assert done.start_seconds > 0
     assert done.peak_bytes > 50_000_000
     names = {span.stage for span in done.spans}
-    assert {"speech", "draw", "mesh", "composite", "net folds", "finish", "paste", "encode"} <= names
+    assert {"speech", "lay", "mesh", "composite", "net folds", "finish", "paste", "encode"} <= names
     assert sum(span.stage == "encode" for span in done.spans) == 25
     assert (tmp_path / "cache" / "difftalk" / "openvino").is_dir()
 
