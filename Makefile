@@ -1,16 +1,20 @@
-# make demo | test | lint | train-debug: each sets up .venv in this checkout when it is missing or out of date.
+# make demo | bench | test | lint | train-debug: each sets up .venv in this checkout when it is missing or out of date.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 DEMO := src/difftalk/demo
 
-.PHONY: demo test lint train-debug clean
+.PHONY: demo bench test lint train-debug clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.base
 	@mkdir -p out
 	$(BIN)/difftalk animate $(DEMO)/portrait.jpg $(DEMO)/voice.wav -o out/demo.mp4 --overwrite
 	@echo "The portrait speaks in $(CURDIR)/out/demo.mp4"
+
+bench: .venv/.dev
+	@mkdir -p out
+	$(BIN)/difftalk bench --published --repeats 3 --stages out/stages.png -o out/bench.json
 
 test: .venv/.dev
 	$(BIN)/python -m pytest

@@ -68,8 +68,6 @@ def test_a_cut_and_a_silence_forget_the_previous_output(denoiser_model: Model, v
     assert np.abs(first - second).max() > 1e-3
     np.testing.assert_array_equal(drawing.draw(view, heard(), cut=True).picture, first)
     np.testing.assert_array_equal(drawing.draw(view, heard(silent=True)).picture, first)
-    drawing.reset()
-    np.testing.assert_array_equal(drawing.draw(view, heard()).picture, first)
 
 
 def test_a_choice_lasts_as_long_as_the_person(denoiser_model: Model, view: Seen) -> None:

@@ -269,6 +269,7 @@ FIXED = {
     "talk/footage.py": {"BACKWARD_BYTES"},  # memory
     "talk/identity.py": {"STILL_RATE"},
     "talk/keeping.py": {"BLOCK", "FORMAT", "PNG_LEVEL"},  # of a file that loses nothing
+    "talk/session.py": {"AT_ONCE", "AHEAD_SECONDS"},  # how many frames are under way changes none
     "talk/talker.py": {"PIECE_SAMPLES"},  # a stream's pieces change no frame
 }  # fmt: skip
 

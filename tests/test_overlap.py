@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from functools import partial
 
 import pytest
 
-from difftalk.overlap import Behind, ahead, beside
+from difftalk.overlap import Behind, Line, ahead
 
 
 def numbers(stop: int, made: list[int] | None = None) -> Generator[int, None, None]:
@@ -80,21 +81,69 @@ def test_behind_drops_the_rest_after_an_error() -> None:
     assert done == []
 
 
-def test_a_job_beside_a_block_runs_while_it_does() -> None:
-    met = threading.Barrier(2, timeout=5)
-    with beside(met.wait) as job:
-        other = met.wait()
-    assert {job(), other} == {0, 1}
+def failing(number: int) -> int:
+    if number == 1:
+        raise ValueError("one")
+    return number
 
 
-def test_without_a_job_beside_it_a_block_gets_nothing() -> None:
-    with beside(None) as job:
-        pass
-    assert job() is None
+def test_a_line_works_on_several_items_at_once_and_keeps_their_order() -> None:
+    meeting = threading.Barrier(2, timeout=5)
+
+    def meet(at: int, number: int) -> int:
+        if number == at:
+            meeting.wait()
+        return number
+
+    line = Line[int, int]({"first": partial(meet, 1), "second": partial(meet, 0)}, depth=3)
+    for number in range(3):
+        line.put(number)
+    assert line.full
+    assert [line.take() for _ in range(3)] == [0, 1, 2]
+    assert len(line) == 0
+    line.close()
 
 
-def test_a_jobs_error_comes_out_where_it_is_asked_for() -> None:
-    with beside(lambda: 1 // 0) as job:
-        pass
-    with pytest.raises(ZeroDivisionError):
-        job()
+@pytest.mark.parametrize("depth", [0, 3])
+def test_a_line_raises_what_a_stage_raised_for_an_item(depth: int) -> None:
+    line = Line[int, int]({"fail": failing, "pass": lambda number: 10 * number}, depth=depth)
+    line.put(0)
+    assert line.take() == 0
+    line.put(1)
+    with pytest.raises(ValueError, match="one"):
+        line.take()
+    line.drop()
+    line.put(2)
+    assert line.take() == 20
+    line.close()
+
+
+def test_a_line_without_depth_works_in_the_callers_thread() -> None:
+    line = Line[int, str]({"name": lambda number: f"{number} {threading.current_thread().name}"}, depth=0)
+    line.put(1)
+    assert line.full
+    assert line.take() == f"1 {threading.current_thread().name}"
+
+
+def test_a_line_that_is_dropped_begins_nothing_more_and_ends_what_was_begun() -> None:
+    began, gate, done = threading.Event(), threading.Event(), list[tuple[str, int]]()
+
+    def first(number: int) -> int:
+        began.set()
+        gate.wait(5)
+        done.append(("first", number))
+        return number
+
+    line = Line[int, None]({"first": first, "second": lambda number: done.append(("second", number))}, depth=3)
+    for number in range(3):
+        line.put(number)
+    began.wait(5)
+    threading.Timer(0.05, gate.set).start()
+    line.drop()
+    assert done == [("first", 0)]
+    assert len(line) == 0
+    line.close()
+    line.put(7)
+    line.take()
+    assert done[1:] == [("first", 7), ("second", 7)]
+    line.close()

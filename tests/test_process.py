@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from difftalk.process import exit_code_of
+from difftalk.process import cores, exit_code_of
 
 RAISED = """
 import os, signal
@@ -23,6 +23,13 @@ try:
 except SystemExit as end:
     print("cleared away", end.code)
 """
+
+
+def test_cores_are_those_that_the_process_may_use() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from difftalk.process import cores; "
+    said = subprocess.run([sys.executable, "-c", f"{code}print(cores())"], capture_output=True, text=True, check=True)
+    assert said.stdout == "1\n"
+    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])

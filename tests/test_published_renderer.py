@@ -73,7 +73,7 @@ def test_what_it_remembers_can_be_kept(nets: Nets, reference: Reference) -> None
     whole = drawn_by(nets, reference, frames=3)
     first, then = (PublishedRenderer(cast("Model", nets), steps=4, seed=seed) for seed in (0, 1))
     first.draw(reference, reference, reference.points, conditions())
-    then.restore(first.state())
+    then.restore(first.painted_state())
     for picture in whole[1:]:
         again = then.draw(reference, reference, reference.points, conditions()).picture
         np.testing.assert_array_equal(again, picture)
@@ -132,7 +132,7 @@ def test_one_seed_one_picture_and_a_cut_forgets(nets: Nets, reference: Reference
     for _ in range(2):
         nets.seen.clear()
         renderer.draw(reference, reference, reference.points, conditions())
-        renderer.reset()
+        renderer.forget()
         np.testing.assert_array_equal(nets.given("encoder")[0]["picture"], nets.given("encoder")[2]["picture"])
 
 

@@ -284,7 +284,7 @@ def test_denoiser_remembers_until_reset(denoiser_model: Model, reference: Refere
     renderer = Renderer(denoiser_model, steps=1, seed=0)
     first, second = (renderer.draw(reference, reference, wide, conditions()).picture for _ in range(2))
     assert np.abs(first - second).max() > 1e-3
-    renderer.reset()
+    renderer.forget()
     np.testing.assert_array_equal(renderer.draw(reference, reference, wide, conditions()).picture, first)
 
 

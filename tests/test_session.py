@@ -25,7 +25,7 @@ from difftalk.speech.own_way import OwnWay
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity, Manner
 from difftalk.talk.portrait import Portrait
-from difftalk.talk.session import Session, TalkingFrame
+from difftalk.talk.session import AT_ONCE, Session, TalkingFrame
 
 Wave = NDArray[np.float32]
 PIECE = 4000  # samples
@@ -101,6 +101,60 @@ def test_frames_that_are_not_taken_come_later(denoiser_model: Model, person: Ide
     with Session(denoiser_model, person) as session:
         first = said(next(session.push(sound)))
         assert [first, *map(said, session.finish())] == whole
+
+
+def test_frames_under_way_come_with_the_next_piece(denoiser_model: Model, person: Identity, sound: Wave) -> None:
+    """What is still being drawn when more sound is at hand is not waited for, and the frames are the same."""
+    whole = [frame for frame, _, _ in run(Session(denoiser_model, person), sound)]
+    with Session(denoiser_model, person) as session:
+        counts, frames = list[int](), list[str]()
+        for start in range(0, len(sound), PIECE):
+            frames += map(said, session.push(sound[start : start + PIECE], more=True))
+            counts.append(len(frames))
+        rest = list(map(said, session.finish()))
+    assert frames + rest == whole
+    with Session(denoiser_model, person) as session:
+        drained = sum(1 for start in range(0, len(sound), PIECE) for _ in session.push(sound[start : start + PIECE]))
+    assert 0 < drained - counts[-1] < AT_ONCE
+
+
+def test_only_a_few_frames_are_begun(denoiser_model: Model, person: Identity, sound: Wave) -> None:
+    counted, drawn = dict(denoiser_model._loaded), list[int]()
+    decoder = denoiser_model.graph("decoder")
+
+    def counting(**inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        drawn.append(1)
+        return decoder(**inputs)
+
+    model = dataclasses.replace(denoiser_model, _loaded=counted | {"decoder": counting})
+    with Session(model, person) as session:
+        next(session.push(sound))
+    assert 1 <= len(drawn) <= AT_ONCE
+
+
+def test_what_fails_in_a_stage_comes_out_at_its_frame_and_may_be_tried_again(
+    denoiser_model: Model, person: Identity, sound: Wave
+) -> None:
+    """The frames before it come, and those from it on once it works, as if nothing had been."""
+    whole = [frame for frame, _, _ in run(Session(denoiser_model, person), sound)]
+    decoder, calls = denoiser_model.graph("decoder"), list[int]()
+
+    def failing(**inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("no more")
+        return decoder(**inputs)
+
+    model = dataclasses.replace(denoiser_model, _loaded=dict(denoiser_model._loaded) | {"decoder": failing})
+    frames = list[str]()
+    with Session(model, person) as session:
+        coming = session.push(sound)
+        frames += [said(next(coming)), said(next(coming))]
+        with pytest.raises(MemoryError, match="no more") as caught:
+            next(coming)
+        assert any(entry.name == "failing" for entry in caught.traceback)  # the cause is seen
+        frames += map(said, session.finish())
+    assert frames == whole
 
 
 def test_a_finished_session_takes_no_sound(denoiser_model: Model, person: Identity, sound: Wave) -> None:

@@ -22,6 +22,7 @@ from difftalk.engine import PRECISIONS
 from difftalk.errors import InputError, ModelError
 from difftalk.graphs import NEEDED
 from difftalk.settings import Settings
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
     from difftalk.engine import Graph, Precision
@@ -140,7 +141,7 @@ class Model:
         chosen, graph = fastest(forms, mark=entry.sha256, threads=self.threads, engine=self.engine)
         if entry.int8:
             self._chosen[name] = chosen
-        return graph
+        return timed(f"net {name}")(graph)
 
     @property
     def chosen(self) -> dict[str, Precision]:

@@ -1,4 +1,4 @@
-"""Work that overlaps: things made a little ahead, a sink fed a little behind, one thread each.
+"""Work that overlaps: things made a little ahead, a sink fed a little behind, work in stages, a thread each.
 
 Decoding, moving a picture and encoding let other threads run while they work, so on two cores they cost little beside
 the drawing. Order and results are those of plain loops; an error comes out where a plain loop would have raised it,
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Item = TypeVar("Item")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 DEPTH: Final = 3  # items that may wait
+AHEAD, BEHIND = "ahead", "behind"  # threads' names begin so
 
 
 def made_ahead(jobs: Iterator[Callable[[], Item]], depth: int = DEPTH) -> Generator[Item, None, None]:
@@ -25,7 +27,7 @@ def made_ahead(jobs: Iterator[Callable[[], Item]], depth: int = DEPTH) -> Genera
 
     They are taken in the caller's thread, and run one after the other in another.
     """
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1, AHEAD) as pool:
         waiting: deque[Future[Item]] = deque()
         try:
             while True:
@@ -51,14 +53,76 @@ def ahead(items: Generator[Item, None, None], depth: int = DEPTH) -> Generator[I
         items.close()
 
 
-@contextmanager
-def beside(job: Callable[[], Item] | None) -> Iterator[Callable[[], Item | None]]:
-    """Runs a job in a thread of its own while the block runs; what is given returns what it did, None without one."""
-    if job is None:
-        yield lambda: None
-        return
-    with ThreadPoolExecutor(1) as pool:
-        yield pool.submit(job).result
+class Line(Generic[Given, Made]):
+    """Work in stages: each has a thread and does one item after the other, so that several items are under way.
+
+    What is put in comes out in order. At most `depth` items are on the line; with 0 `put` does all of the work itself.
+    """
+
+    def __init__(self, stages: Mapping[str, Callable[[Any], Any]], depth: int = DEPTH) -> None:
+        """stages: by name, which their threads get; each takes what the one before it returned."""
+        self._stages = stages
+        self._pools: dict[str, ThreadPoolExecutor] = {}
+        self._waiting: deque[list[Future[Any]]] = deque()
+        self._depth, self._run = depth, 0
+
+    def __len__(self) -> int:
+        """Items on the line."""
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        return len(self) >= max(1, self._depth)
+
+    def put(self, item: Given) -> None:
+        """Begins with an item."""
+        assert not self.full
+        done: Future[Any] = Future()
+        done.set_result(item)
+        steps = [done]
+        if self._depth and not self._pools:
+            self._pools = {name: ThreadPoolExecutor(1, name) for name in self._stages}
+        for name, work in self._stages.items():
+            step = partial(self._step, work, steps[-1], self._run)
+            steps.append(self._pools[name].submit(step) if self._depth else _at_once(step))
+        self._waiting.append(steps)
+
+    def take(self) -> Made:
+        """What became of the oldest item, when all of its stages are done; raises what any of them raised."""
+        made: Made = self._waiting[0][-1].result()
+        self._waiting.popleft()
+        return made
+
+    def drop(self) -> None:
+        """Gives up all items on the line, and waits for the stages that have begun."""
+        self._run += 1
+        steps = [step for item in self._waiting for step in item]
+        self._waiting.clear()
+        for step in steps:
+            step.cancel()
+        wait(steps)
+
+    def close(self) -> None:
+        """Gives up what is on it and ends its threads; a line that is put to work again has new ones."""
+        self.drop()
+        for pool in self._pools.values():
+            pool.shutdown()
+        self._pools = {}
+
+    def _step(self, work: Callable[[Any], Any], before: Future[Any], run: int) -> Any:
+        given = before.result()
+        if run != self._run:
+            raise CancelledError
+        return work(given)
+
+
+def _at_once(work: Callable[[], Any]) -> Future[Any]:
+    done: Future[Any] = Future()
+    try:
+        done.set_result(work())
+    except Exception as error:
+        done.set_exception(error)
+    return done
 
 
 class Behind:
@@ -68,7 +132,7 @@ class Behind:
     """
 
     def __init__(self, depth: int = DEPTH) -> None:
-        self._pool, self._depth = ThreadPoolExecutor(1), depth
+        self._pool, self._depth = ThreadPoolExecutor(1, BEHIND), depth
         self._waiting: deque[Future[None]] = deque()
 
     def put(self, work: Callable[[], None]) -> None:

@@ -96,6 +96,11 @@ def _unprinted() -> OSError | None:
     return None
 
 
+def cores() -> int:
+    """That this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def end_in_order() -> None:
     """SIGTERM and SIGHUP raise SystemExit, so that what is half written is cleared away; not where they are ignored."""
     with contextlib.suppress(ValueError):  # only the main thread may

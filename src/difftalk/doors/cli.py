@@ -7,6 +7,7 @@
     difftalk train first-stage|motion|denoiser|painter|folds|head|geometry DATA --out RUN
     difftalk export OUT --first-stage RUN --denoiser RUN ...
     difftalk evaluate DATA -o REPORT
+    difftalk bench
 
 Everything here can be done from Python as well.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from difftalk import __version__
+from difftalk.doors.bench import bench
 from difftalk.doors.printing import print_judged, print_result, progress_bar
 from difftalk.doors.words import gains_of, only, typed
 from difftalk.errors import InputError
@@ -373,6 +375,9 @@ def evaluate(
             progress=progress,
         )
     print(json.dumps(report.content) if as_json else f"{report.text}\n\n{out / 'report.html'}")
+
+
+app.command()(bench)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from difftalk.face.landmarks import UPPER
 from difftalk.face.pose import Pose, fit_pose
 from difftalk.face.space import EYE_DISTANCE, Alignment, similarity
 from difftalk.settings import Settings
+from difftalk.stages import timed
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Tracker:
     _last: Face | None = None
     _place: tuple[float, float, float] | None = None  # centre and size of the face last seen
 
+    @timed("track")
     def __call__(self, image: Image) -> Face | None:
         """The face of the next frame, or None."""
         face = self._follow(image) or self._search(image)

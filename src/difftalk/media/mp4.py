@@ -18,6 +18,7 @@ from difftalk.media.container import is_address
 from difftalk.media.part import Part
 from difftalk.media.soundtrack import Sound, Tail
 from difftalk.media.video import MATRIX, PRIMARIES, RANGE, TRC
+from difftalk.stages import timed
 
 CRF = 17  # x264's quality: 18 is taken for indistinguishable by eye
 # At 512², ms on one core, Mbit/s, PSNR: ultrafast 1.7, 1.9, 44.9; superfast 2.6, 1.1, 44.8; fast 6.6, 0.6, 44.6
@@ -81,6 +82,7 @@ class Writer:
             self.discard()
             raise
 
+    @timed("encode")
     def write(self, image: Image, seconds: float | None = None) -> None:
         """Append a frame, shown at `seconds` or one frame after the last one."""
         if image.shape != self._frame_shape or image.dtype != np.uint8:
@@ -89,7 +91,7 @@ class Writer:
         self._last = due if seconds is None else max(round(seconds / self._tick), self._last + 1)
         if self.padded:
             image = np.pad(image, ((0, image.shape[0] % 2), (0, image.shape[1] % 2), (0, 0)), mode="edge")
-        rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+        rgb = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), "rgb24")
         frame = self._reformatter.reformat(
             rgb, format="yuv420p", dst_colorspace=MATRIX, dst_color_range=RANGE, interpolation=_INTO_YUV
         )

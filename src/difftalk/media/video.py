@@ -32,6 +32,7 @@ from difftalk.media.clock import RATE_DENOMINATOR, frame_rate, nominal_rate
 from difftalk.media.container import Damage, open_media, packets, video_stream
 from difftalk.media.marks import Mark, marked, sought
 from difftalk.media.picture import HEIF_BRANDS, frames, moves, over_white
+from difftalk.stages import timed_each
 
 LONGEST_PIXEL = Fraction(3, 2)  # long side over short; where pixels are longer they are made square: faces keep form
 _NO_PIXEL = 4  # long side over short; beyond it the file is taken to be wrong
@@ -104,6 +105,7 @@ def probe(path: Path | str) -> VideoInfo:
     return VideoInfo(Path(path), width, height, rate, constant, len(stamps), float(seconds), has_audio, aspect)
 
 
+@timed_each("decode")
 def read(path: Path | str, *, first: int = 0, marks: Sequence[Mark] = ()) -> Generator[Frame, None, None]:
     """The video's frames from number `first` on, lazily: one in memory at a time, times strictly increasing.
 

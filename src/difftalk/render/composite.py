@@ -18,6 +18,7 @@ from difftalk.render.references import Reference, Scene
 from difftalk.render.surroundings import RimFollower, rim_colour, still_scene
 from difftalk.render.warp import Warp, compose, known, warp
 from difftalk.settings import Settings
+from difftalk.stages import timed
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Composite:
         return hwc(self.layers[:3])
 
 
+@timed("composite")
 def composites(
     reference: Reference,
     mouth: Reference,

@@ -7,8 +7,9 @@ drawn alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,9 +18,10 @@ from difftalk.render.paste import Drawn
 from difftalk.render.published_renderer import PublishedRenderer, Redrawn
 from difftalk.render.references import Reference, Scene
 from difftalk.render.renderer import Renderer
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from difftalk.model import Model
     from difftalk.speech.listener import Conditions
@@ -74,37 +76,92 @@ class Shown:
         return self.reference.aligned if self.scene is None else self.scene.aligned
 
 
+class Steps(Protocol):
+    """A renderer: see `Renderer`. What a step makes is for the next one alone."""
+
+    def turn_away(self) -> None: ...
+
+    def forget(self, *, cut: bool) -> None: ...
+
+    def lay(
+        self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None
+    ) -> Any: ...
+
+    def paint(self, laid: Any) -> Any: ...
+
+    def show(self, painted: Any) -> Drawn | Redrawn: ...
+
+    def laid_state(self) -> State: ...
+
+    def painted_state(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A frame on its way. sketch: what the renderer has of it. forgets: whether the previous output may not enter.
+
+    shown: what it will be. state: what the drawing remembers behind it, of the steps that it has been through.
+    """
+
+    sketch: Any
+    cut: bool
+    forgets: bool
+    shown: Callable[[Drawn | Redrawn], Shown]
+    state: State
+
+
 class Drawing:
-    """steps, seed, without: see the renderers; the model's settings name which it is."""
+    """steps, seed, without: see the renderers; the model's settings name which it is.
+
+    `draw` is three steps, `lay`, `paint` and `show`. Each may have a thread of its own that takes one frame after the
+    other, for what one of them remembers no other asks for.
+    """
 
     def __init__(self, model: Model, *, steps: int, seed: int, without: Sequence[str] = ()) -> None:
         kind = PublishedRenderer if model.settings.renderer == "published" else Renderer
-        self._renderer: Renderer | PublishedRenderer = kind(model, steps=steps, seed=seed, without=without)
+        self._renderer: Steps = kind(model, steps=steps, seed=seed, without=without)
         self._person = 0
         self._choice: Choice | None = None
 
-    def reset(self) -> None:
-        """Forgets the frames before: where one is not drawn."""
-        self._renderer.reset()
-
     def draw(self, view: View, conditions: Conditions, *, cut: bool = False) -> Shown:
         """cut: the frame does not follow the one before."""
-        if cut:
-            self._renderer.reset()
-        elif conditions.silent:
-            self._renderer.forget()
+        return self.show(self.paint(self.lay(view, conditions, cut=cut)))
+
+    @timed("lay")
+    def lay(self, view: View, conditions: Conditions, *, cut: bool = False) -> Begun:
+        """The choice and the geometry."""
         before = self._choice if view.person == self._person else None
         choice = view.choose(conditions.shape, before)
-        if before is None or choice.reference != before.reference:
+        if cut or before is None or choice.reference != before.reference:
             self._renderer.turn_away()
         self._person, self._choice = view.person, choice
         (reference, mouth), mesh, scene = view.references(choice), view.mesh(conditions.shape), view.scene(choice)
-        return Shown(self._renderer.draw(reference, mouth, mesh, conditions, scene), choice, reference, mesh, scene)
+        sketch = self._renderer.lay(reference, mouth, mesh, conditions, scene)
+        shown = partial(Shown, choice=choice, reference=reference, mesh=mesh, scene=scene)
+        return Begun(sketch, cut, cut or conditions.silent, shown, self._laid_state())
+
+    @timed("paint")
+    def paint(self, begun: Begun) -> Begun:
+        """What depends on the output before."""
+        if begun.forgets:
+            self._renderer.forget(cut=begun.cut)
+        sketch = self._renderer.paint(begun.sketch)
+        return replace(begun, sketch=sketch, state=begun.state | joined(renderer=self._renderer.painted_state()))
+
+    @timed("show")
+    def show(self, begun: Begun) -> Shown:
+        """The rest."""
+        return begun.shown(self._renderer.show(begun.sketch))
+
+    def _laid_state(self) -> State:
+        numbers = [] if self._choice is None else [self._choice.reference, self._choice.mouth]
+        return {"choice": np.array([self._person, *numbers])} | joined(renderer=self._renderer.laid_state())
 
     def state(self) -> State:
-        """What it remembers; `restore` takes it back, in a drawing that was made alike."""
-        numbers = [] if self._choice is None else [self._choice.reference, self._choice.mouth]
-        return {"choice": np.array([self._person, *numbers])} | joined(renderer=self._renderer.state())
+        """What it remembers while no frame is on its way; `restore` takes it back, in a drawing that was made alike."""
+        return self._laid_state() | joined(renderer=self._renderer.painted_state())
 
     def restore(self, state: State) -> None:
         self._person, *numbers = map(int, state["choice"])

@@ -22,6 +22,7 @@ from difftalk.face.pose import Pose
 from difftalk.face.space import ALIGNED_SIZE, EYE_DISTANCE, EYE_LINE, align
 from difftalk.render.behind import lines
 from difftalk.settings import Settings
+from difftalk.stages import timed
 
 Grid = NDArray[np.float64]
 STAYS: Final = 1 / 64  # px: what moves by less shows the same pixels
@@ -35,6 +36,7 @@ class Moved:
     box: Box
     where: Array
 
+    @timed("turn")
     def __call__(self, image: Image) -> Image:
         """The picture (h, w, 3), moved; beyond the box its bytes stay."""
         import cv2
@@ -105,6 +107,7 @@ class HeadField:
         )
         return replace(made, limits=made._limits(pose.yaw, settings))
 
+    @timed("head")
     def moved(self, pose: HeadPose) -> Moved | None:
         """How the picture looks in a pose, as far as it can be turned; None where nothing moves."""
         import cv2

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array, Image, smoothstep
 from difftalk.face.landmarks import LOWER_LIDS, UPPER_LIDS
 from difftalk.settings import Life, Settings
+from difftalk.stages import timed
 
 Line = NDArray[np.float64]  # (columns,) or (columns, 3)
 EYE_WIDTH: Final = 0.42  # eye distances
 ROWS: Final = 16  # that a band of skin is looked at in
 
 
+@timed("lids")
 def close_lids(image: Image, points: Array, closed: float, settings: Settings) -> Image:
     """The picture with both eyes closed so far, 0 to 1; points: (478, 3) source pixels."""
     out = image.copy()

@@ -21,6 +21,7 @@ from difftalk.render.cover import Cover
 from difftalk.render.lips import Lips, filled
 from difftalk.render.references import Reference
 from difftalk.settings import Settings
+from difftalk.stages import timed
 
 Matrix = NDArray[np.float64]  # (2, 3)
 DARK: Final = np.float32(8)  # levels: what is darker than that has no brightness to compare
@@ -85,6 +86,7 @@ class Drawn:
         return paste(frame, alignment, reference, self)
 
 
+@timed("paste")
 def paste(frame: Image, alignment: Alignment, reference: Reference, drawn: Drawn) -> Image:
     """The frame (h, w, 3) with what was drawn in it, at the frame's own resolution.
 

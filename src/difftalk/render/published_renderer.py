@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from difftalk.settings import Settings
 from difftalk.speech.listener import Conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from difftalk.model import Model
 
@@ -70,17 +71,19 @@ class PublishedRenderer:
         self._random, self._size = np.random.default_rng(seed), model.settings.picture
         self._drawn: Array | None = None
 
-    def forget(self) -> None:
-        """A silence is no reason to."""
-
     def turn_away(self) -> None:
         """Its surroundings are the frame's own."""
 
-    def reset(self) -> None:
-        """Forgets the frame before: at a cut, after a frame without a face."""
-        self._drawn = None
+    def forget(self, *, cut: bool = True) -> None:
+        """Forgets the frame before: at a cut, after a frame without a face; a silence is no reason to."""
+        if cut:
+            self._drawn = None
 
-    def state(self) -> State:
+    def laid_state(self) -> State:
+        """Nothing: see `lay`."""
+        return {}
+
+    def painted_state(self) -> State:
         """What it remembers: the picture drawn last, and how far its noise has come; `restore` takes it back."""
         noise = np.frombuffer(json.dumps(self._random.bit_generator.state).encode(), np.uint8)
         return {"noise": noise} | ({} if self._drawn is None else {"drawn": self._drawn})
@@ -88,6 +91,18 @@ class PublishedRenderer:
     def restore(self, state: State) -> None:
         self._random.bit_generator.state = json.loads(state["noise"].tobytes())
         self._drawn = state.get("drawn")
+
+    def lay(
+        self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
+    ) -> Callable[[], Redrawn]:
+        """Nothing is known before it is drawn; of `Renderer`'s steps `paint` does the work."""
+        return partial(self.draw, reference, mouth, mesh, conditions, scene)
+
+    def paint(self, laid: Callable[[], Redrawn]) -> Redrawn:
+        return laid()
+
+    def show(self, painted: Redrawn) -> Redrawn:
+        return painted
 
     def draw(
         self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None

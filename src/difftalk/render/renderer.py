@@ -1,11 +1,13 @@
 """The renderer: a target mesh and its conditions -> what is drawn of a frame, layer by layer.
 
 In the region folds and shade are added to the composite; in the mouth's patch the denoiser (or the painter) draws what
-the composite lacks. Knows nothing of audio or files.
+the composite lacks. A frame takes three steps, `lay`, `paint` and `show`; each may have a thread of its own that takes
+one frame after the other. Knows nothing of audio or files.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,6 +24,7 @@ from difftalk.render.sampler import euler
 from difftalk.render.surroundings import RimFollower
 from difftalk.settings import Settings
 from difftalk.speech.listener import Conditions
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +34,26 @@ if TYPE_CHECKING:
 
 LUMINANCE: Final = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue, ITU-R BT.601
 LEAST_SHARP: Final = 3.0  # halvings of 128 px an eye distance; with fewer pixels yet it is the same
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A frame before anything is drawn. mesh: (478, 3) aligned. sharpness: (2,), see `sharpness_of`."""
+
+    region: Composite
+    patch: Composite
+    mouth: Reference
+    mesh: Array
+    conditions: Conditions
+    sharpness: Array
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A frame whose latent is known. features: what the decoder is given besides the composite."""
+
+    laid: Laid
+    features: dict[str, Array]
 
 
 class Renderer:
@@ -49,22 +72,21 @@ class Renderer:
         self._sharpness: dict[tuple[int, int], tuple[Reference, Reference, Array]] = {}
         self._rim = RimFollower()
 
-    def forget(self) -> None:
-        """Forgets the previous output: in a long silence."""
-        self._previous = None
-
     def turn_away(self) -> None:
-        """Forgets how the surroundings moved: another reference follows."""
+        """Before `lay`: forgets how the surroundings moved, for another reference or picture follows."""
         self._rim.reset()
 
-    def reset(self) -> None:
-        """Forgets all of the frames before: at a cut, after a frame without a face."""
-        self.forget()
-        self.turn_away()
+    def forget(self, *, cut: bool = True) -> None:
+        """Before `paint`: forgets the previous output, at a cut or in a long silence."""
+        self._previous = None
 
-    def state(self) -> State:
-        """What it remembers of the frames before; `restore` takes it back, in a renderer that was made alike."""
-        return self._rim.state() | ({} if self._previous is None else {"previous": self._previous})
+    def laid_state(self) -> State:
+        """What `lay` remembers of the frames before."""
+        return self._rim.state()
+
+    def painted_state(self) -> State:
+        """What `paint` remembers of them; `restore` takes back both, in a renderer that was made alike."""
+        return {} if self._previous is None else {"previous": self._previous}
 
     def restore(self, state: State) -> None:
         self._rim.restore(state)
@@ -73,24 +95,37 @@ class Renderer:
     def draw(
         self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
     ) -> Drawn:
-        """The layers for an aligned target mesh (478, 3).
+        """The layers for an aligned target mesh (478, 3): all three steps.
 
         mouth: shows the inside of the mouth; may be the reference itself. scene: of a video's frame, whose surroundings
         and light the references' are brought to; None for a still.
         """
-        settings = self._model.settings
-        region, patch = composites(reference, mouth, mesh, settings, scene, self._rim)
-        composite = patch.layers
-        picture = (
-            self._paint(composite, reference, mouth)
-            if self._kind == "painter"
-            else self._denoise(composite, reference, mouth, mesh, conditions)
-        )
+        return self.show(self.paint(self.lay(reference, mouth, mesh, conditions, scene)))
+
+    def lay(
+        self, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions, scene: Scene | None = None
+    ) -> Laid:
+        """The geometry: what is known before anything is drawn. See `draw`."""
+        region, patch = composites(reference, mouth, mesh, self._model.settings, scene, self._rim)
+        return Laid(region, patch, mouth, mesh, conditions, self._sharp(reference, mouth))
+
+    def paint(self, laid: Laid) -> Painted:
+        """What depends on the frame before."""
+        return Painted(laid, {}) if self._kind == "painter" else Painted(laid, self._denoise(laid))
+
+    def show(self, painted: Painted) -> Drawn:
+        """The rest, which remembers nothing."""
+        laid, settings = painted.laid, self._model.settings
+        composite, given = laid.patch.layers, painted.features
+        if self._kind == "painter":
+            given = {"reference": picture_of(laid.mouth)[None], "sharpness": laid.sharpness[None]}
+        graph = self._model.graph("painter" if self._kind == "painter" else "decoder")
+        picture = graph(composite=composite[None], **given)["picture"]
         layers = (
-            Layer(self._folded(region, conditions), region),
-            Layer(shown_of(picture, composite, settings), patch),
+            Layer(self._folded(laid.region, laid.conditions), laid.region),
+            Layer(shown_of(picture, composite, settings), laid.patch),
         )
-        return Drawn(layers, mesh, mouth, settings)
+        return Drawn(layers, laid.mesh, laid.mouth, settings)
 
     def _folded(self, region: Composite, conditions: Conditions) -> Array:
         """The region's composite with the folds and the shade of skin that moved, (144, 176, 3)."""
@@ -101,16 +136,11 @@ class Renderer:
         added = region.plain + cv2.resize(change, REGION_SIZE[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.clip(added, -1, 1, out=added), np.float32)
 
-    def _paint(self, composite: Array, reference: Reference, mouth: Reference) -> Array:
-        given = {"reference": picture_of(mouth)[None], "sharpness": self._sharp(reference, mouth)[None]}
-        return self._model.graph("painter")(composite=composite[None], **given)["picture"]
-
-    def _denoise(
-        self, composite: Array, reference: Reference, mouth: Reference, mesh: Array, conditions: Conditions
-    ) -> Array:
-        sharpness = self._sharp(reference, mouth)[None]
-        features = self._model.graph("composite_path")(composite=composite[None], sharpness=sharpness)
-        denoiser, seen = self._model.graph("denoiser"), self._seen(mouth, mesh, conditions)
+    def _denoise(self, laid: Laid) -> dict[str, Array]:
+        """What the decoder is given besides the composite: its features, and the latent."""
+        given = {"composite": laid.patch.layers[None], "sharpness": laid.sharpness[None]}
+        features = self._model.graph("composite_path")(**given)
+        denoiser, seen = self._model.graph("denoiser"), self._seen(laid.mouth, laid.mesh, laid.conditions)
 
         def velocity(x: Array, t: float) -> Array:
             time = np.array([t], np.float32)
@@ -118,7 +148,7 @@ class Renderer:
 
         latent = euler(velocity, self._noise, self._steps)
         self._previous = np.float32(self._model.settings.drawing.previous_share) * latent
-        return self._model.graph("decoder")(latent=latent, composite=composite[None], **features)["picture"]
+        return {"latent": latent, **features}
 
     def _seen(self, mouth: Reference, mesh: Array, conditions: Conditions) -> dict[str, Array]:
         """What the denoiser is told besides the composite; zeros for what is left out, as in its training."""
@@ -162,6 +192,7 @@ def restrained(picture: Array, composite: Array, settings: Settings) -> Array:
     return out
 
 
+@timed("finish")
 def shown_of(picture: Array, composite: Array, settings: Settings) -> Array:
     """A decoded picture (1, 3, 128, 176) as a frame shows it, (128, 176, 3): the inner mouth untinted and crisper."""
     import cv2

@@ -19,6 +19,7 @@ from difftalk.speech.features import FEATURE_RATE, FEATURE_SIZE, SpeechStream, f
 from difftalk.speech.head_motion import HeadMotion
 from difftalk.speech.loudness import Loudness, Rows
 from difftalk.speech.motion import LOOK_AHEAD_SECONDS, MOTION_RATE, Heard, MotionStream, heard_of, pressed
+from difftalk.stages import timed
 
 if TYPE_CHECKING:
     from difftalk.model import Model
@@ -78,11 +79,13 @@ class Voice:
         self.heard = False  # whether the mouth has had anything to say yet
         self._ended = False
 
+    @timed("speech")
     def push(self, waveform: Array) -> None:
         """(n,) samples at 16 kHz."""
         self.loudness.push(waveform)
         self._take(self._speech.push(waveform))
 
+    @timed("speech")
     def finish(self) -> None:
         """No more audio follows."""
         self._take(self._speech.finish(extra=TAIL_FEATURES))

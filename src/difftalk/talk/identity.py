@@ -25,6 +25,7 @@ from difftalk.render.drawing import Choice
 from difftalk.render.head_field import Moved
 from difftalk.render.references import Person, Reference, Scene
 from difftalk.settings import Settings
+from difftalk.stages import timed
 from difftalk.talk import keeping
 from difftalk.talk.keeping import Kept
 
@@ -99,7 +100,7 @@ class Shot:
 
     sitter: None where it is passed through. cut: it does not follow the one before. mouth_hidden: it is passed through
     because something covers the mouth. moved: of a still whose head moves, how it does; to be asked for once the frame
-    has been heard.
+    has been heard, and then, in any thread, for the work itself.
     """
 
     image: Image
@@ -107,7 +108,7 @@ class Shot:
     sitter: Sitter | None
     cut: bool = False
     mouth_hidden: bool = False
-    moved: Callable[[], Moved | None] | None = None
+    moved: Callable[[], Callable[[], Moved | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,11 +135,13 @@ class Sitting:
     def references(self, choice: Choice) -> tuple[Reference, Reference]:
         return self.who.references[choice.reference], self.who.mouths[choice.mouth]
 
+    @timed("mesh")
     def mesh(self, shape: Array) -> Array:
         sitter = self.sitter
         mesh = target_mesh(self.geometry, pose=sitter.pose, neutral=self.who.neutral, shape=shape, upper=sitter.upper)
         return sitter.alignment.points(mesh)
 
+    @timed("scene")
     def scene(self, choice: Choice) -> Scene | None:
         return Scene.of(self.image, self.sitter.alignment) if self.scenery else None
 

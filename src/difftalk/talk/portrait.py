@@ -102,16 +102,16 @@ class Portrait(Identity):
         )
 
     def _shot(
-        self, closed: float, seconds: float, settings: Settings, moved: Callable[[], Moved | None] | None
+        self, closed: float, seconds: float, settings: Settings, moved: Callable[[], Callable[[], Moved | None]] | None
     ) -> Shot:
         image = close_lids(self.image, self.points, closed, settings) if closed > 0 else self.image
         sitter = Sitter(self.pose, self.people[0].references[0].alignment, self.points, cover=self.cover)
         return Shot(image, seconds, sitter, moved=moved)
 
 
-def _moved(field: HeadField, life: Life, number: int) -> Moved | None:
+def _moved(field: HeadField, life: Life, number: int) -> Callable[[], Moved | None]:
     """How a frame's head moves, by its number."""
-    return field.moved(life.head(number))
+    return partial(field.moved, life.head(number))
 
 
 def of_still(source: Picture, model: Model, *, size: int | None) -> Portrait:

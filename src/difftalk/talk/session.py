@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +28,16 @@ from difftalk.errors import InputError
 from difftalk.face.head import HeadPose
 from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
-from difftalk.overlap import beside
-from difftalk.render.drawing import Drawing
+from difftalk.overlap import Line
+from difftalk.render.drawing import Begun, Drawing, Shown
+from difftalk.render.head_field import Moved
 from difftalk.render.paste import put_before
 from difftalk.speech.head_motion import HeadMotion
 from difftalk.speech.listener import Voice
 from difftalk.talk.identity import Identity, Manner, Shot
+
+AT_ONCE: Final = 4  # frames that are drawn at once
+AHEAD_SECONDS: Final = 0.5  # from the first of them to the last: a voice is not asked for what is long past
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,30 @@ class TalkingFrame:
     heard: bool = False
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A frame on its way. drawn: what there is of it, None where its picture is passed through."""
+
+    shot: Shot
+    drawn: Begun | None
+    moved: Callable[[], Moved | None] | None
+    heard: bool
+
+
+@dataclass(frozen=True)
+class _Shown:
+    begun: _Begun
+    shown: Shown | None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """state: of the drawing behind it; None where nothing was drawn."""
+
+    frame: TalkingFrame
+    state: State | None
+
+
 class Session:
     """One identity speaking. Threads may share the model and the identity, not the session. A context manager."""
 
@@ -66,9 +95,13 @@ class Session:
         )
         steps = self._manner.steps or model.settings.steps
         self._drawing = Drawing(model, steps=steps, seed=self._manner.seed)
-        self._number, self._samples, self._ended = 0, 0, False
-        self._shots: Generator[Shot, None, None] | None = None
-        self._next: Shot | None = None  # looked at, not yet drawn
+        self._remembered = self._drawing.state()  # behind the last frame that was taken
+        self._number, self._samples, self._ended, self._heard = 0, 0, False, False  # number: of frames taken
+        self._source: Generator[Shot, None, None] | None = None
+        self._shots = deque[Shot]()  # from the first one that was not taken on
+        stages: dict[str, Callable[[Any], Any]] = {"paint": self._painted, "show": self._shown, "paste": self._pasted}
+        # The published renderer takes minutes for a frame, and nobody could stop it in a thread of its own.
+        self._line = Line[_Begun, _Made](stages, 0 if model.settings.renderer == "published" else AT_ONCE)
 
     def _moves_by_itself(self) -> bool:
         """Whether the head goes its own way; of a model without a net for it no head does."""
@@ -76,17 +109,18 @@ class Session:
         wanted = self._identity.still and manner.head_motion > 0 and not manner.heads
         return wanted and "head" in self._model.graphs
 
-    def push(self, piece: NDArray[np.floating] | Sequence[float]) -> Iterator[TalkingFrame]:
+    def push(self, piece: NDArray[np.floating] | Sequence[float], *, more: bool = False) -> Iterator[TalkingFrame]:
         """(n,) samples, 16 kHz mono in [-1, 1] -> the frames that can now be drawn, each when it is asked for.
 
-        Those that are not taken come with the next push. Raises InputError for what is no such sound.
+        Those that are not taken come with the next push. more: that is to follow at once: the last frames, which are
+        then still being drawn, come with it. Raises InputError for what is no such sound.
         """
         if self._ended:
             raise InputError("the session was finished; begin a new one for more sound")
         waveform = waveform_of(piece, "the piece of sound")
         self._voice.push(waveform)
         self._samples += len(waveform)
-        return self._frames()
+        return self._frames(more=more)
 
     def finish(self) -> Iterator[TalkingFrame]:
         """No more sound follows -> the rest of the frames, `round(seconds of sound x rate)` in all.
@@ -96,50 +130,90 @@ class Session:
         if not self._ended:
             self._voice.finish()
             self._ended = True
-        return self._frames()
+        return self._frames(more=False)
 
-    def _frames(self) -> Iterator[TalkingFrame]:
+    def _frames(self, *, more: bool) -> Iterator[TalkingFrame]:
         while True:
-            shot = self._next = self._next or self._shot()
-            heard = self._samples / SAMPLE_RATE
-            if self._ended and self._identity.is_over(self._manner, self._number, shot.seconds, heard):
+            try:
+                self._feed()
+                if not len(self._line) or (more and not self._line.full):
+                    break
+                made = self._line.take()
+            except BaseException:
                 self.close()
-                return
-            if self._voice.settled <= shot.seconds:
-                return
-            frame = self._frame(shot)
-            self._number, self._next = self._number + 1, None
-            yield frame
-
-    def _shot(self) -> Shot:
-        """The next one. Where the source cannot be read, the next call tries again."""
-        if self._shots is None:
-            self._shots = self._identity.shots(self._manner, self._voice.head, self._model.settings, self._number)
-        try:
-            return next(self._shots)
-        except BaseException:
+                raise
+            self._take(made)
+            yield made.frame
+        if self._is_over():
             self.close()
-            raise
 
-    def _frame(self, shot: Shot) -> TalkingFrame:
+    def _feed(self) -> None:
+        """Begins with the frames that can be drawn, as many as are drawn at once."""
+        while not self._line.full and not self._is_over():
+            shot = self._upcoming()
+            first = self._shots[0].seconds
+            if self._voice.settled <= shot.seconds or shot.seconds > first + AHEAD_SECONDS:
+                return
+            self._line.put(self._begun(shot))
+
+    def _is_over(self) -> bool:
+        """Whether the frame that would be begun next is none."""
+        heard = self._samples / SAMPLE_RATE
+        number = self._number + len(self._line)
+        return self._ended and self._identity.is_over(self._manner, number, self._upcoming().seconds, heard)
+
+    def _upcoming(self) -> Shot:
+        """The next one to begin with. Where the source cannot be read, the next call tries again."""
+        if self._source is None:
+            self._source = self._identity.shots(self._manner, self._voice.head, self._model.settings, self._number)
+        while len(self._shots) <= len(self._line):
+            self._shots.append(next(self._source))
+        return self._shots[len(self._line)]
+
+    def _begun(self, shot: Shot) -> _Begun:
+        """All of a frame that asks for the voice, or for who is seen."""
         sitting = self._identity.sitting(shot, self._model)
         if sitting is None:
-            self._drawing.reset()
-            return TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden)
-        conditions, sitter = self._voice.at(shot.seconds), sitting.sitter
-        with beside(shot.moved) as moving:
-            shown = self._drawing.draw(sitting, conditions, cut=shot.cut)
-            image = shown.drawn.onto(shot.image, sitter.alignment, shown.reference)
-            image = put_before(image, shot.image, sitter.cover, self._model.settings)
-        if (moved := moving()) is not None:
+            return _Begun(shot, None, None, heard=False)
+        conditions = self._voice.at(shot.seconds)
+        moved = None if shot.moved is None else shot.moved()
+        return _Begun(shot, self._drawing.lay(sitting, conditions, cut=shot.cut), moved, heard=self._voice.heard)
+
+    def _painted(self, begun: _Begun) -> _Begun:
+        return begun if begun.drawn is None else replace(begun, drawn=self._drawing.paint(begun.drawn))
+
+    def _shown(self, begun: _Begun) -> _Shown:
+        return _Shown(begun, None if begun.drawn is None else self._drawing.show(begun.drawn))
+
+    def _pasted(self, made: _Shown) -> _Made:
+        begun, shot, shown = made.begun, made.begun.shot, made.shown
+        if begun.drawn is None or shown is None or shot.sitter is None:
+            return _Made(TalkingFrame(shot.image, shot.seconds, drawn=False, mouth_hidden=shot.mouth_hidden), None)
+        image = shown.drawn.onto(shot.image, shot.sitter.alignment, shown.reference)
+        image = put_before(image, shot.image, shot.sitter.cover, self._model.settings)
+        if begun.moved is not None and (moved := begun.moved()) is not None:
             image = moved(image)
-        return TalkingFrame(image, shot.seconds, drawn=True, heard=self._voice.heard)
+        return _Made(TalkingFrame(image, shot.seconds, drawn=True, heard=begun.heard), begun.drawn.state)
+
+    def _take(self, made: _Made) -> None:
+        self._number, self._heard = self._number + 1, self._heard or made.frame.heard
+        self._remembered = made.state or self._remembered
+        self._shots.popleft()
+
+    def _put_back(self) -> None:
+        """Forgets the frames that nobody has taken yet, so that they are begun with again."""
+        self._line.drop()
+        self._drawing.restore(self._remembered)
+        self._voice.heard = self._heard
 
     def close(self) -> None:
         """Ends the threads that work ahead; a session that is asked for frames again begins them anew."""
-        if self._shots is not None:
-            self._shots.close()
-        self._shots = self._next = None
+        self._put_back()
+        self._line.close()
+        if self._source is not None:
+            self._source.close()
+        self._source = None
+        self._shots.clear()
 
     def __enter__(self) -> Session:
         return self
@@ -148,7 +222,11 @@ class Session:
         self.close()
 
     def state(self) -> State:
-        """What it remembers between two frames, as arrays; sound that was pushed and is not yet spoken included."""
+        """What it remembers between two frames, as arrays; sound that was pushed and is not yet spoken included.
+
+        Frames that were begun and not taken are begun again.
+        """
+        self._put_back()
         facts = {
             "manner": asdict(self._manner) | {"frame_rate": str(self._manner.frame_rate)},
             "model": self._model.hash,
@@ -180,7 +258,8 @@ class Session:
             session._number, session._samples, session._ended = (facts[one] for one in ("number", "samples", "ended"))
             own = {name: _own(array) for name, array in state.items()}
             session._voice.restore(part(own, "voice"))
-            session._drawing.restore(part(own, "drawing"))
+            session._heard, session._remembered = session._voice.heard, part(own, "drawing")
+            session._drawing.restore(session._remembered)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"not the state of a session ({error}); give what Session.state() returned") from None
         return session

@@ -33,6 +33,7 @@ from difftalk.media.soundtrack import Tail
 from difftalk.media.timeline import shown_rate
 from difftalk.model import AUTO, Model, check_renderer
 from difftalk.overlap import Behind
+from difftalk.process import cores
 from difftalk.progress import Progress
 from difftalk.ranges import MAX_STEPS, SIDES
 from difftalk.speech.listener import look_ahead_of
@@ -43,7 +44,7 @@ from difftalk.talk.portrait import of_still
 from difftalk.talk.session import Session, TalkingFrame
 from difftalk.talk.watching import of_video
 
-PIECE_SAMPLES: Final = SAMPLE_RATE // 2  # a file is fed in pieces of half a second
+PIECE_SAMPLES: Final = SAMPLE_RATE * 4 // 25  # a file is fed in pieces of 0.16 s, as the speech encoder takes them
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
 
 
@@ -100,10 +101,13 @@ class Talker:
     ) -> Talker:
         """The named model, that in a folder, or the shipped one; nothing is read from any network. Raises ModelError.
 
-        engine: openvino or onnxruntime. threads: 0: the engine chooses. precision: auto, int8, bf16 or f32; see
-        `Model.load`. steps, seed, articulation: see `Manner`.
-        settings: other values than the model's, as "loudness.quiet=-40"; see `settings.py`. Raises InputError.
+        engine: openvino or onnxruntime. threads: of each net; 0: half as many as there are cores, since several frames
+        are drawn at once. precision: auto, int8, bf16 or f32; see `Model.load`. steps, seed, articulation: see
+        `Manner`. settings: other values than the model's, as "loudness.quiet=-40"; see `settings.py`.
+
+        Raises InputError.
         """
+        threads = threads or max(1, cores() // 2)
         model = Model.load(name_or_folder, engine=engine, threads=threads, precision=precision).changed(settings)
         return cls(model, steps=steps, seed=seed, articulation=articulation)
 
@@ -172,8 +176,10 @@ class Talker:
     ) -> Iterator[TalkingFrame]:
         """Frames as the audio allows, `round(seconds of audio × rate)` of them: a session, run to its end.
 
-        pieces: 16 kHz mono float32 in [-1, 1], of any lengths; for the rest see `session`.
+        pieces: 16 kHz mono float32 in [-1, 1], of any lengths; those of a list are all at hand, so that drawing goes on
+        from one to the next. For the rest see `session`.
         """
+        at_hand = isinstance(pieces, Sequence)
         with self.session(
             identity,
             head_motion=head_motion,
@@ -185,7 +191,7 @@ class Talker:
             progress=progress,
         ) as session:
             for piece in pieces:
-                yield from session.push(piece)
+                yield from session.push(piece, more=at_hand)
             yield from session.finish()
 
     def animate(
@@ -350,8 +356,8 @@ class Talker:
         )
 
 
-def _pieces(waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    return (waveform[i : i + PIECE_SAMPLES] for i in range(0, len(waveform), PIECE_SAMPLES))
+def _pieces(waveform: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    return [waveform[i : i + PIECE_SAMPLES] for i in range(0, len(waveform), PIECE_SAMPLES)]
 
 
 def _with_tail(frames: Iterator[TalkingFrame], identity: Footage) -> Iterator[TalkingFrame]:

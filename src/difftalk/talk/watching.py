@@ -30,6 +30,7 @@ from difftalk.render.cover import Cover, Lookout, mouth_hidden, settled
 from difftalk.settings import Settings
 from difftalk.speech.listener import listened
 from difftalk.speech.own_way import OwnWay, at_rate, learn_aligned
+from difftalk.stages import timed
 from difftalk.talk.footage import Footage, Tracked
 from difftalk.talk.identity import check_size, lookout_of
 from difftalk.talk.person import Offers, People
@@ -80,6 +81,7 @@ class Watch:
         pictures = ahead(_pictures(self._path, self._marks, self._damaged))
         return follow(pictures, self._tracker, self._model.geometry.canonical, self._settings)
 
+    @timed("look")
     def take(self, frame: Followed, run: Run | None) -> None:
         """The next frame; run: None where nobody is drawn."""
         found = _tracked(frame, self._lookout, self._settings) if run is not None else None

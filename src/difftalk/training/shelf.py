@@ -11,7 +11,6 @@ unbroken one would. Knows nothing of losses, nor how a row is made.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -28,7 +27,7 @@ from typing_extensions import Self
 from difftalk.errors import InputError
 from difftalk.face.mouth import Geometry
 from difftalk.model import SHIPPED
-from difftalk.process import end_with_parent
+from difftalk.process import cores, end_with_parent
 from difftalk.training.batches import RenderBatch
 from difftalk.training.data_choice import DataChoice
 from difftalk.training.look import Look, Mirror, sent
@@ -69,7 +68,7 @@ class Shelf:
         self._source, self._batch_size, self._device = source, batch_size, torch.device(device)
         self._crates, self._uses = -(-rows // CRATE), uses
         self._mirror = Mirror.of(source.geometry, self._device)
-        self._workers = _cores() if workers is None else workers
+        self._workers = cores() if workers is None else workers
         self._makers: ProcessPoolExecutor | None = None
         self._waiting: deque[Future[Crate]] = deque()
         self._next = 0  # the crate that is put up next
@@ -171,11 +170,6 @@ def _beginning() -> BaseContext:
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])
     return context
-
-
-def _cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _unpacked(held: Mapping[str, Tensor]) -> RenderBatch:
