@@ -36,9 +36,10 @@ import hashlib, sys
 import numpy as np
 from safetensors.numpy import load_file
 from difftalk import Talker
+from difftalk.model import Model
 from difftalk.talk.session import Session
 folder, source, kept, sound, piece = sys.argv[1:]
-talker = Talker.from_pretrained(folder)
+talker = Talker(Model.load(folder))  # with as many threads as before
 person = talker.identity(source, size=None)
 with Session.from_state(talker.model, person, load_file(kept)) as session:
     waveform = np.load(sound)

@@ -46,7 +46,7 @@ def test_the_command_prints_a_table_and_writes_json_and_a_timeline(
     given = ("--case", "portrait-512", "--seconds", 1, "--threads", 1, "--model", model_folder, "-o", out)
     code, said, err = run("bench", *given, "--stages", stages)
     assert (code, err) == (0, "")
-    assert "| portrait-512, openvino, model, 1, whole |" in said
+    assert "| portrait-512, openvino, auto, 1, whole |" in said
     assert "| paste | 25 |" in said
     assert stages.is_file()
     content = json.loads(out.read_text())
