@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from difftalk.face.space import Alignment, align
 from difftalk.media import audio, picture
 from difftalk.model import SHIPPED, Model, entry_of, write_index
 from difftalk.settings import Settings
+from difftalk.talk import cache
 from difftalk.talk.footage import Footage
 from difftalk.talk.portrait import Portrait, of_still
 from difftalk.talk.talker import Talker
@@ -62,6 +63,14 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def waveform() -> NDArray[np.float32]:
     """(16000,): one second of the demo voice."""
     return audio.read(DEMO / "voice.wav")[8000:24000]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is found in videos is kept for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "folder", lambda: tmp_path_factory.getbasetemp() / "videos")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from difftalk.face.space import Alignment
 from difftalk.model import Model
 from difftalk.render.cover import Cover, Lookout, filled_in, mouth_hidden, pieces, settled
 from difftalk.render.paste import put_before
+from difftalk.talk.footage import Footage
 from difftalk.talk.portrait import of_still
 from difftalk.talk.talker import Talker
 from drawn import SETTINGS, draw_clip, images, masked, with_microphone
@@ -160,6 +161,7 @@ def test_frames_with_the_mouth_covered_pass_through(
     frames[8:16] = [masked(portrait, face.points)] * 8
     clip = draw_clip(tmp_path / "mask.mp4", frames)
     one = talker.identity(clip)
+    assert isinstance(one, Footage)
     spoken, source = list(talker.stream(one, [waveform])), images(clip)
     assert [frame.drawn for frame in spoken] == [number not in range(8, 16) for number in range(25)]
     for number in range(8, 16):

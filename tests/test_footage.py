@@ -191,7 +191,7 @@ def test_video_longer_than_the_audio(
     result = talker.dub(clip, sound, tmp_path / "out.mp4", keep_tail=keep, progress=lambda *parts: told.append(parts))
     assert (result.frames, result.passed_through, result.notes) == (frames, 0, notes)
     assert told[-1] == ("speaking", frames, frames)
-    assert told[28][2] == frames  # the total is right from the first frame
+    assert told[-frames][2] == frames  # the total is right from the first frame
     heard = audio.read(result.path)
     assert len(heard) == pytest.approx(640 * frames, abs=1100)  # AAC comes in blocks
     assert np.abs(heard[:7900]).max() < 0.01

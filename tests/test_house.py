@@ -155,7 +155,8 @@ def test_import_is_quick() -> None:
 
 
 PUBLIC = {
-    "Footage", "Graph", "Identity", "Manner", "Model", "Portrait", "Result", "Session", "Talker", "TalkingFrame",
+    "Footage", "Fragments", "Graph", "Identity", "Live", "Manner", "Model", "Portrait", "Result", "Session", "Spoken",
+    "Talker", "TalkingFrame",
 }  # fmt: skip
 
 
@@ -266,9 +267,12 @@ FIXED = {
     "render/sampler.py": {"TIME_STEPS", "BETA"},  # of the noise that the published nets were trained with
     "render/surroundings.py": {"GRID", "_BAND", "_LOW", "_SIDE"},  # where the rim lies, as in training
     "render/warp.py": {"_SUBPIXEL_BITS"},
+    "talk/cache.py": {"MOST_BYTES"},  # disk
     "talk/footage.py": {"BACKWARD_BYTES"},  # memory
     "talk/identity.py": {"STILL_RATE"},
     "talk/keeping.py": {"BLOCK", "FORMAT", "PNG_LEVEL"},  # of a file that loses nothing
+    "talk/knowledge.py": {"SETTLED_AT_ONCE"},  # time
+    "talk/live.py": {"TURN", "FADE"},  # time; sound
     "talk/session.py": {"AT_ONCE", "AHEAD_SECONDS"},  # how many frames are under way changes none
     "talk/talker.py": {"PIECE_SAMPLES"},  # a stream's pieces change no frame
 }  # fmt: skip

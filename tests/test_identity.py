@@ -21,9 +21,8 @@ from difftalk.face.recognition import Run, runs
 from difftalk.face.space import REGION_Y, align
 from difftalk.face.tracker import Followed
 from difftalk.model import Model
-from difftalk.talk import watching
 from difftalk.talk.footage import Footage
-from difftalk.talk.identity import Identity, Manner
+from difftalk.talk.identity import Manner
 from difftalk.talk.person import Offers
 from difftalk.talk.portrait import Portrait, of_still
 from difftalk.talk.watching import Watch, of_video, recogniser_of
@@ -127,7 +126,7 @@ def shown(path: Path, image: Image) -> Path:
     return save(path, image) if path.suffix == ".png" else draw_clip(path, [image] * 5)
 
 
-def found(path: Path, model: Model) -> Identity:
+def found(path: Path, model: Model) -> Portrait | Footage:
     return of_still(path, model, size=None) if path.suffix == ".png" else of_video(path, model)
 
 
@@ -194,7 +193,8 @@ def of_changed(path: Path, model: Model, change: Callable[[int, Followed], Follo
     frames = itertools.starmap(change, enumerate(watch.followed()))
     for frame, run in runs(frames, recogniser_of(model), model.settings):
         watch.take(frame, run)
-    return watch.finish()
+    watch.finish()
+    return watch.footage()
 
 
 def test_the_mask_grows_where_the_chin_is_beyond_it(model: Model, clip: Path) -> None:
@@ -290,11 +290,6 @@ def test_a_moving_picture_as_a_portrait(model: Model, moving_picture: Path) -> N
 def test_a_picture_is_no_video(model: Model, still: Path) -> None:
     with pytest.raises(InputError, match="use animate"):
         of_video(still, model)
-
-
-def test_a_face_that_comes_late_has_no_way_to_learn(clip: Path, painter_model: Model) -> None:
-    """After the minute from which it would be learnt."""
-    assert watching._own_way(clip, painter_model, [], np.zeros(16, np.float32)) is None
 
 
 @pytest.fixture(scope="module")

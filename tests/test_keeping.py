@@ -20,6 +20,7 @@ from difftalk.speech.own_way import OwnWay
 from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity
 from difftalk.talk.keeping import HEADER
+from difftalk.talk.knowledge import Known
 from difftalk.talk.portrait import Portrait, of_still
 from difftalk.talk.session import Session
 from difftalk.talk.talker import Talker
@@ -46,6 +47,7 @@ def same(one: object, other: object) -> bool:
 def test_a_portrait(talker: Talker, still_identity: Portrait, waveform: Wave, tmp_path: Path) -> None:
     still_identity.save(tmp_path / "her.identity")
     loaded = Identity.load(tmp_path / "her.identity")
+    assert isinstance(loaded, Portrait)
     assert same(loaded, still_identity)
     assert loaded.people[0].references[0] is loaded.people[0].mouths[0]
     assert loaded.model == talker.model.hash
@@ -59,12 +61,18 @@ def test_footage(denoiser_model: Model, clip_identity: Footage, waveform: Wave, 
     """With a way of its own and a turn at its end, in the drawing that remembers most."""
     rng = np.random.default_rng(0)
     way = OwnWay(*(0.1 * rng.normal(size=size).astype(np.float32) for size in ((16,), (16, 16), (384, 16))))
-    one = dataclasses.replace(clip_identity, own_way=way, notes=["said"])
+    (stage,) = clip_identity.stages
+    neutral = dataclasses.replace(stage.people[0], neutral=stage.people[0].neutral + np.float32(0.01))
+    stages = [dataclasses.replace(stage, since=9, own_way=way), Known(9, [neutral, neutral]), stage]
+    one = dataclasses.replace(clip_identity, stages=stages, notes=["said"])
     one.save(tmp_path / "clip.identity")
     loaded = Identity.load(tmp_path / "clip.identity")
+    assert isinstance(loaded, Footage)
     assert same(loaded, one)
     assert same(loaded.people[0].references, one.people[0].references)
-    plain = dataclasses.replace(loaded, own_way=None), clip_identity
+    assert loaded.stages[1].people[0] is loaded.stages[1].people[1]
+    assert loaded.stages[0].people[0] is loaded.stages[2].people[0]
+    plain = dataclasses.replace(loaded, stages=loaded.stages[2:]), clip_identity
     sound = np.concatenate([waveform, waveform[:8000]])
     drawn = [[frame.image for frame in Talker(denoiser_model).stream(each, [sound])] for each in plain]
     assert len(drawn[0]) == 38
@@ -167,7 +175,7 @@ def test_files_that_are_none(still_identity: Portrait, still: Path, tmp_path: Pa
     with pytest.raises(InputError, match="is no identity"):
         Identity.load(file)
     save_file({"a": np.zeros(2)}, file, {HEADER: json.dumps({"format": 99})})
-    with pytest.raises(InputError, match="has format 99, this version reads 3"):
+    with pytest.raises(InputError, match="has format 99, this version reads 4"):
         Identity.load(file)
     for missing in (tmp_path / "none", tmp_path):
         with pytest.raises(InputError, match="cannot be read"):

@@ -13,6 +13,7 @@ from difftalk.errors import InputError
 from difftalk.model import Model
 from difftalk.speech.motion import SOUNDS, Heard
 from difftalk.speech.own_way import OwnWay, at_rate, learn, learn_aligned
+from difftalk.talk.footage import Footage
 from difftalk.talk.identity import Identity
 from difftalk.talk.talker import Talker
 from drawn import SETTINGS
@@ -114,9 +115,11 @@ def test_shapes_of_any_rate_come_to_25() -> None:
     np.testing.assert_allclose(at_rate(times, shapes)[:, 3], np.arange(0, times[-1], 1 / 25), atol=1e-6)
 
 
-def test_dub_moves_the_mouth_the_speakers_way(talker: Talker, clip_identity: Identity, waveform: Array) -> None:
+def test_dub_moves_the_mouth_the_speakers_way(talker: Talker, clip_identity: Footage, waveform: Array) -> None:
     wide = OwnWay(np.zeros(16, np.float32), 3 * np.eye(16, dtype=np.float32), np.zeros((SOUNDS, 16), np.float32))
-    own = dataclasses.replace(clip_identity, own_way=wide)
+    own = dataclasses.replace(
+        clip_identity, stages=[dataclasses.replace(stage, own_way=wide) for stage in clip_identity.stages]
+    )
 
     def pictures(identity: Identity, share: float) -> list[Image]:
         return [frame.image for frame in talker.stream(identity, [waveform[:8000]], own_way=share)]
@@ -129,5 +132,5 @@ def test_dub_moves_the_mouth_the_speakers_way(talker: Talker, clip_identity: Ide
         pictures(own, 1.5)
 
 
-def test_a_clip_whose_sound_is_not_its_mouths_has_no_way(clip_identity: Identity) -> None:
+def test_a_clip_whose_sound_is_not_its_mouths_has_no_way(clip_identity: Footage) -> None:
     assert clip_identity.own_way is None

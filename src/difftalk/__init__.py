@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         ModelError,
         OutputError,
     )
+    from difftalk.media.fragments import Fragments
     from difftalk.model import Model
     from difftalk.talk.footage import Footage
     from difftalk.talk.identity import Identity, Manner
+    from difftalk.talk.live import Live, Spoken
     from difftalk.talk.portrait import Portrait
     from difftalk.talk.session import Session, TalkingFrame
     from difftalk.talk.talker import Result, Talker
@@ -33,9 +35,11 @@ __all__ = [
     "DifftalkError",
     "FaceError",
     "Footage",
+    "Fragments",
     "Graph",
     "Identity",
     "InputError",
+    "Live",
     "Manner",
     "MediaError",
     "MissingExtraError",
@@ -45,6 +49,7 @@ __all__ = [
     "Portrait",
     "Result",
     "Session",
+    "Spoken",
     "Talker",
     "TalkingFrame",
     "__version__",
@@ -54,13 +59,16 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "Footage": "talk.footage",
+    "Fragments": "media.fragments",
     "Graph": "engine",
     "Identity": "talk.identity",
+    "Live": "talk.live",
     "Manner": "talk.identity",
     "Model": "model",
     "Portrait": "talk.portrait",
     "Result": "talk.talker",
     "Session": "talk.session",
+    "Spoken": "talk.live",
     "Talker": "talk.talker",
     "TalkingFrame": "talk.session",
 }  # the others are errors

@@ -23,6 +23,7 @@ NEVER_ZERO: Final = (
     "following.smoothing_sigma",
     "loudness.emphasis_decibels",
     "loudness.quiet_fade",
+    "loudness.hush_seconds",
     "own_way.shape_frames",
     "own_way.sound_frames",
     "own_way.least_spread",
@@ -57,6 +58,7 @@ NEVER_ZERO: Final = (
     "life.lash_reach",
     "people.turn_bin",
     "watching.min_zoom",
+    "watching.first_seconds",
 )
 OTHER: Final = {  # lowest and highest of each number
     "steps": ((1, MAX_STEPS),),
@@ -83,6 +85,7 @@ OTHER: Final = {  # lowest and highest of each number
     "still.size": (SIDES,),
     "still.largest": (SIDES,),
     "watching.jaw_margin": ((0.0, 40.0),),
+    "watching.pace": ((1.0, 20.0),),  # the look is never behind the drawing
 }
 RISING: Final = (  # each is less than the next
     ("loudness.no_voice", "loudness.voice"),

@@ -96,6 +96,8 @@ class Loudness:
 
     silence_level: float = -50.0  # dBFS
     silence_seconds: float = 0.5
+    nothing: float = -60.0  # dBFS; a sample that is louder opens a mouth again that has been told to close
+    hush_seconds: float = 0.12  # in which it closes
     quiet: float = -47.0  # dBFS under which the mouth begins to rest
     quiet_fade: float = 6.0  # dB further down it rests
     quiet_under: float = 25.0  # dB under the loudest of the last moments, where that is softer
@@ -289,6 +291,7 @@ class People:
     covered_rank: float = 1000.0  # behind any frame that shows the face alone
     first_shapes: int = 8  # frames, all of which count for the neutral
     near_change: int = 12  # frames before and after one face becomes another in which both may be seen
+    rank_stay: float = 0.02  # eye distances by which closed lips must be fuller to take the place of those drawn from
 
 
 @dataclass(frozen=True)
@@ -312,6 +315,9 @@ class Watching:
     wary: int = 8  # frames for which what was before the face may not be quite gone
     seen_frames: int = 6  # from which somebody is spoken of
     zoom_reach: int = 12  # frames before and after one that needs a larger mask over which it grows
+    first_seconds: float = 3.5  # of a video that are looked at before its first frame is drawn
+    pace: float = 2.0  # frames that are looked at while one is drawn
+    eased: int = 25  # frames over which what has been learnt anew of a person takes over
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
     difftalk animate PORTRAIT AUDIO -o OUT.mp4
     difftalk dub VIDEO AUDIO -o OUT.mp4
+    difftalk live SOURCE [SOUND] -o OUT
     difftalk prepare CLIPS OUT
     difftalk pack DATA -o PACK
     difftalk train first-stage|motion|denoiser|painter|folds|head|geometry DATA --out RUN
@@ -22,6 +23,7 @@ import typer
 
 from difftalk import __version__
 from difftalk.doors.bench import bench
+from difftalk.doors.live import live
 from difftalk.doors.printing import print_judged, print_result, progress_bar
 from difftalk.doors.words import gains_of, only, typed
 from difftalk.errors import InputError
@@ -128,6 +130,7 @@ def dub(
         float, typer.Option("--own-way", help="0 to 1: how far the mouth moves as the video's speaker moves theirs.")
     ] = 1.0,
     precision: _Precision = "auto",
+    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Keep what is found in the video.")] = True,
     settings: _Set = None,
     as_json: _Json = False,
     overwrite: _Overwrite = False,
@@ -142,6 +145,7 @@ def dub(
             fit=fit,  # type: ignore[arg-type]
             keep_tail=keep_tail,
             own_way=own_way,
+            cache=cache,
             overwrite=overwrite,
             progress=progress,
         )
@@ -378,6 +382,7 @@ def evaluate(
 
 
 app.command()(bench)
+app.command()(live)
 
 
 def main() -> None:

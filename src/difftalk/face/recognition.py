@@ -6,7 +6,7 @@ within 0.42 of their clip's mean, and 99.9 % of other people's beyond 0.53. Know
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -80,11 +80,10 @@ class Run:
     def add(self, look: NDArray[np.float64]) -> None:
         self.total, self.looks = self.total + look, self.looks + 1
 
-    def join(self, other: Run) -> None:
-        self.total, self.looks = self.total + other.total, self.looks + other.looks
-
-    def copy(self) -> Run:
-        return Run(self.total, self.looks)
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> Run:
+        """All of them as one."""
+        return cls(np.sum([run.total for run in runs], 0), sum(run.looks for run in runs))
 
     def nearest(self, others: Sequence[Run], settings: Settings) -> int | None:
         """Number of the one that shows the same person; None where it is not clear that one does."""
@@ -98,7 +97,7 @@ class Run:
 
 def runs(
     frames: Iterable[Followed], recogniser: Recogniser | None, settings: Settings
-) -> Iterator[tuple[Followed, Run | None]]:
+) -> Generator[tuple[Followed, Run | None], None, None]:
     """Each frame with its run; None where no face is seen well, or one face is becoming another (a dissolve).
 
     Holds up to `most_held` frames. A run's mean is whole once the next run begins. Without a recogniser all is one run.

@@ -6,6 +6,7 @@ of the same length, so time is kept. It does not know pictures, features or mode
     waveform = audio.read("speech.m4a")    # float32 (samples,), 16 kHz, in [-1, 1]
 """
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -33,16 +34,16 @@ _LOST = 1e-4  # of the loudest channel's power
 _MOST_CHANNELS = 7  # PyAV 18.1 crashes on the samples of a planar frame with more
 
 
-def read(path: Path | str, *, from_video_start: bool = False) -> NDArray[np.float32]:
-    """The whole sound of a file: (samples,), 16 kHz mono in [-1, 1].
+def read(path: Path | str, *, from_video_start: bool = False, seconds: float = math.inf) -> NDArray[np.float32]:
+    """The sound of a file: (samples,), 16 kHz mono in [-1, 1].
 
     Sample 0 is the track's first sample or, `from_video_start`, the moment of the first video frame: sound before it
-    is cut off, sound that starts later is preceded by silence.
+    is cut off, sound that starts later is preceded by silence. seconds: no more than that is wanted.
     """
     parts: list[NDArray[np.float32]] = []
     resampler: Resampler | None = None
     start: float | None = None
-    mono = _Mono()
+    mono, zero, count = _Mono(), video_start(path) if from_video_start else None, 0
     with open_media(path) as container:
         stream = audio_stream(container, path)
         for frame in gapless(container, stream):
@@ -52,16 +53,18 @@ def read(path: Path | str, *, from_video_start: bool = False) -> NDArray[np.floa
                 parts += [resampler.finish()] if resampler else []
                 resampler = Resampler(frame.sample_rate)
             parts.append(resampler.push(mono(frame)))
+            count += len(parts[-1])
+            if count > (seconds + (0 if zero is None else max(0, zero - start))) * SAMPLE_RATE:
+                break
     parts += [resampler.finish()] if resampler else []
     if start is None or not any(part.size for part in parts):
         raise MediaError(f"{path}: its audio track holds no samples that can be decoded")
     waveform = np.clip(np.concatenate(parts), -1.0, 1.0)
-    if not from_video_start:
-        return waveform
-    lead = round((start - video_start(path)) * SAMPLE_RATE)
+    lead = 0 if zero is None else round((start - zero) * SAMPLE_RATE)
     if lead <= -waveform.size:
         raise MediaError(f"{path}: its audio track ends before the first video frame")
-    return np.pad(waveform, (lead, 0)) if lead > 0 else waveform[-lead:]
+    waveform = np.pad(waveform, (lead, 0)) if lead > 0 else waveform[-lead:]
+    return waveform if math.isinf(seconds) else waveform[: round(seconds * SAMPLE_RATE)]
 
 
 def frame_count(seconds: float, frame_rate: Fraction) -> int:

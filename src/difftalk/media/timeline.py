@@ -4,10 +4,9 @@ A mouth that speaks needs 20 frames/s. A video of a constant rate below that is 
 one stands for longer, as in a screen recording, it is repeated 25 times a second. Knows nothing of pictures.
 """
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
-
-import numpy as np
 
 from difftalk.media.video import VideoInfo
 
@@ -23,15 +22,19 @@ def shown_rate(info: VideoInfo) -> Fraction:
 
 def timeline(info: VideoInfo, seconds: Sequence[float]) -> list[list[float]]:
     """For each frame, of which `seconds` has the time, the times at which it is shown."""
-    ends = [*seconds[1:], seconds[-1] + float(1 / info.frame_rate)]
+    pairs = zip(seconds, [*seconds[1:], None], strict=True)
+    return [moments(info, start, end) for start, end in pairs]
+
+
+def moments(info: VideoInfo, start: float, end: float | None) -> list[float]:
+    """The times at which a frame is shown that stands from `start` until the next one; None: it is the last."""
+    until = start + float(1 / info.frame_rate) if end is None else end
     if info.constant_rate and info.frame_rate < SLOWEST:
-        grid = np.arange(round(ends[-1] * REPEATED)) / float(REPEATED)
-        return [part.tolist() for part in np.split(grid, np.searchsorted(grid, np.array(seconds[1:]) - 1e-6))]
+        first = max(0, math.ceil((start - 1e-6) * REPEATED))
+        stop = round(until * REPEATED) if end is None else math.ceil((until - 1e-6) * REPEATED)
+        return [number / float(REPEATED) for number in range(first, stop)]
     rate = float(info.frame_rate if info.constant_rate else REPEATED)  # of repeats in gaps
-    return [
-        [start + repeat / rate for repeat in range(min(max(1, round((end - start) * rate)), LONGEST))]
-        for start, end in zip(seconds, ends, strict=True)
-    ]
+    return [start + repeat / rate for repeat in range(min(max(1, round((until - start) * rate)), LONGEST))]
 
 
 def repeats_note(info: VideoInfo, times: list[list[float]]) -> list[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from difftalk.arrays import Array
 from difftalk.face.mouth import COMPONENTS, smooth_opening
 from difftalk.settings import Settings
-from difftalk.speech.motion import MOTION_RATE, Heard, opening_of
+from difftalk.speech.motion import MOTION_RATE, SOUNDS, Heard, opening_of
 from difftalk.speech.offset import best_offset
 
 if TYPE_CHECKING:
@@ -35,6 +35,17 @@ class OwnWay:
         """Mouth shapes (t, 16) as this person makes them; share: in [0, 1], how far."""
         own = self.rest + heard.shapes @ self.turn + heard.sounds @ self.ear
         return np.asarray(heard.shapes + np.float32(share) * (own - heard.shapes), np.float32)
+
+    @classmethod
+    def usual(cls) -> OwnWay:
+        """Anybody's."""
+        size, none = np.eye(COMPONENTS, dtype=np.float32), np.zeros((SOUNDS, COMPONENTS), np.float32)
+        return cls(none[0], size, none)
+
+    def toward(self, other: OwnWay, share: float) -> OwnWay:
+        """What lies between, `share` of the way to the other."""
+        pairs = ((self.rest, other.rest), (self.turn, other.turn), (self.ear, other.ear))
+        return OwnWay(*(one + np.float32(share) * (two - one) for one, two in pairs))
 
 
 def learn(heard: Heard, shown: NDArray[np.floating], row: NDArray[np.floating], settings: Settings) -> OwnWay:

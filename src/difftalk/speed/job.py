@@ -72,7 +72,7 @@ def do(job: Job, began: float) -> Done:
     source, sound = case.source(job.seconds), voice(job.seconds)
     with tempfile.TemporaryDirectory() as folder, stages.noted() as spans:
         call, talker, out = time.time(), Talker(model), Path(folder) / "out.mp4"
-        result = talker.dub(source, sound, out) if case.film else talker.animate(source, sound, out)
+        result = talker.dub(source, sound, out, cache=False) if case.film else talker.animate(source, sound, out)
         whole = time.time() - call
     return Done(
         job,

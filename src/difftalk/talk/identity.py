@@ -83,13 +83,14 @@ class Manner:
 class Sitter:
     """The face that a frame shows.
 
-    pose, upper: source pixels. upper: (478, 3), only UPPER is set. alignment: of the reference's space. person: number
-    in the identity's people. cover: what lies before the face.
+    pose, upper: source pixels. upper: (478, 3), only UPPER is set. alignment: of the reference's space. who: as far as
+    they are known; person: their number. cover: what lies before the face.
     """
 
     pose: Pose
     alignment: Alignment
     upper: Array
+    who: Person
     person: int = 0
     cover: Cover | None = None
 
@@ -99,8 +100,9 @@ class Shot:
     """A frame to draw on.
 
     sitter: None where it is passed through. cut: it does not follow the one before. mouth_hidden: it is passed through
-    because something covers the mouth. moved: of a still whose head moves, how it does; to be asked for once the frame
-    has been heard, and then, in any thread, for the work itself.
+    because something covers the mouth. own_way: how a video's speaker moves the mouth, as far as it is known. moved: of
+    a still whose head moves, how it does; to be asked for once the frame has been heard, and then, in any thread, for
+    the work itself.
     """
 
     image: Image
@@ -108,6 +110,7 @@ class Shot:
     sitter: Sitter | None
     cut: bool = False
     mouth_hidden: bool = False
+    own_way: OwnWay | None = None
     moved: Callable[[], Callable[[], Moved | None]] | None = None
 
 
@@ -117,13 +120,16 @@ class Sitting:
 
     image: Image
     sitter: Sitter
-    who: Person
     geometry: Geometry
     scenery: bool
 
     @property
     def person(self) -> int:
         return self.sitter.person
+
+    @property
+    def who(self) -> Person:
+        return self.sitter.who
 
     def choose(self, shape: Array, before: Choice | None) -> Choice:
         turn = self.sitter.pose.turn
@@ -148,25 +154,33 @@ class Sitting:
 
 @dataclass(frozen=True)
 class Identity(ABC):
-    """A portrait or footage. people: one, or more where a video shows several.
-
-    own_way: how its speaker moves the mouth, where a video has its own sound, in sync, and one person. model: hash of
-    the model that found it.
-    """
+    """A portrait or footage. model: hash of the model that found it."""
 
     still: ClassVar[bool] = False  # one picture, which lives
 
     path: Path
-    people: list[Person]
     notes: list[str] = field(default_factory=list, kw_only=True)
-    own_way: OwnWay | None = field(default=None, kw_only=True)
     model: str = field(default="", kw_only=True)
+
+    @property
+    @abstractmethod
+    def mark(self) -> str:
+        """12 hex digits that tell identities apart: of whom, what they are drawn from, and how they speak."""
 
     @abstractmethod
     def shots(
         self, manner: Manner, head: HeadMotion | None, settings: Settings, first: int = 0
     ) -> Generator[Shot, None, None]:
         """The frames from number `first` on, without end, made a little ahead. head: as which a still's moves."""
+
+    @abstractmethod
+    def frame_rate(self, manner: Manner) -> Fraction:
+        """Frames/s that are shown; the mean, where they vary."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """Width and height of its frames, px."""
 
     @abstractmethod
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,10 @@ from difftalk.media.part import Part
 from difftalk.render.cover import Cover
 from difftalk.render.references import Person, Reference
 
-FORMAT: Final = 3
+if TYPE_CHECKING:
+    from difftalk.speech.own_way import OwnWay
+
+FORMAT: Final = 4
 HEADER: Final = "difftalk"  # the one name in the file's metadata
 PNG_LEVEL: Final = 1  # of 9: what is above takes far longer and saves little
 BLOCK: Final = 1 << 24  # bytes of a video that are hashed at a time
@@ -128,6 +131,18 @@ def _sha256(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def mark_of_people(people: Sequence[Person], own_way: OwnWay | None) -> str:
+    """12 hex digits that tell apart whom, what they are drawn from, and how they speak."""
+    digest = hashlib.sha256()
+    for person in people:
+        seen = (array for one in [*person.references, *person.mouths] for array in (one.points, one.aligned))
+        for array in (person.neutral, person.turns, person.mouth_shapes, *seen):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for array in () if own_way is None else (own_way.rest, own_way.turn, own_way.ear):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:12]
 
 
 # --- parts, each with its inverse -------------------------------------------------------------------------------------

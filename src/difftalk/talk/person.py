@@ -1,49 +1,82 @@
 """A person as seen: the references that are drawn from, and how they are chosen from the frames of a video.
 
 Frames are offered one by one; of each turn of the head the one with the fullest closed lips is kept, and of each way of
-opening the mouth one. Knows nothing of files, nor of who is who.
+opening the mouth one. At any moment a person can be made of what has been seen. Knows nothing of files, nor of who is
+who.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from difftalk.arrays import Array
 from difftalk.face.mouth import Geometry, lip_height, neutral_of_clip, opening
+from difftalk.face.recognition import Run
 from difftalk.face.tracker import Followed
 from difftalk.render.cover import Cover, filled_in
 from difftalk.render.references import Person, Reference, Way, way_of
 from difftalk.settings import Settings
 
-if TYPE_CHECKING:
-    from difftalk.face.recognition import Run
-
-
 Bin = tuple[int, int]  # of yaw and pitch
+Place = TypeVar("Place", bound=tuple[int, int])
 
 
 @dataclass(frozen=True)
-class _Closed:
-    """A frame with closed lips. rank: how far from full."""
+class _Seen:
+    """A frame that may be drawn from. rank: the less, the better. free: (478, 3) pose-free points."""
 
     rank: float
     turn: NDArray[np.float64]
-    reference: Reference
-
-
-@dataclass(frozen=True)
-class _Mouth:
-    """away: degrees by which the head is turned away. free: (478, 3) pose-free points."""
-
-    away: float
-    turn: NDArray[np.float64]
     free: Array
     reference: Reference
+
+
+@dataclass
+class _Bank(Generic[Place]):
+    """The best frame of each place - a turn of the head, a way of opening the mouth - of those seen so far.
+
+    What has been shown keeps its number for good, so that a choice means the same picture however much more is seen.
+    """
+
+    most: int  # places that are shown
+    stay: float  # ranks by which a frame must be better than the one that is shown
+    best: dict[Place, _Seen] = field(default_factory=dict)
+    counts: dict[Place, int] = field(default_factory=dict)  # frames that are like it
+    shown: list[_Seen] = field(default_factory=list)
+    _places: dict[Place, int] = field(default_factory=dict)  # numbers of those that are shown now
+
+    def offer(self, place: Place, rank: float, made: Callable[[], _Seen]) -> None:
+        self.counts[place] = self.counts.get(place, 0) + 1
+        if place not in self.best or rank < self.best[place].rank:
+            self.best[place] = made()
+
+    def merge(self, other: _Bank[Place]) -> None:
+        for place, seen in other.best.items():
+            self.counts[place] = self.counts.get(place, 0) + other.counts[place]
+            if place not in self.best or seen.rank < self.best[place].rank:
+                self.best[place] = seen
+
+    def show(self, covered_rank: float) -> NDArray[np.float64]:
+        """Shows the commonest places; (n, 2): the turns of all that was ever shown, infinite where it no longer is."""
+        places = [place for place in self.counts if self.best[place].rank < covered_rank] or list(self.counts)
+        places = sorted(places, key=lambda place: -self.counts[place])[: self.most]
+        self._places = {place: self._number(place) for place in places}
+        now = set(self._places.values())
+        return np.stack([seen.turn if n in now else np.full(2, np.inf) for n, seen in enumerate(self.shown)])
+
+    def _number(self, place: Place) -> int:
+        best, number = self.best[place], self._places.get(place)
+        if number is None or best.rank < self.shown[number].rank - self.stay:
+            self.shown.append(best)
+            return len(self.shown) - 1
+        return number
 
 
 @dataclass
@@ -56,10 +89,14 @@ class Candidates:
     settings: Settings
     count: int = 0
     shapes: list[Array] = field(default_factory=list)  # (478, 3) pose-free, for the neutral
-    closed: dict[Bin, _Closed] = field(default_factory=dict)
-    counts: dict[Bin, int] = field(default_factory=dict)
-    opened: dict[Way, _Mouth] = field(default_factory=dict)
-    openings: dict[Way, int] = field(default_factory=dict)  # how many frames are like it
+    closed: _Bank[Bin] = field(init=False)
+    opened: _Bank[Way] = field(init=False)
+    _made: tuple[int, Person] | None = None  # of so many frames
+
+    def __post_init__(self) -> None:
+        how, references = self.settings.people, self.settings.references
+        self.closed = _Bank(how.max_references, how.rank_stay)
+        self.opened = _Bank(references.max_mouths, references.turn_stay)
 
     def offer(
         self,
@@ -75,54 +112,43 @@ class Candidates:
         cover: what lies before the face. mixed: another may shine through. Such a frame is taken where there is no
         other.
         """
-        how = self.settings.people
-        assert frame.pose is not None
+        how, pose = self.settings.people, frame.pose
+        assert pose is not None
+        points = free.astype(np.float32)
         if for_neutral or len(self.shapes) < how.first_shapes:
-            self.shapes.append(free.astype(np.float32))
+            self.shapes.append(points)
         self.count += 1
-        yaw, pitch = (round(angle / how.turn_bin) for angle in frame.pose.turn)
-        self.counts[yaw, pitch] = self.counts.get((yaw, pitch), 0) + 1
-        best, wide = self.closed.get((yaw, pitch)), float(opening(free))
+        yaw, pitch = (round(angle / how.turn_bin) for angle in pose.turn)
         behind = 0 if cover is None and not mixed else how.covered_rank
-        rank = wide - lip_height(free) + behind
-        if best is None or rank < best.rank:
-            self.closed[yaw, pitch] = _Closed(rank, frame.pose.turn, _reference(frame, cover, self.settings))
-        way, away = way_of(free, self.settings), float(np.linalg.norm(frame.pose.turn)) + behind
-        self.openings[way] = self.openings.get(way, 0) + 1
-        if way not in self.opened or away < self.opened[way].away:
-            self.opened[way] = _Mouth(
-                away, frame.pose.turn, free.astype(np.float32), _reference(frame, cover, self.settings)
-            )
+        full = float(opening(free)) - lip_height(free) + behind
+        away = float(np.linalg.norm(pose.turn)) + behind
+        made = cache(partial(_reference, frame, cover, self.settings))
+        self.closed.offer((yaw, pitch), full, lambda: _Seen(full, pose.turn, points, made()))
+        self.opened.offer(way_of(free, self.settings), away, lambda: _Seen(away, pose.turn, points, made()))
 
     def merge(self, other: Candidates) -> None:
-        """As if the other's frames had been offered as well."""
+        """As if the other's frames had been offered as well; nothing of the other's has been shown."""
         self.count += other.count
         self.shapes += other.shapes
-        for turn, closed in other.closed.items():
-            self.counts[turn] = self.counts.get(turn, 0) + other.counts[turn]
-            if turn not in self.closed or closed.rank < self.closed[turn].rank:
-                self.closed[turn] = closed
-        for way, mouth in other.opened.items():
-            self.openings[way] = self.openings.get(way, 0) + other.openings[way]
-            if way not in self.opened or mouth.away < self.opened[way].away:
-                self.opened[way] = mouth
+        self.closed.merge(other.closed)
+        self.opened.merge(other.opened)
 
     def person(self, geometry: Geometry) -> Person:
-        """From the commonest turns of the head and ways of opening the mouth."""
-        how = self.settings.people
-        turns = [turn for turn in self.counts if self.closed[turn].rank < how.covered_rank] or list(self.counts)
-        ways = [way for way in self.openings if self.opened[way].away < how.covered_rank] or list(self.openings)
-        turns = sorted(turns, key=lambda turn: -self.counts[turn])[: how.max_references]
-        ways = sorted(ways, key=lambda way: -self.openings[way])[: self.settings.references.max_mouths]
-        neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes), self.settings))
-        return Person(
-            neutral,
-            [self.closed[turn].reference for turn in turns],
-            np.stack([self.closed[turn].turn for turn in turns]),
-            [self.opened[way].reference for way in ways],
-            geometry.shape_of(np.stack([self.opened[way].free for way in ways]), neutral),
-            np.stack([self.opened[way].turn for way in ways]),
-        )
+        """From the commonest turns of the head and ways of opening the mouth; the same until more has been seen."""
+        if self._made is None or self._made[0] != self.count:
+            how = self.settings.people
+            turns, mouth_turns = (bank.show(how.covered_rank) for bank in (self.closed, self.opened))
+            neutral = geometry.closed(neutral_of_clip(np.stack(self.shapes), self.settings))
+            person = Person(
+                neutral,
+                [seen.reference for seen in self.closed.shown],
+                turns,
+                [seen.reference for seen in self.opened.shown],
+                geometry.shape_of(np.stack([seen.free for seen in self.opened.shown]), neutral),
+                mouth_turns,
+            )
+            self._made = self.count, person
+        return self._made[1]
 
 
 def _reference(frame: Followed, cover: Cover | None, settings: Settings) -> Reference:
@@ -136,11 +162,12 @@ def _reference(frame: Followed, cover: Cover | None, settings: Settings) -> Refe
 class People:
     """Runs of frames become people: a run that shows somebody known goes to them, any other is somebody new.
 
-    So a run of which it is not clear whose it is has nothing but its own frames.
+    Whose a run is, is settled when somebody asks, or when two others have followed it. So a run of which it is not
+    clear whose it is has nothing but its own frames.
     """
 
     settings: Settings
-    known: list[tuple[Run, Candidates]] = field(default_factory=list)
+    known: list[tuple[list[Run], Candidates]] = field(default_factory=list)
     numbers: dict[int, int] = field(default_factory=dict)  # a run's id -> number of its person
     _open: list[tuple[Run, Candidates]] = field(
         default_factory=list
@@ -148,6 +175,8 @@ class People:
 
     def of(self, run: Run) -> Candidates:
         """Where the run's frames are to be offered."""
+        if id(run) in self.numbers:
+            return self.known[self.numbers[id(run)]][1]
         for one, candidates in self._open:
             if one is run:
                 return candidates
@@ -156,19 +185,27 @@ class People:
         self._open.append((run, Candidates(self.settings)))
         return self._open[-1][1]
 
+    def number_of(self, run: Run) -> int:
+        """Whose the run is, of those known; -1 where none of its frames was offered."""
+        for place, (one, candidates) in enumerate(self._open):
+            if one is run:
+                del self._open[place]
+                self._settle(run, candidates)
+        return self.numbers.get(id(run), -1)
+
     def finish(self) -> None:
         for run, candidates in self._open:
             self._settle(run, candidates)
         self._open = []
 
     def _settle(self, run: Run, candidates: Candidates) -> None:
-        number = run.nearest([known for known, _ in self.known], self.settings)
+        number = run.nearest([Run.of(known) for known, _ in self.known], self.settings)
         if number is None:
             self.numbers[id(run)] = len(self.known)
-            self.known.append((run.copy(), candidates))
+            self.known.append(([run], candidates))
         else:
             self.numbers[id(run)] = number
-            self.known[number][0].join(run)
+            self.known[number][0].append(run)
             self.known[number][1].merge(candidates)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -42,10 +43,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Portrait(Identity):
-    """image: (h, w, 3). points: (478, 3) source pixels. cover: what lies before the face."""
+    """people: one. image: (h, w, 3). points: (478, 3) source pixels. cover: what lies before the face."""
 
     still: ClassVar[bool] = True
 
+    people: list[Person]
     image: Image
     points: Array
     pose: Pose
@@ -64,13 +66,25 @@ class Portrait(Identity):
             for moved in [None if field is None else partial(_moved, field, life, number)]
         )
 
+    def frame_rate(self, manner: Manner) -> Fraction:
+        return manner.frame_rate
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.image.shape[:2]
+        return width, height
+
     def is_over(self, manner: Manner, number: int, seconds: float, heard: float) -> bool:
         return number >= frame_count(heard, manner.frame_rate)
 
     def sitting(self, shot: Shot, model: Model) -> Sitting | None:
         if shot.sitter is None:
             return None
-        return Sitting(shot.image, shot.sitter, self.people[0], model.geometry, scenery=False)
+        return Sitting(shot.image, shot.sitter, model.geometry, scenery=False)
+
+    @property
+    def mark(self) -> str:
+        return keeping.mark_of_people(self.people, None)
 
     def kept(self) -> Kept:
         images = keeping.Pictures()
@@ -105,7 +119,8 @@ class Portrait(Identity):
         self, closed: float, seconds: float, settings: Settings, moved: Callable[[], Callable[[], Moved | None]] | None
     ) -> Shot:
         image = close_lids(self.image, self.points, closed, settings) if closed > 0 else self.image
-        sitter = Sitter(self.pose, self.people[0].references[0].alignment, self.points, cover=self.cover)
+        (who,) = self.people
+        sitter = Sitter(self.pose, who.references[0].alignment, self.points, who, cover=self.cover)
         return Shot(image, seconds, sitter, moved=moved)
 
 

@@ -12,12 +12,14 @@ on another day, `Session.from_state(talker.model, person, load_file("kept.safete
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -26,14 +28,16 @@ from numpy.typing import NDArray
 from difftalk.arrays import SAMPLE_RATE, Image, State, joined, part
 from difftalk.errors import InputError
 from difftalk.face.head import HeadPose
+from difftalk.graphs import NEEDED
 from difftalk.media.inputs import waveform_of
 from difftalk.model import Model, check_renderer
-from difftalk.overlap import Line
+from difftalk.overlap import Behind, Line
 from difftalk.render.drawing import Begun, Drawing, Shown
 from difftalk.render.head_field import Moved
 from difftalk.render.paste import put_before
+from difftalk.speech.features import HOP_SECONDS
 from difftalk.speech.head_motion import HeadMotion
-from difftalk.speech.listener import Voice
+from difftalk.speech.listener import Voice, look_ahead_of
 from difftalk.talk.identity import Identity, Manner, Shot
 
 AT_ONCE: Final = 4  # frames that are drawn at once
@@ -89,7 +93,6 @@ class Session:
         self._voice = Voice(
             model,
             articulation=self._manner.articulation,
-            own_way=identity.own_way if self._manner.own_way else None,
             own_share=self._manner.own_way,
             head=HeadMotion(model, self._manner.seed) if self._moves_by_itself() else None,
         )
@@ -97,6 +100,7 @@ class Session:
         self._drawing = Drawing(model, steps=steps, seed=self._manner.seed)
         self._remembered = self._drawing.state()  # behind the last frame that was taken
         self._number, self._samples, self._ended, self._heard = 0, 0, False, False  # number: of frames taken
+        self._last = 0.0  # seconds of the last of them
         self._source: Generator[Shot, None, None] | None = None
         self._shots = deque[Shot]()  # from the first one that was not taken on
         stages: dict[str, Callable[[Any], Any]] = {"paint": self._painted, "show": self._shown, "paste": self._pasted}
@@ -121,6 +125,29 @@ class Session:
         self._voice.push(waveform)
         self._samples += len(waveform)
         return self._frames(more=more)
+
+    @property
+    def frame_rate(self) -> Fraction:
+        """Frames/s; the mean, where they vary."""
+        return self._identity.frame_rate(self._manner)
+
+    @property
+    def delay(self) -> float:
+        """Seconds of sound that have been pushed when a frame is drawn, at most, beyond its own time."""
+        return look_ahead_of(self._model.settings.renderer) + HOP_SECONDS
+
+    def flush(self) -> Iterator[TalkingFrame]:
+        """Nobody says more for now -> the frames of all that was pushed, and of some silence behind it.
+
+        The mouth closes within 0.2 s of the end.
+        """
+        self._voice.hush(self._samples / SAMPLE_RATE)
+        return self.push(np.zeros(math.ceil(self.delay * SAMPLE_RATE), np.float32))
+
+    def interrupt(self) -> None:
+        """What was pushed and was not taken yet is not spoken: the mouth closes within 0.2 s, until new sound comes."""
+        self._put_back()
+        self._voice.hush(self._last)
 
     def finish(self) -> Iterator[TalkingFrame]:
         """No more sound follows -> the rest of the frames, `round(seconds of sound x rate)` in all.
@@ -175,7 +202,7 @@ class Session:
         sitting = self._identity.sitting(shot, self._model)
         if sitting is None:
             return _Begun(shot, None, None, heard=False)
-        conditions = self._voice.at(shot.seconds)
+        conditions = self._voice.at(shot.seconds, shot.own_way)
         moved = None if shot.moved is None else shot.moved()
         return _Begun(shot, self._drawing.lay(sitting, conditions, cut=shot.cut), moved, heard=self._voice.heard)
 
@@ -197,7 +224,7 @@ class Session:
 
     def _take(self, made: _Made) -> None:
         self._number, self._heard = self._number + 1, self._heard or made.frame.heard
-        self._remembered = made.state or self._remembered
+        self._remembered, self._last = made.state or self._remembered, made.frame.seconds
         self._shots.popleft()
 
     def _put_back(self) -> None:
@@ -230,9 +257,10 @@ class Session:
         facts = {
             "manner": asdict(self._manner) | {"frame_rate": str(self._manner.frame_rate)},
             "model": self._model.hash,
-            "identity": _mark_of(self._identity),
+            "identity": self._identity.mark,
             "number": self._number,
             "samples": self._samples,
+            "last": self._last,
             "ended": self._ended,
         }
         held = joined(voice=self._voice.state(), drawing=self._drawing.state())
@@ -249,13 +277,14 @@ class Session:
             kept = facts["manner"]
             heads = tuple(HeadPose(**pose) for pose in kept["heads"])
             manner = Manner(**kept | {"frame_rate": Fraction(kept["frame_rate"]), "heads": heads})
-            for name, now in (("model", model.hash), ("identity", _mark_of(identity))):
+            for name, now in (("model", model.hash), ("identity", identity.mark)):
                 if facts[name] != now:
                     raise InputError(
                         f"the session was kept with the {name} {facts[name]}, this one is {now}; give that one"
                     )
             session = cls(model, identity, manner)
             session._number, session._samples, session._ended = (facts[one] for one in ("number", "samples", "ended"))
+            session._last = facts["last"]
             own = {name: _own(array) for name, array in state.items()}
             session._voice.restore(part(own, "voice"))
             session._heard, session._remembered = session._voice.heard, part(own, "drawing")
@@ -265,18 +294,20 @@ class Session:
         return session
 
 
+@contextmanager
+def getting_ready(model: Model) -> Iterator[None]:
+    """Meanwhile what a first frame needs is compiled."""
+    needed = ("speech_encoder", model.settings.motion, *NEEDED[model.settings.renderer])
+    with Behind(len(needed)) as meanwhile:
+        for name in needed:
+            meanwhile.put(partial(_compile, model, name))
+        yield
+
+
+def _compile(model: Model, name: str) -> None:
+    model.graph(name)
+
+
 def _own(array: NDArray[Any]) -> NDArray[Any]:
     """A copy, numbers with a point as they were kept: another store may have made them longer."""
     return np.array(array, np.float32 if np.asarray(array).dtype.kind == "f" else None)
-
-
-def _mark_of(identity: Identity) -> str:
-    """12 hex digits that tell identities apart: of whom, what they are drawn from, and how they speak."""
-    digest, own_way = hashlib.sha256(), identity.own_way
-    for person in identity.people:
-        seen = (array for one in [*person.references, *person.mouths] for array in (one.points, one.aligned))
-        for array in (person.neutral, person.turns, person.mouth_shapes, *seen):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    for array in () if own_way is None else (own_way.rest, own_way.turn, own_way.ear):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:12]

@@ -37,12 +37,13 @@ from difftalk.process import cores
 from difftalk.progress import Progress
 from difftalk.ranges import MAX_STEPS, SIDES
 from difftalk.speech.listener import look_ahead_of
-from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond
+from difftalk.talk import cache as kept_videos
+from difftalk.talk.footage import Footage, length_notes, passed_notes, seconds_beyond, way_notes
 from difftalk.talk.head_film import heads_of
 from difftalk.talk.identity import STILL_RATE, Fit, Identity, Manner
+from difftalk.talk.looking import begun
 from difftalk.talk.portrait import of_still
-from difftalk.talk.session import Session, TalkingFrame
-from difftalk.talk.watching import of_video
+from difftalk.talk.session import Session, TalkingFrame, getting_ready
 
 PIECE_SAMPLES: Final = SAMPLE_RATE * 4 // 25  # a file is fed in pieces of 0.16 s, as the speech encoder takes them
 COMMENT: Final = f"AI-generated: difftalk {__version__}"
@@ -116,19 +117,30 @@ class Talker:
         self.model.save(folder)
 
     def identity(
-        self, source: Picture | BinaryIO, *, size: int | None = None, progress: Progress | None = None
+        self,
+        source: Picture | BinaryIO,
+        *,
+        size: int | None = None,
+        cache: bool = True,
+        progress: Progress | None = None,
     ) -> Identity:
         """Who speaks, from a portrait or a video. Raises InputError, FaceError.
 
         source: a path; a portrait also as a binary file object, a PIL image or RGB, uint8 (height, width, 3). size: px,
-        long side to which a larger portrait is shrunk; the settings' unless told. See `of_still` for small faces.
+        long side to which a larger portrait is shrunk; the settings' unless told. See `of_still` for small faces. Of a
+        video the first seconds are looked at, the rest while it speaks. cache: what `dub` kept of it is used.
         """
         given = inputs.picture_of(source)
         if isinstance(given, Path | str):
             container.check_file(given)
             if not picture.is_still(given):
-                return of_video(Path(given), self.model, progress=progress)
+                return self._seen(Path(given), cache, progress)
         return of_still(given, self.model, size=self._size(size))
+
+    def _seen(self, path: Path, use_cache: bool, progress: Progress | None) -> Footage:
+        """A video as it is in the cache, or its beginning looked at."""
+        kept = kept_videos.found(path, self.model) if use_cache else None
+        return kept or begun(path, self.model, progress=progress)
 
     def _size(self, given: int | None) -> int:
         size = self.model.settings.still.size if given is None else given
@@ -256,17 +268,24 @@ class Talker:
         fit: Fit = "bounce",
         keep_tail: bool = False,
         own_way: float = 1.0,
+        cache: bool = True,
         overwrite: bool = False,
         progress: Progress | None = None,
     ) -> Result:
         """A video's person says something else: writes OUT.mp4 in the video's size, framing and rate (see `timeline`).
 
         footage: a path or a binary file object. own_way: see `session`. sound, out: see `animate`. keep_tail: where the
-        video is longer than the sound, the rest of it follows as it is, with its own sound.
+        video is longer than the sound, the rest of it follows as it is, with its own sound. cache: what is found in the
+        video is kept in the user's cache folder, so that it need not be looked at again.
         """
         began = time.monotonic()
         replace(self._manner, fit=fit, own_way=own_way)  # says at once what is not allowed
-        with inputs.watched(footage) as path, inputs.heard(sound) as heard, inputs.written(out) as place:
+        with (
+            getting_ready(self.model),
+            inputs.watched(footage) as path,
+            inputs.heard(sound) as heard,
+            inputs.written(out) as place,
+        ):
             inputs.check_kinds(path, heard, wanted="video")
             waveform, info = audio.read(heard), video.probe(path)
             seconds, rate = len(waveform) / SAMPLE_RATE, shown_rate(info)
@@ -285,19 +304,28 @@ class Talker:
                 pixel_aspect=info.pixel_aspect,
             )
             with writer:  # so that nothing is left behind when the video turns out to have no face
-                identity = of_video(path, self.model, progress=progress)
-                if identity.own_way is not None and own_way > 0:
-                    identity.notes.append(
-                        "the mouth moves the speaker's own way, learnt from the video; `own_way=0`: as anybody's"
-                    )
-                identity.notes.extend(inputs.track_notes(heard))
-                identity.notes.extend(length_notes(info, seconds, fit=fit, keep_tail=keep_tail))
+                identity = self._seen(path, cache, progress)
+                notes = inputs.track_notes(heard) + length_notes(info, seconds, fit=fit, keep_tail=keep_tail)
                 frames: Iterator[TalkingFrame] = self.stream(identity, _pieces(waveform), fit=fit, own_way=own_way)
                 total = audio.frame_count(seconds, rate)
                 if keep_tail and beyond <= 0:
-                    frames, total = _with_tail(frames, identity), sum(map(len, identity.times))
+                    frames, total = _with_tail(frames, identity), max(total, audio.frame_count(info.seconds, rate))
+                frames = self._noted(frames, identity, notes, own_way, cache)
                 result = self._write(writer, frames, identity, total, rate, began, progress)
         return replace(result, path=inputs.place_of(out))
+
+    def _noted(
+        self, frames: Iterator[TalkingFrame], identity: Footage, notes: list[str], own_way: float, use_cache: bool
+    ) -> Iterator[TalkingFrame]:
+        """The frames; then what was found by then is kept, and what is to be said of it noted."""
+        try:
+            yield from frames
+            if use_cache:
+                kept_videos.keep(identity, self.model)
+        finally:
+            if identity.look is not None:
+                identity.look.close()
+        identity.notes.extend(way_notes(identity, own_way) + notes)
 
     def __call__(self, source: Picture, sound: Sound, out: Out, *, overwrite: bool = False) -> Result:
         """`animate` for a picture, `dub` for a video or a picture that moves."""
