@@ -111,7 +111,7 @@ def test_losses_are_those_of_the_samples(kind: str, sample: Sample, packed: Pack
                 kind_of(recipe).loss_of(net, batch, recipe, None, torch.Generator().manual_seed(0)) for batch in batches
             ]
         found.append([float(loss.total) for loss in losses])
-    assert found[1] == pytest.approx(found[0], rel=0.05, abs=0.002)
+    assert found[1] == pytest.approx(found[0], rel=0.08, abs=0.002)
 
 
 def test_rows_are_those_of_the_samples(sample: Sample, packed: PackedSample, model: Model) -> None:
