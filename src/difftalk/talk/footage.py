@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from difftalk.speech.head_motion import HeadMotion
     from difftalk.talk.looking import Looking
 
-BACKWARD_BYTES: Final = 400_000_000
+BACKWARD_BYTES: Final = 160_000_000
 
 
 @dataclass(frozen=True)
