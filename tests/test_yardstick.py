@@ -11,7 +11,8 @@ import pytest
 
 from difftalk import engine
 from difftalk.engine import ENGINES
-from difftalk.speed.yardstick import CONVOLUTION, PICTURE, convolution_apart, least, published_is_there
+from difftalk.errors import MissingExtraError
+from difftalk.speed.yardstick import CONVOLUTION, PICTURE, convolution_apart, least, published_apart
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import yardstick
@@ -44,5 +45,7 @@ def test_least_leaves_the_first_run_out() -> None:
     assert len(runs) == 4
 
 
-def test_published_needs_what_training_needs() -> None:
-    assert published_is_there()
+def test_published_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"torch is not installed.*difftalk\[train\]"):
+        published_apart()
