@@ -56,6 +56,7 @@ def test_samples_into_a_file(still: Path, voice: Path, model_folder: Path, run, 
     ("given", "words"),
     [
         (("--kind", "mp3"), "--kind was 'mp3'; allowed are"),
+        (("--frame-rate", "nan"), "--frame-rate was nan; allowed are rates over 0"),
         (("-o", "tcp:no"), "tcp:no: is no port"),
         (("-o", "/nowhere/out.mp4"), "/nowhere/out.mp4"),
         (("--microphone", "nosuch:thing", "-o", "out"), "no such device"),

@@ -31,7 +31,7 @@ def test_unknown_names_are_refused(wrong: dict[str, list[str]]) -> None:
         Plan(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", [{"threads": [-1]}, {"seconds": 0.5}, {"repeats": 0}])
+@pytest.mark.parametrize("wrong", [{"threads": [-1]}, {"seconds": 0.5}, {"seconds": float("nan")}, {"repeats": 0}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InputError, match="repeats 1 or more"):
         Plan(**wrong)  # type: ignore[arg-type]
@@ -55,6 +55,13 @@ def test_the_command_prints_a_table_and_writes_json_and_a_timeline(
     assert row["frames_per_second"] > 0
     assert row["published"] is None
     assert content["processor"]["cores"] >= 1
+
+
+def test_a_place_that_cannot_be_written_is_refused_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("difftalk.speed.bench.measure", lambda *_, **__: pytest.fail("measured"))
+    code, _, err = run("bench", "-o", "/nowhere/figures.json")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "/nowhere" in err
 
 
 def test_the_command_refuses_in_one_line(run: Run) -> None:

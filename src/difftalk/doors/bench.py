@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -34,6 +35,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """How quick it is here: frames/s, first frames, memory and every stage. Options may be given again."""
+    from difftalk.media.part import Part
     from difftalk.speed.bench import Plan, measure
     from difftalk.speed.material import CASES
 
@@ -48,9 +50,11 @@ def bench(
         model=model,
         published=published,
     )
-    with progress_bar(as_json) as progress:
+    # A place that cannot be written is refused before anything is measured.
+    with progress_bar(as_json) as progress, nullcontext() if out is None else Part(out.parent) as part:
         report = measure(plan, stages=stages, progress=progress)
-    text = json.dumps(report.content)
-    if out is not None:
-        out.write_text(text + "\n")
+        text = json.dumps(report.content)
+        if part is not None and out is not None:
+            part.path.write_text(text + "\n")
+            part.path.replace(out)
     print(text if as_json else report.table)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ import typer
 
 from difftalk.errors import InputError, OutputError
 from difftalk.process import ENDING
+from difftalk.ranges import MAX_RATE
 
 if TYPE_CHECKING:
     from difftalk.talk.live import Live
@@ -64,6 +66,8 @@ def live(
     from difftalk.talk.talker import COMMENT, Talker
 
     form = pcm.Form(kind, rate, channels)
+    if not math.isfinite(frame_rate):
+        raise InputError(f"`frame_rate` was {frame_rate}; allowed are rates over 0, up to {MAX_RATE} frames/s")
     talker = Talker.from_pretrained(model, precision=precision, seed=seed, settings=settings or [])
     identity = talker.identity(source, size=size)
     session = talker.session(identity, head_motion=head_motion, frame_rate=Fraction(frame_rate).limit_denominator(1001))

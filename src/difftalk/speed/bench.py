@@ -9,6 +9,7 @@ Figures hold for a machine that does nothing else; the best of some repeats is t
 from __future__ import annotations
 
 import itertools
+import math
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -66,7 +67,7 @@ class Plan:
         _check("engine", self.engines, ENGINES)
         _check("precision", self.precisions, (AUTO, *PRECISIONS))
         _check("processor", self.processors, PROCESSORS)
-        if min(self.threads, default=0) < 0 or self.repeats < 1 or self.seconds < 1:
+        if min(self.threads, default=0) < 0 or self.repeats < 1 or not 1 <= self.seconds < math.inf:
             raise InputError("threads are 0 or more, repeats 1 or more, seconds at least 1")
 
     @property
